@@ -1,0 +1,38 @@
+# Two commands do all the set-up: `make run` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# meson-python runs the meson and ninja that the environment has
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+STAMP := $(VENV)/.installed
+
+.PHONY: run test build lint bench clean
+
+# Build: an editable install; editing a Cython file rebuilds just that file, here or on the next import.
+build: $(STAMP)
+	@$(BIN)/python -c 'import finegrain.machine' >/dev/null
+
+$(STAMP): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --group build --group dev
+	$(BIN)/python -m pip install --quiet --no-build-isolation --config-settings=build-dir=build --editable .
+	@touch $@
+
+run: build
+	@$(BIN)/finegrain compare
+
+test: build
+	$(BIN)/python -m pytest -n auto
+
+lint: build
+	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/cython-lint src
+	$(BIN)/mypy
+
+bench: build
+	$(BIN)/python benchmarks/run.py
+
+clean:
+	rm -rf $(VENV) build

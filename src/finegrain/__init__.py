@@ -1,0 +1,1 @@
+"""What a finer lock is worth, before you build it."""

@@ -1,0 +1,51 @@
+"""The `finegrain` command: gathers the commands and turns user errors into one line and a status."""
+
+import importlib
+import sys
+
+import typer
+
+from finegrain.errors import UserError
+
+# command name -> module under finegrain.cli that defines `app` (a Typer group) or `command` (a function)
+COMMANDS: dict[str, str] = {}
+
+# Typer's usage error: its own class or, in older releases, click's.
+UsageError = typer.BadParameter.__bases__[0]
+
+app = typer.Typer(
+    name="finegrain",
+    help="What a finer lock is worth, before you build it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _register() -> None:
+    for name, module_name in COMMANDS.items():
+        module = importlib.import_module(f"finegrain.cli.{module_name}")
+        if hasattr(module, "app"):
+            app.add_typer(module.app, name=name)
+        else:
+            app.command(name)(module.command)
+
+
+def main() -> None:
+    """Run the command line and exit with its status."""
+    _register()
+    try:
+        status = app(standalone_mode=False)
+    except UserError as error:
+        print(f"finegrain: {error}", file=sys.stderr)
+        sys.exit(error.exit_status)
+    except UsageError as error:
+        print(f"finegrain: {error.format_message()} (see 'finegrain --help')", file=sys.stderr)
+        sys.exit(2)
+    except (KeyboardInterrupt, typer.Abort):
+        print("finegrain: interrupted", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(141)
+    sys.exit(status if isinstance(status, int) else 0)

@@ -1,0 +1,1 @@
+"""The system under study, written once; it knows nothing of the machine it is on."""

@@ -1,0 +1,1 @@
+"""What the kernel runs on: the seam and the machines behind it."""

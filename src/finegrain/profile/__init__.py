@@ -1,0 +1,1 @@
+"""Lock profiles: collect, name, total, compare."""

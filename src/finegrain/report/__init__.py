@@ -1,0 +1,1 @@
+"""Reports: a report is a function of a Result."""

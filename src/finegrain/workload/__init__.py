@@ -1,0 +1,1 @@
+"""Recordings of real builds: record, read, inspect, replay; the bundled ones."""
