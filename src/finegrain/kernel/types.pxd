@@ -154,13 +154,16 @@ cdef struct vm_map_entry:
     uint8_t inherit_shared              # m: fork shares instead of copying
     uint8_t grows_down                  # m: a stack
     uint16_t pad
+    vm_map_entry* next                  # private: entries taken out of a map, until their objects are let go
 
 cdef struct vmspace:
     sx lock                             # "vm map (user)"
     pmap pm
-    int32_t refcount                    # a
+    uint64_t refcount                   # a: processes that use it (after vfork, two)
+    uint32_t hint                       # m or a: index of the entry looked up last; only a hint
     uint32_t nentries                   # m
     uint32_t capacity                   # m
     vm_map_entry** entries              # m: sorted by start
-    vm_offset_t brk_start               # m
-    vm_offset_t brk_end                 # m
+    vm_offset_t brk_end                 # m: 0 until the program has said where its heap is
+    vmspace* all_next                   # every address space, for audits
+    vmspace* all_prev
