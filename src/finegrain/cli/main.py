@@ -8,7 +8,9 @@ import typer
 from finegrain.errors import UserError
 
 # command name -> module under finegrain.cli that defines `app` (a Typer group) or `command` (a function)
-COMMANDS: dict[str, str] = {}
+COMMANDS: dict[str, str] = {
+    "profile": "profile",
+}
 
 # Typer's usage error: its own class or, in older releases, click's.
 UsageError = typer.BadParameter.__bases__[0]

@@ -1,0 +1,59 @@
+"""`finegrain profile`: read the lock profiles that real systems print."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from finegrain.errors import UserError
+from finegrain.profile import show as shown
+from finegrain.profile.group import BY
+from finegrain.profile.read import read_file
+
+app = typer.Typer(help="Read the lock profiles that real systems print.", no_args_is_help=True)
+
+
+@app.callback()
+def _group() -> None:
+    """Read the lock profiles that real systems print."""
+
+
+@app.command()
+def show(
+    file: Annotated[
+        str, typer.Argument(metavar="FILE", help="A profile; FILE#LABEL for one of several; - for stdin.")
+    ],
+    by: Annotated[
+        str, typer.Option(help="Add up by lock, site or class; 'row' shows every row as read.")
+    ] = "lock",
+    top: Annotated[
+        int | None, typer.Option(help="Show the worst N (20; all in JSON and CSV; 0: all).")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Everything that was read, as JSON.")] = False,
+    csv: Annotated[bool, typer.Option("--csv", help="The table as CSV.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="The table as markdown.")] = False,
+) -> None:
+    """Show a lock profile: LOCK_PROFILING, lockstat, lock_stat, perf lock, klockstat, finegrain's JSON.
+
+    What kind it is shows from its content, wherever it was pasted from.
+    """
+    if by not in BY:
+        raise UserError(f"--by {by}: not one of {', '.join(BY)}")
+    if json + csv + markdown > 1:
+        raise UserError("--json, --csv and --markdown exclude one another")
+    if top is not None and top < 0:
+        raise UserError(f"--top {top}: give 0 (all) or more")
+    profile = read_file(file)
+    everything = json or csv
+    count = (0 if everything else 20) if top is None else top
+    if json:
+        print(shown.as_json(profile, by, count))
+    elif csv:
+        print(shown.csv_text(profile, by, count))
+    elif markdown:
+        print(shown.markdown_text(profile, by, count))
+    else:
+        print(shown.text(profile, by, count))
+    if not json and not markdown:
+        for note in shown.notes_of(profile):
+            print(f"note: {note}", file=sys.stderr)

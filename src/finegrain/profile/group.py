@@ -1,0 +1,110 @@
+"""Add up a profile's rows by lock, by acquisition point or by class."""
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from finegrain.profile.names import lock_name
+from finegrain.profile.table import DETAIL, Profile
+
+BY = ("lock", "site", "class", "row")
+
+SUMS = ("count", "contended", "wait_us", "hold_us")
+LONGEST = ("wait_max_us", "hold_max_us")
+MEANS = ("wait_avg_us", "hold_avg_us")
+FIGURES = (*SUMS, *LONGEST, *MEANS)
+
+
+@dataclass(slots=True)
+class Grouped:
+    """A profile added up: `table` has name, lock_class, lock, site and FIGURES, worst wait first."""
+
+    by: str
+    table: pl.DataFrame
+    notes: list[str]
+
+
+def _sum(name: str) -> pl.Expr:
+    """A sum that is null, not 0, when nothing was told."""
+    column = pl.col(name)
+    return (
+        pl.when(column.is_not_null().any())
+        .then(column.sum().round(6) if name.endswith("_us") else column.sum())
+        .alias(name)
+    )
+
+
+def _rows(table: pl.DataFrame, by: str) -> tuple[pl.DataFrame, list[str]]:
+    """The rows to add up: a lock's own, or the points that its waits are split into, never both."""
+    if by == "site":
+        at_points = table.filter(pl.col("role").is_in(["site", "waiter"]) & pl.col("site").is_not_null())
+        if at_points.height:
+            return at_points, []
+        holders = table.filter((pl.col("role") == "holder") & pl.col("site").is_not_null())
+        if holders.height:
+            return holders, ["the points are those of the holders: where waiters stood is not told"]
+    own = table.filter(~pl.col("role").is_in(DETAIL))
+    return (own, []) if own.height else (table, [])
+
+
+def _keys(rows: pl.DataFrame, by: str) -> tuple[str, list[str], list[str]]:
+    """What to group by; profiles without names of locks, or without points, fall back and say so."""
+    if by == "class":
+        return by, ["lock_class"], []
+    if by == "site" and rows["site"].null_count() == rows.height:
+        return "lock", ["lock_class", "lock"], ["no acquisition points are told: rows are locks"]
+    if by == "site":
+        return by, ["lock_class", "lock", "site"], []
+    if rows["lock"].null_count() == rows.height and rows["site"].null_count() < rows.height:
+        roles = {"site": "callers", "task": "threads", "owner": "owners", "cgroup": "cgroups"}
+        what = roles.get(str(rows["role"][0]), "points")
+        return "site", ["lock_class", "site"], [f"no names of locks are told: rows are {what}"]
+    return "lock", ["lock_class", "lock"], []
+
+
+def row_name(lock_class: str | None, lock: str | None, site: str | None) -> str:
+    """What a row is called: class:lock, or class:lock at site; what is not told is left out."""
+    if site is None:
+        return lock_name(lock_class, lock)
+    if lock is None and lock_class is None:
+        return site
+    return f"{lock_name(lock_class, lock)} at {site}"
+
+
+def grouped(profile: Profile, by: str = "lock") -> Grouped:
+    """Add up `profile` by lock, site or class; `row` keeps every row as it was read.
+
+    Means are recomputed from totals: of a wait where contended acquisitions are counted, else of an
+    acquisition.  Acquisitions are the holds where only holds are counted.
+    """
+    rows, notes = (profile.table, []) if by == "row" else _rows(profile.table, by)
+    if by == "row":
+        result = rows.with_columns(count=pl.coalesce("count", "hold_count"))
+    else:
+        by, keys, more = _keys(rows, by)
+        notes += more
+        result = rows.group_by(keys, maintain_order=True).agg(
+            *[_sum(name) for name in (*SUMS, "hold_count")], *[pl.col(name).max() for name in LONGEST]
+        )
+        # klockstat counts the same acquisitions twice: as waits, and as holds in rows of their own
+        result = result.with_columns(count=pl.coalesce("count", "hold_count")).drop("hold_count")
+        result = result.with_columns(
+            wait_avg_us=pl.col("wait_us") / _positive(pl.coalesce("contended", "count")),
+            hold_avg_us=pl.col("hold_us") / _positive(pl.col("count")),
+        )
+        missing = [name for name in ("lock_class", "lock", "site") if name not in keys]
+        result = result.with_columns(*[pl.lit(None, pl.String).alias(name) for name in missing])
+    names = [
+        row_name(lock_class, lock, site)
+        for lock_class, lock, site in result.select("lock_class", "lock", "site").rows()
+    ]
+    result = result.with_columns(pl.Series("name", names, dtype=pl.String))
+    order = ["wait_us", "hold_us", "contended", "count"]
+    result = result.sort(
+        [*order, "name"], descending=[True] * 4 + [False], nulls_last=True, maintain_order=True
+    )
+    return Grouped(by, result, notes)
+
+
+def _positive(column: pl.Expr) -> pl.Expr:
+    return pl.when(column > 0).then(column)

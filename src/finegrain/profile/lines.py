@@ -1,0 +1,124 @@
+"""Lines of a profile as people send it: undo what mail programs, web pages and terminals did to them.
+
+Only what can be undone for certain is undone: quoted-printable, HTML entities and tags, quote marks,
+terminal escapes, hard blanks.  Lines that a mail program broke are joined by the readers, which know
+where a row may go on.  Line numbers are those of the file as it lies on disk.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import BinaryIO
+
+# A longer line is not a line of any profile; the rest of it is not read into memory.
+MAX_LINE = 1 << 20
+
+_NEEDS_WORK = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u00a0\u200b\ufeff\\]|=|&#?\w+;|<[/a-zA-Z]|^\s*\w{0,4}>"
+)
+_ANSI = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\ufeff]")
+_ENTITY = re.compile(r"&(amp|lt|gt|quot|apos|nbsp|hellip|#\d{1,7}|#[xX][0-9a-fA-F]{1,6});")
+_ENTITIES = {"amp": "&", "lt": "<", "gt": ">", "quot": '"', "apos": "'", "nbsp": " ", "hellip": "..."}
+_TAG_NAMES = (
+    "pre|code|samp|tt|kbd|span|font|b|i|em|strong|u|a|table|tbody|thead|td|th"
+    "|body|html|head|blockquote|ul|ol|img"
+)
+_TAG = re.compile(rf"(?<!\[)</?(?:{_TAG_NAMES})(?:\s[^<>]*)?/?>", re.IGNORECASE)
+_BREAK_TAG = re.compile(r"(?<!\[)</?(?:br|p|div|tr|li|h[1-6])(?:\s[^<>]*)?/?>", re.IGNORECASE)
+_QUOTE = re.compile(r"^(?:[ \t]*[A-Za-z]{0,4}>)+[ \t]?")
+_MARKDOWN = re.compile(r"\\([_*\[\]<>#~|`\-])")
+_QP_RUN = re.compile(r"(?:=[0-9A-F]{2})+")
+# Without a header that says quoted-printable, decode only what a profile would never hold by itself.
+_QP_SURE = re.compile(r"(?:=3D|=20(?=\s*$)|=09|=C2=A0|=E2=80=[0-9A-F]{2})+")
+_QP_HEADER = re.compile(r"^content-transfer-encoding:\s*([\w-]+)", re.IGNORECASE)
+
+
+def _decode_run(match: re.Match[str]) -> str:
+    return bytes.fromhex(match[0].replace("=", "")).decode("utf-8", "replace")
+
+
+def _entity(match: re.Match[str]) -> str:
+    name = match[1]
+    if not name.startswith("#"):
+        return _ENTITIES[name]
+    code = int(name[2:], 16) if name[1] in "xX" else int(name[1:])
+    return chr(code) if 32 <= code < 0xD800 else " "
+
+
+def unmangle(text: str) -> str:
+    """One line without quote marks, entities, tags, terminal escapes and markdown escapes.
+
+    A tag that ends a line on a web page becomes a line feed.  Lock names hold `&`, `->` and `[<...>]`
+    themselves, so an entity counts only with its semicolon and a tag only by a known name.
+    """
+    text = _CONTROL.sub("", _ANSI.sub("", text)).replace("\u00a0", " ")
+    for _ in range(2):  # a page quoted in a page is escaped twice
+        if not _ENTITY.search(text):
+            break
+        text = _ENTITY.sub(_entity, text)
+    if "<" in text:
+        text = _TAG.sub("", _BREAK_TAG.sub("\n", text))
+    text = _QUOTE.sub("", text)
+    return _MARKDOWN.sub(r"\1", text) if "\\" in text else text
+
+
+def _soft_break(line: str, declared: bool | None) -> bool:
+    """Does quoted-printable go on with the next line?  `declared` is what the mail's header said."""
+    if not line.endswith("=") or declared is False or not line.strip("=> \t"):
+        return False
+    return bool(declared) or 60 <= len(line) <= 77
+
+
+def _raw_lines(stream: BinaryIO) -> Iterator[tuple[int, str]]:
+    number = 0
+    while raw := stream.readline(MAX_LINE):
+        number += 1
+        whole = raw
+        while not whole.endswith(b"\n") and len(whole) == MAX_LINE:
+            whole = stream.readline(MAX_LINE)
+            if len(whole) < MAX_LINE:
+                break
+        yield number, raw.decode("utf-8", "replace").rstrip("\r\n")
+
+
+def clean_lines(stream: BinaryIO) -> Iterator[tuple[int, str]]:
+    """Yield (line number, text) of every line of the stream, unmangled; holds one line at a time."""
+    declared: bool | None = None  # what the mail says of itself: quoted-printable or not
+    held, held_number = "", 0
+    for number, line in _raw_lines(stream):
+        if not held and not _NEEDS_WORK.search(line):
+            if line[:1] in "CcF" and (declared is not None or ":" in line):
+                declared = _declaration(line, declared)
+            yield number, line.expandtabs()
+            continue
+        text = line
+        if held:
+            quote = _QUOTE.match(held)
+            if quote and text.startswith(quote[0]):
+                text = text[len(quote[0]) :]
+            text, number = held + text, held_number
+            held = ""
+        if _soft_break(line, declared) and len(text) < MAX_LINE:
+            held, held_number = text[:-1], number
+            continue
+        yield from _finished(number, text, declared)
+    if held:
+        yield from _finished(held_number, held, declared)
+
+
+def _declaration(line: str, declared: bool | None) -> bool | None:
+    if line.startswith("From "):  # the next mail of a mailbox
+        return None
+    header = _QP_HEADER.match(line)
+    return header[1].lower() == "quoted-printable" if header else declared
+
+
+def _finished(number: int, text: str, declared: bool | None) -> Iterator[tuple[int, str]]:
+    if declared is not False and "=" in text:
+        text = (_QP_RUN if declared else _QP_SURE).sub(_decode_run, text)
+    text = unmangle(text)
+    if "\n" not in text:
+        yield number, text.expandtabs()
+        return
+    for part in text.split("\n"):
+        yield number, unmangle(part).expandtabs()

@@ -1,0 +1,167 @@
+"""Read any lock profile: find out what it is, give its lines to the right readers, say what was left out."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import chain, islice
+from pathlib import Path
+from typing import BinaryIO
+
+from finegrain.errors import UserError
+from finegrain.profile.lines import clean_lines
+from finegrain.profile.names import printable
+from finegrain.profile.readers import READERS, compare_json
+from finegrain.profile.readers.base import LEAD, Log, Reader, Skip
+from finegrain.profile.table import Profile
+
+KNOWN = "LOCK_PROFILING, lockstat, lock_stat, perf lock, klockstat or finegrain compare --json"
+
+
+@dataclass(slots=True)
+class File:
+    """What one file held: its profiles in the order in which they stand there, and what was not read."""
+
+    source: str
+    profiles: list[Profile]
+    notes: dict[str, list[str]] = field(default_factory=dict)  # format -> what it does not tell
+    skipped: list[Skip] = field(default_factory=list)
+    skipped_lines: int = 0
+    broken_rows: int = 0
+    lines: int = 0
+
+
+def read_lines(stream: BinaryIO, source: str) -> File:
+    """Read the profiles of a text; raises UserError when there is none in it."""
+    log = Log()
+    readers: list[Reader] = [reader(log) for reader in READERS]
+    active: Reader | None = None
+    order: list[Reader] = []
+    for number, text in clean_lines(stream):
+        log.lines = number
+        if active is not None and active.feed(number, text):
+            continue
+        if not text or text.isspace():
+            continue
+        found = _find(readers, text)
+        if found is None:
+            bare = LEAD.sub("", text)
+            if bare != text:
+                if active is not None and active.feed(number, bare):
+                    continue
+                found, text = _find(readers, bare), bare
+        if found is not None and found is not active:
+            if active is not None:
+                active.close()
+            active = found
+            if active.feed(number, text):
+                if active not in order:
+                    order.append(active)
+                continue
+        log.other(number, text)
+    if active is not None:
+        active.close()
+    found_profiles = [profile for reader in order for profile in reader.profiles(source)]
+    if not found_profiles:
+        raise UserError(f"{source}: no lock profile found in {log.lines:,} lines (known: {KNOWN})")
+    found_profiles.sort(key=lambda profile: int(profile.table["line"][0] or 0))
+    if len(found_profiles) > 1:
+        for at, profile in enumerate(found_profiles, 1):
+            profile.label = str(at)
+    notes = {
+        reader.format: reader.notes() for reader in order if any(len(dump.builder) for dump in reader.dumps)
+    }
+    skipped = sorted(log.skipped, key=lambda skip: skip.first)
+    return File(source, found_profiles, notes, skipped, log.skipped_lines, log.broken_rows, log.lines)
+
+
+def _find(readers: Sequence[Reader], text: str) -> Reader | None:
+    """The reader whose heading this line is, or else whose row."""
+    text = text.strip()
+    for reader in readers:
+        if reader.starts(text):
+            return reader
+    for reader in readers:
+        if reader.looks(text):
+            return reader
+    return None
+
+
+def read_stream(stream: BinaryIO, source: str) -> File:
+    """Read a profile of any kind from a stream of bytes."""
+    head = stream.read(4096)
+    if not head:
+        raise UserError(f"{source}: empty")
+    text = head.lstrip(b"\xef\xbb\xbf \t\r\n")
+    rest = _Chained(head, stream)
+    if text.startswith(b"{"):
+        data = rest.read_all(compare_json.MAX_BYTES)
+        if data is None:
+            raise UserError(f"{source}: more than {compare_json.MAX_BYTES >> 20} MB of JSON")
+        return File(
+            source, compare_json.read_json(data, source), {"finegrain compare": list(compare_json.NOTES)}
+        )
+    return read_lines(rest, source)  # type: ignore[arg-type]
+
+
+class _Chained:
+    """A stream whose first bytes have been read already."""
+
+    def __init__(self, head: bytes, stream: BinaryIO) -> None:
+        self._head = head
+        self._stream = stream
+
+    def readline(self, limit: int) -> bytes:
+        if not self._head:
+            return self._stream.readline(limit)
+        end = self._head.find(b"\n") + 1
+        line, self._head = (self._head[:end], self._head[end:]) if end else (self._head, b"")
+        return line if end else line + self._stream.readline(limit - len(line))
+
+    def read_all(self, limit: int) -> bytes | None:
+        data = self._head + self._stream.read(limit)
+        return data if len(data) <= limit else None
+
+
+def read_file(name: str) -> File:
+    """Read the profiles of a file, or of standard input for `-`.
+
+    `FILE#LABEL` chooses one profile of a file that has several: a design of a comparison, or the
+    LABEL-th dump.  Raises UserError for a file that cannot be opened, holds no profile, or has no such
+    label.
+    """
+    path, label = name, None
+    if name != "-" and "#" in name and not Path(name).exists():
+        path, _, label = name.rpartition("#")
+    elif name.startswith("-#"):
+        path, label = "-", name[2:]
+    shown = printable(path)
+    try:
+        if path == "-":
+            file = read_stream(sys.stdin.buffer, "-")
+        else:
+            with open(path, "rb") as stream:
+                file = read_stream(stream, shown)
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise UserError(f"{shown}: cannot be read: {why}") from None
+    if label is not None:
+        chosen = [profile for profile in file.profiles if profile.label == label]
+        if not chosen and label == "1" and len(file.profiles) == 1:
+            chosen = file.profiles
+        if not chosen:
+            labels = [printable(profile.label or "1") for profile in islice(file.profiles, 20)]
+            raise UserError(f"{shown}: no profile #{printable(label)} in it; it has {', '.join(labels)}")
+        file.profiles = chosen
+    return file
+
+
+def read_all(names: Sequence[str]) -> list[File]:
+    """Read several files; standard input may be one of them, once."""
+    if sum(name.split("#")[0] == "-" for name in names) > 1:
+        raise UserError("standard input (-) can be given only once")
+    return [read_file(name) for name in names]
+
+
+def profiles_of(files: Sequence[File]) -> list[Profile]:
+    """All profiles of several files, in order."""
+    return list(chain.from_iterable(file.profiles for file in files))

@@ -1,0 +1,182 @@
+"""What a reader is, and the log that all readers of one file share."""
+
+import re
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import polars as pl
+
+from finegrain.profile.table import Builder, Profile
+
+# Dumps of one file; more than that is not a file that anyone compares.
+MAX_DUMPS = 10_000
+_MAX_RANGES = 2_000
+
+
+@dataclass(slots=True)
+class Skip:
+    """Lines `first` to `last` that hold no row that was read, and why."""
+
+    first: int
+    last: int
+    why: str
+
+
+class Log:
+    """What happened to the lines of one file: what was skipped, and the text above a dump."""
+
+    def __init__(self) -> None:
+        """Nothing has been read."""
+        self.lines = 0
+        self.skipped: list[Skip] = []
+        self.skipped_lines = 0
+        self.broken_rows = 0
+        self._title = ""
+        self._title_line = -100
+
+    def other(self, number: int, text: str) -> None:
+        """A line that is no part of a profile."""
+        if not text.isspace():
+            self._title, self._title_line = text.strip()[:80], number
+        self._add(number, "not part of a profile")
+
+    def broken(self, number: int, why: str) -> None:
+        """A line that belongs to a profile and could not be read whole."""
+        self.broken_rows += 1
+        self._add(number, why)
+
+    def _add(self, number: int, why: str) -> None:
+        self.skipped_lines += 1
+        if self.skipped:
+            tail = self.skipped[-1]
+            if tail.why == why and tail.last + 1 >= number >= tail.first:
+                tail.last = max(number, tail.last)
+                return
+        if len(self.skipped) < _MAX_RANGES:
+            self.skipped.append(Skip(number, number, why))
+
+    def title(self, number: int) -> str | None:
+        """The line of text that stands just above line `number`, if one does."""
+        return self._title if number - self._title_line <= 6 else None
+
+
+@dataclass(slots=True)
+class Dump:
+    """One dump under construction."""
+
+    builder: Builder
+    title: str | None
+    span_s: float | None = None
+    derived: dict[str, str] = field(default_factory=dict)
+    meta: dict[str, Any] = field(default_factory=dict)
+    headed: bool = False  # a header line has been seen
+
+
+class Reader:
+    """Reads one format, a line at a time.  A subclass says what its format does not tell in `notes`."""
+
+    format = ""
+    system = ""
+    extra: ClassVar[dict[str, pl.DataType]] = {}
+    fields: tuple[str, ...] = ()
+
+    def __init__(self, log: Log) -> None:
+        """`log` hears of every line that is skipped."""
+        self.log = log
+        self.dumps: list[Dump] = []
+
+    def starts(self, text: str) -> bool:
+        """Is this line (stripped) a heading that only this format prints?"""
+        raise NotImplementedError
+
+    def looks(self, text: str) -> bool:
+        """Could this line (stripped) be a row of this format, the heading being lost?"""
+        raise NotImplementedError
+
+    def feed(self, number: int, text: str) -> bool:
+        """Take one line; False when it is no part of this format."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """The text has ended, or another format begins: report what is left over."""
+
+    def notes(self) -> list[str]:
+        """What this format does not tell or tells wrongly, a sentence each, for the dumps that were read."""
+        return []
+
+    def dump(self, number: int, *, new: bool = False) -> Dump:
+        """The dump that rows go to; `new` starts another one unless the last is still empty."""
+        if not self.dumps or (new and len(self.dumps[-1].builder) and len(self.dumps) < MAX_DUMPS):
+            self.dumps.append(Dump(Builder(self.fields, self.extra), self.log.title(number)))
+        return self.dumps[-1]
+
+    def profiles(self, source: str) -> list[Profile]:
+        """What was read, a profile for each dump that has rows."""
+        return [
+            Profile(
+                source=source,
+                format=self.format,
+                system=self.system,
+                table=self.tidy(dump.builder.finish()),
+                title=dump.title,
+                span_s=dump.span_s,
+                derived=dump.derived,
+                meta=dump.meta,
+            )
+            for dump in self.dumps
+            if len(dump.builder)
+        ]
+
+    def tidy(self, table: pl.DataFrame) -> pl.DataFrame:
+        """A last look at a whole table."""
+        return table
+
+
+class Joiner:
+    """Puts a row together that a mail program broke over several lines."""
+
+    def __init__(self, log: Log, limit: int = 6) -> None:
+        """A row of at most `limit` parts."""
+        self._log = log
+        self._limit = limit
+        self.parts: list[tuple[int, str]] = []
+
+    def text(self, more: str = "") -> str:
+        """The parts so far and `more`, one blank between two."""
+        return " ".join([part for _, part in self.parts] + ([more.strip()] if more else []))
+
+    def hold(self, number: int, text: str) -> bool:
+        """Keep a part; False when there are too many of them."""
+        if len(self.parts) >= self._limit:
+            return False
+        self.parts.append((number, text.strip()))
+        return True
+
+    def first(self, number: int) -> int:
+        """The line the row began on."""
+        return self.parts[0][0] if self.parts else number
+
+    def drop(self, why: str) -> None:
+        """Give the row up."""
+        for number, _ in self.parts:
+            self._log.broken(number, why)
+        self.parts.clear()
+
+
+# Marks that people put before lines: diff signs, bars, comment signs, bullets.
+LEAD = re.compile(r"^\s*(?:\^C|[|%:+*#│┃-](?=\s))\s*")
+
+_SCALE = {"ns": 1e-3, "nsec": 1e-3, "us": 1.0, "usec": 1.0, "µs": 1.0, "μs": 1.0, "ms": 1e3, "msec": 1e3}
+_SCALE |= {"s": 1e6, "sec": 1e6, "m": 60e6, "h": 3600e6}
+TIME = r"\d{1,18}(?:\.\d{1,9})?\s*(?:ns|us|µs|μs|ms|s|m|h)(?![\w.])"
+_TIME = re.compile(r"\s*(\d{1,18}(?:\.\d{1,9})?)\s*(nsec|usec|msec|sec|ns|us|µs|μs|ms|s|m|h)\s*")
+
+
+def time_us(text: str) -> float | None:
+    """Microseconds of `1.41 ms`, `64.69 h`; None when it is no time."""
+    match = _TIME.fullmatch(text)
+    if not match:
+        return None
+    value, unit = match.groups()
+    # multiply whole digits by a power of ten where one can: 16.05 us must not become 16.049999
+    return round(float(value) * _SCALE[unit], 6)

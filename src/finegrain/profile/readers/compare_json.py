@@ -1,0 +1,141 @@
+"""finegrain's own results: JSON of schema finegrain.compare/1, a profile a design."""
+
+import json
+from typing import Any
+
+import polars as pl
+
+from finegrain.errors import UserError
+from finegrain.profile.table import MAX_COUNT, Builder, Profile
+
+SCHEMA = "finegrain.compare/1"
+# JSON is held whole while it is read; a comparison is a few megabytes at most.
+MAX_BYTES = 256 << 20
+
+_TIMES = {
+    "wait_us": "wait_us",
+    "hold_us": "hold_us",
+    "wait_max_us": "wait_max_us",
+    "hold_max_us": "hold_max_us",
+}
+_EXTRA = {"spin_us": pl.Float64(), "block_us": pl.Float64(), "histogram_ns": pl.List(pl.List(pl.Int64()))}
+_FIELDS = ("lock_class", "lock", "site", "role", "count", "contended", *_TIMES.values(), *_EXTRA)
+
+NOTES = (
+    "simulated: the figures are a model's, for the machine and the workload that the file names",
+    "holder rows say who held a lock while others waited; their times are parts of the lock's own waiting",
+)
+
+
+def _number(value: Any, where: str, *, whole: bool = False) -> Any:
+    """A finite number that is not negative, or None for null; anything else is refused."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise UserError(f"{where} is not a number")
+    if not 0 <= value <= (MAX_COUNT if whole else 1e300):
+        raise UserError(f"{where} is out of range")
+    return int(value) if whole else float(value)
+
+
+def _list(value: Any, where: str) -> list[Any]:
+    if not isinstance(value, list):
+        raise UserError(f"{where} is not a list")
+    return value
+
+
+def _object(value: Any, where: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise UserError(f"{where} is not an object")
+    return value
+
+
+def _text(value: Any, where: str) -> str:
+    if not isinstance(value, str):
+        raise UserError(f"{where} is not a string")
+    return value
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not a number of JSON")
+
+
+def _histogram(value: Any, where: str) -> list[list[int]] | None:
+    if value is None:
+        return None
+    bins = []
+    for pair in _list(value, where):
+        if len(_list(pair, where)) != 2:
+            raise UserError(f"{where} is not a list of pairs")
+        upper, count = (_number(part, where, whole=True) for part in pair)
+        bins.append([upper, count])
+    return bins
+
+
+def _design(design: dict[str, Any], where: str) -> pl.DataFrame:
+    builder = Builder(_FIELDS, _EXTRA)
+    for at, item in enumerate(_list(design.get("locks"), f"{where}.locks")):
+        spot = f"{where}.locks[{at}]"
+        lock = _object(item, spot)
+        name = _text(lock.get("lock"), f"{spot}.lock")
+        before, colon, after = name.partition(":")
+        lock_class, bare = (before, after) if colon else (None, name)
+        count = _number(lock.get("acquisitions"), f"{spot}.acquisitions", whole=True)
+        contended = _number(lock.get("contested"), f"{spot}.contested", whole=True)
+        times = [_number(lock.get(key), f"{spot}.{key}") for key in _TIMES]
+        extra = [_number(lock.get(key), f"{spot}.{key}") for key in ("spin_us", "block_us")]
+        bins = _histogram(lock.get("wait_histogram_ns"), f"{spot}.wait_histogram_ns")
+        builder.add((lock_class, bare, None, "lock", count, contended, *times, *extra, bins))
+        for pair in _list(lock.get("held_by") or [], f"{spot}.held_by"):
+            if len(_list(pair, f"{spot}.held_by")) != 2:
+                raise UserError(f"{spot}.held_by is not a list of pairs")
+            site, waited = _text(pair[0], f"{spot}.held_by"), _number(pair[1], f"{spot}.held_by")
+            builder.add((lock_class, bare, site, "holder", None, None, waited, *[None] * (len(_FIELDS) - 7)))
+    return builder.finish()
+
+
+def read_json(data: bytes, source: str) -> list[Profile]:
+    """The profiles of a comparison; raises UserError where the text is not one."""
+    try:
+        document = json.loads(data, parse_constant=_refuse_constant)
+    except RecursionError:
+        raise UserError(f"{source}: JSON nested too deeply to be a result of 'finegrain compare'") from None
+    except ValueError as error:
+        raise UserError(f"{source}: not JSON that can be read ({error})") from None
+    try:
+        return _profiles(document, source)
+    except UserError as error:
+        raise UserError(f"{source}: {error}") from None
+
+
+def _profiles(document: Any, source: str) -> list[Profile]:
+    root = _object(document, "the document")
+    schema = root.get("schema")
+    if schema != SCHEMA:
+        known = f"schema {schema!r:.60}" if schema is not None else "no schema"
+        raise UserError(f"JSON with {known}, not a result of 'finegrain compare' ({SCHEMA})")
+    machine = _object(root.get("machine") or {}, "machine")
+    span = _number(root.get("simulated_seconds"), "simulated_seconds")
+    cpus = _number(machine.get("cpus"), "machine.cpus", whole=True)
+    profiles, labels = [], set()
+    for at, item in enumerate(_list(root.get("designs"), "designs")):
+        where = f"designs[{at}]"
+        design = _object(item, where)
+        label = _text(design.get("name"), f"{where}.name")
+        if label in labels:
+            label = f"{label}/{at + 1}"
+        labels.add(label)
+        meta = {"seed": root.get("seed"), "workload": root.get("workload"), "pv_wait": design.get("pv_wait")}
+        profiles.append(
+            Profile(
+                source=source,
+                format="finegrain compare",
+                system=f"{machine.get('kind', 'simulated')!s:.40} machine",
+                table=_design(design, where),
+                label=label,
+                span_s=span or None,
+                cpus=cpus or None,
+                meta={key: value for key, value in meta.items() if value is not None},
+            )
+        )
+    return profiles

@@ -1,0 +1,140 @@
+"""klockstat, of bcc's Python tools (nanoseconds) and of its libbpf tools (times with units)."""
+
+import re
+from typing import ClassVar
+
+import polars as pl
+
+from finegrain.profile.readers.base import TIME, Log, Reader, time_us
+
+_HEADING = re.compile(
+    r"(Caller|Tid\s+Comm)\s+(?:Avg|Average)\s+(Spin|Wait|Hold)\s+Count\s+Max\s+\w+\s+Total\s+\w+\s*$",
+    re.IGNORECASE,
+)
+_NUMBERS = re.compile(r"(\S.*?)\s+(\d{1,18})\s+(\d{1,18})\s+(\d{1,20})\s+(\d{1,20})\s*$")
+_TIMES = re.compile(rf"(\S.*?)\s+({TIME})\s+(\d{{1,18}})\s+({TIME})\s+({TIME})\s*$")
+_MAX = re.compile(r"Max PID (\d+), COMM (.*?), Lock (.+?) \((0x[0-9a-f]+)\)\s*$")
+_FRAME = re.compile(r"(?:b')?(\[?[\w.$]+\]?(?:\+0x[0-9a-f]+)?)'?$")
+_THREAD = re.compile(r"(\d{1,10})\s+(\S.*)$")
+# A counter that ran below zero shows as almost 2**64 ns, which is 5124095.6 h.
+_WRAPPED_US = (2**64 - 2**56) / 1e3
+
+
+class Klockstat(Reader):
+    """A table of waits and a table of holds, each by caller (with a stack) or by thread."""
+
+    format = "klockstat"
+    system = "Linux"
+    extra: ClassVar[dict[str, pl.DataType]] = {
+        "pid": pl.Int64(),
+        "max_pid": pl.Int64(),
+        "max_comm": pl.String(),
+        "max_lock": pl.String(),
+        "address": pl.String(),
+    }
+    fields = (
+        *("site", "stack", "role", "event", "count", "hold_count", "wait_us", "wait_max_us"),
+        *("wait_avg_us", "hold_us", "hold_max_us", "hold_avg_us", *extra, "line"),
+    )
+
+    def __init__(self, log: Log) -> None:
+        """`log` hears of every line that is skipped."""
+        super().__init__(log)
+        self._kind = ""
+        self._tables: set[str] = set()
+        self._threads = self._wrapped = False
+        self._row: dict[str, object] | None = None
+        self._stack: list[str] = []
+
+    def starts(self, text: str) -> bool:
+        """Is it a heading of this format?"""
+        return "ount" in text and bool(_HEADING.match(text))
+
+    def looks(self, text: str) -> bool:
+        """Could it be a row of this format?"""
+        return False  # a row without its heading may be anything
+
+    def feed(self, number: int, text: str) -> bool:
+        """Take one line."""
+        text = text.strip()
+        heading = _HEADING.match(text) if "ount" in text else None
+        if heading:
+            self._finish()
+            kind = "hold" if heading[2].lower() == "hold" else "wait"
+            self._threads = heading[1].lower() != "caller"
+            if not self.dumps or kind in self._tables or (self._tables == {"hold"} and kind == "wait"):
+                self.dump(number, new=True)
+                self._tables.clear()
+            self._kind = kind
+            self._tables.add(kind)
+            return True
+        if not self._kind:
+            return False
+        match = _NUMBERS.match(text)
+        if match:
+            name, average, count, longest, total = match.groups()
+            self._begin(number, name, int(count), [int(v) / 1e3 for v in (average, longest, total)])
+            return True
+        match = _TIMES.match(text)
+        if match:
+            name, average, count, longest, total = match.groups()
+            times = [time_us(value) for value in (average, longest, total)]
+            self._begin(number, name, int(count), times)
+            return True
+        if self._row is None:
+            return not text or text == "^C"
+        match = _MAX.match(text)
+        if match:
+            row = self._row
+            row |= {"max_pid": int(match[1]), "max_comm": match[2], "address": match[4]}
+            if match[3] != "no-ksym":
+                row["max_lock"] = match[3]
+            return True
+        frame = _FRAME.match(text)
+        if frame and ("+0x" in text or self._stack):
+            self._stack.append(frame[1])
+            return True
+        return not text
+
+    def _begin(self, number: int, name: str, count: int, times: list[float | None]) -> None:
+        self._finish()
+        if any(value is not None and value > _WRAPPED_US for value in times):
+            times = [None, None, None]
+            self._wrapped = True
+        average, longest, total = times
+        row: dict[str, object] = {"role": "site", "event": self._kind, "line": number}
+        row |= {"count" if self._kind == "wait" else "hold_count": count}
+        row |= {f"{self._kind}_us": total, f"{self._kind}_max_us": longest, f"{self._kind}_avg_us": average}
+        thread = _THREAD.match(name) if self._threads else None
+        frame = _FRAME.match(name)
+        if thread:
+            row |= {"pid": int(thread[1]), "site": thread[2], "role": "task"}
+        else:
+            row["site"] = frame[1] if frame else name
+        self._row = row
+
+    def _finish(self) -> None:
+        row, self._row = self._row, None
+        stack, self._stack = self._stack, []
+        if row is None:
+            return
+        if stack and stack[0] == row["site"]:
+            del stack[0]
+        row["stack"] = stack or None
+        self.dump(int(str(row["line"]))).builder.add(tuple(row.get(name) for name in self.fields))
+
+    def close(self) -> None:
+        """Report what is left over."""
+        self._finish()
+
+    def notes(self) -> list[str]:
+        """What this format does not tell."""
+        notes = [
+            "waits are timed for every acquisition, contended or not: how many had to wait is not told",
+            "locks have no names: rows are callers, of all locks they take (with -s, the lock of the longest "
+            "wait or hold is named)",
+            "the lists are cut to the first ten callers or so unless -n asked for more",
+        ]
+        if self._wrapped:
+            notes.append("times near 2^64 ns are counters that ran below zero; they are taken as absent")
+        return notes

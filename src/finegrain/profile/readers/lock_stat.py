@@ -1,0 +1,244 @@
+"""Linux's /proc/lock_stat, versions 0.3 and 0.4 (Documentation/locking/lockstat.rst)."""
+
+import re
+from typing import ClassVar
+
+import polars as pl
+
+from finegrain.profile.readers.base import Joiner, Log, Reader
+
+COLUMNS = {
+    "con-bounces": "con_bounces",
+    "contentions": "contended",
+    "waittime-min": "wait_min_us",
+    "waittime-max": "wait_max_us",
+    "waittime-total": "wait_us",
+    "waittime-avg": "wait_avg_us",
+    "acq-bounces": "acq_bounces",
+    "acquisitions": "count",
+    "holdtime-min": "hold_min_us",
+    "holdtime-max": "hold_max_us",
+    "holdtime-total": "hold_us",
+    "holdtime-avg": "hold_avg_us",
+}
+_ALL = tuple(COLUMNS)
+_NO_AVERAGES = tuple(name for name in _ALL if not name.endswith("-avg"))
+LAYOUTS = {12: _ALL, 10: _NO_AVERAGES}
+_COUNTS = frozenset({"con-bounces", "contentions", "acq-bounces", "acquisitions"})
+
+_VERSION = re.compile(r"(?:^|\s)lock_stat version \d")
+_NUMBER = r"\d{1,18}(?:\.\d{1,6})?"
+_UNIT = r"(?:\s?(?:ns|us))?"
+_ROW = re.compile(rf"(\S.{{0,118}}?)\s*:\s+({_NUMBER}{_UNIT}(?:\s+{_NUMBER}{_UNIT})*)\s*$")
+_NAME_ONLY = re.compile(r"(\S.{0,118}?)\s*:\s*$")
+_GO_ON = re.compile(rf"{_NUMBER}{_UNIT}(?:\s+{_NUMBER}{_UNIT})*\s*$")
+_POINT = re.compile(r"(\S.{0,118}?)\s+(\d{1,18})\s+\[<([0-9a-fA-Fx.]+|\(____ptrval____\))>\]\s*(\S.*)?$")
+_POINT_HEAD = re.compile(r"(\S.{0,118}?)\s+(\d{1,18})\s*$")
+_POINT_TAIL = re.compile(r"\[<([0-9a-fA-Fx.]+|\(____ptrval____\))>\]\s*(\S.*)?$")
+_SYMBOL = re.compile(r"(?:0x[0-9a-f]+|[\w.$]+(?:\+0x[0-9a-f]+(?:/0x[0-9a-f]+)?)?)(?:\s+\[[\w-]+\])?$")
+_LEAD = re.compile(r"^(?:[-+|*#%:]\s+)+")
+_NUMBERED = re.compile(r"^(\d{1,4})(?=[\s-]|$)\s*")
+_RULE = re.compile(r"^[-.]{3,}$")
+
+
+class LockStat(Reader):
+    """A row a lock class (`name:` or `name-W:` and `name-R:`), then up to four points a list of two lists."""
+
+    format = "Linux lock_stat"
+    system = "Linux"
+    extra: ClassVar[dict[str, pl.DataType]] = {
+        "con_bounces": pl.Int64(),
+        "acq_bounces": pl.Int64(),
+        "address": pl.String(),
+    }
+    fields = ("lock", "site", "role", "mode", *COLUMNS.values(), "address", "line")
+
+    def __init__(self, log: Log) -> None:
+        """`log` hears of every line that is skipped."""
+        super().__init__(log)
+        self._row = Joiner(log)
+        self._point: tuple[int, str, int, str | None] | None = None
+        self._layout: tuple[str, ...] = ()
+        self._heading_open = False
+        self._base: str | None = None
+        self._points_role = "waiter"
+        self._points_seen = False
+        self._expected = -1
+        self._disabled = False
+        self._averages_missing = False
+
+    def starts(self, text: str) -> bool:
+        """Is it a heading of this format?"""
+        return bool(_VERSION.search(text)) or ("class name" in text and "con" in text and "-" in text)
+
+    def looks(self, text: str) -> bool:
+        """Could it be a row of this format?"""
+        match = _ROW.match(text) if ":" in text else None
+        return match is not None and len(match[2].split()) in LAYOUTS
+
+    def feed(self, number: int, text: str) -> bool:
+        """Take one line."""
+        text = self._unnumbered(text.strip())
+        if not self._row.parts and self._point is None:
+            match = _ROW.match(text)
+            if match and self._class_row(number, text, match):
+                return True
+            match = _POINT.match(text)
+            if match:
+                return self._point_row(number, *match.groups())
+        if _RULE.match(text):
+            return self._rule(text)
+        if self.starts(text):
+            return self._heading(number, text)
+        return self._slowly(number, _LEAD.sub("", text))
+
+    def _unnumbered(self, text: str) -> str:
+        """The kernel's own documentation prints its sample with line numbers: 06 &mm->mmap_sem-W: ..."""
+        match = _NUMBERED.match(text)
+        if match:
+            found = int(match[1])
+            # only below a numbered version line, and only in sequence: digits are data elsewhere
+            if found == self._expected or (found < 10 and _VERSION.match(text[match.end() :])):
+                self._expected = found + 1
+                return text[match.end() :]
+        if text:
+            text = _LEAD.sub("", text)
+        return text
+
+    def _rule(self, text: str) -> bool:
+        self._leave("row cut short")
+        if self._points_seen and text[0] == "-" and len(text) < 60:
+            self._points_role = "holder"
+        return True
+
+    def _heading(self, number: int, text: str) -> bool:
+        self._leave("row cut short")
+        if _VERSION.search(text):
+            dump = self.dump(number, new=True)
+            dump.headed = False
+            self._layout = ()
+        if "class name" in text:
+            dump = self.dump(number, new=bool(self.dumps and self.dumps[-1].headed))
+            dump.headed = True
+            self._layout = ()
+            self._take_columns(text[text.index("class name") + 10 :])
+            self._heading_open = True
+        return True
+
+    def _take_columns(self, text: str) -> bool:
+        words = text.split()
+        if not words or any(word not in COLUMNS for word in words):
+            return False
+        self._layout += tuple(words)
+        return True
+
+    def _slowly(self, number: int, text: str) -> bool:
+        """Headings and rows that were broken over lines."""
+        if self._heading_open:
+            if not text or self._take_columns(text):
+                return True
+            self._heading_open = False
+        if "WARNING" in text and "lock debugging disabled" in text:
+            self._disabled = True
+            return True
+        if self._point is not None:
+            first, name, count, address = self._point
+            match = _POINT_TAIL.match(text) if address is None else None
+            if match and match[2] is None:
+                self._point = (first, name, count, match[1])
+                return True
+            site = match[2] if match else text if address is not None and _SYMBOL.match(text) else None
+            if site:
+                self._point = None
+                return self._point_row(first, name, str(count), match[1] if match else address, site)
+            self._leave("point cut short")
+            return self.feed(number, text)
+        if self._row.parts:
+            joined = self._row.text(text)
+            match = _ROW.match(joined) if _GO_ON.match(text) else None
+            if match and self._class_row(self._row.first(number), joined, match, more=True):
+                self._row.parts.clear()
+                return True
+            if match and self._row.hold(number, text):
+                return True
+            self._leave("row cut short")
+            return self.feed(number, text)
+        if not self.dumps:
+            return False
+        match = _ROW.match(text) or _NAME_ONLY.match(text)
+        if match and (len(match.groups()) == 2 or self._known_name(match[1])):
+            return self._row.hold(number, text)
+        match = _POINT_HEAD.match(text)
+        if match and self._base is not None and match[1] == self._base:
+            self._point = (number, match[1], int(match[2]), None)
+            return True
+        return text == "..." or text == "<snip>"
+
+    def _known_name(self, name: str) -> bool:
+        return "lock" in name or "mutex" in name or "sem" in name or name.endswith(("-R", "-W"))
+
+    def _class_row(self, number: int, text: str, match: re.Match[str], *, more: bool = False) -> bool:
+        numbers = re.findall(rf"({_NUMBER})({_UNIT})", match[2])
+        layout = self._layout or LAYOUTS.get(len(numbers), ())
+        if len(numbers) != len(layout):
+            if len(numbers) > len(layout) and not more and layout and len(numbers) in LAYOUTS:
+                layout = LAYOUTS[len(numbers)]  # the heading above is another table's
+            else:
+                return False
+        values: dict[str, float | int] = {}
+        for name, (digits, unit) in zip(layout, numbers, strict=True):
+            if name in _COUNTS:
+                if "." in digits or unit:
+                    return False
+                values[name] = int(digits)
+            else:
+                values[name] = float(digits) * (1e-3 if unit.strip() == "ns" else 1.0)
+        name = match[1]
+        mode = {"-R": "read", "-W": "write"}.get(name[-2:])
+        self._base = name[:-2] if mode else name
+        self._points_role, self._points_seen = "waiter", False
+        self._averages_missing |= "waittime-avg" not in values
+        get = values.get
+        self.dump(number).builder.add(
+            (self._base, None, "lock", mode, *[get(column) for column in COLUMNS], None, number)
+        )
+        return True
+
+    def _point_row(self, number: int, name: str, count: str, address: str | None, site: str | None) -> bool:
+        if site is None:
+            self._point = (number, name, int(count), address)
+            return True
+        if name != self._base:  # the class's own row is cut off
+            self._base, self._points_role = name, "waiter"
+        self._points_seen = True
+        row = dict.fromkeys(COLUMNS)
+        row["contentions"] = int(count)
+        self.dump(number).builder.add(
+            (name, site.strip(), self._points_role, None, *row.values(), address, number)
+        )
+        return True
+
+    def _leave(self, why: str) -> None:
+        self._row.drop(why)
+        if self._point is not None:
+            self.log.broken(self._point[0], why)
+            self._point = None
+
+    def close(self) -> None:
+        """Report what is left over."""
+        self._leave("row cut short")
+
+    def notes(self) -> list[str]:
+        """What this format does not tell."""
+        notes = [
+            "times are microseconds; one name covers every lock of a lockdep class, and names longer than 38 "
+            "characters are cut",
+            "at most four points are listed a class and list: waiter rows count where threads waited, holder "
+            "rows where the lock was taken that they waited for, without times, and need not add up",
+            "there is no lock type in a name; -R and -W are the two modes of one reader-writer lock",
+        ]
+        if self._averages_missing:
+            notes.append("version 0.3 prints no averages")
+        if self._disabled:
+            notes.append("the kernel says that lock debugging was off: the figures stopped at some point")
+        return notes

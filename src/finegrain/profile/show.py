@@ -1,0 +1,156 @@
+"""`finegrain profile show`: what a file holds, as text, markdown, CSV or JSON."""
+
+import json
+import math
+from typing import Any
+
+from finegrain.profile.group import Grouped, grouped
+from finegrain.profile.names import markdown, printable
+from finegrain.profile.read import File
+from finegrain.profile.render import Cell, csv_table, markdown_table, seconds, text_table
+from finegrain.profile.table import Profile
+
+SCHEMA = "finegrain.profile/1"
+COLUMNS = {
+    "wait_us": "wait (us)",
+    "wait_max_us": "longest wait",
+    "wait_avg_us": "mean wait",
+    "contended": "contended",
+    "count": "acquired",
+    "hold_us": "hold (us)",
+    "hold_max_us": "longest hold",
+    "hold_avg_us": "mean hold",
+}
+_MAX_RANGES = 12
+
+
+def _title(profile: Profile) -> str:
+    parts = [profile.format]
+    if profile.system and profile.system not in profile.format:
+        parts.append(profile.system)
+    if profile.cpus:
+        parts.append(f"{profile.cpus} CPUs")
+    if profile.span_s:
+        parts.append(seconds(profile.span_s))
+    title = f"{profile.name}: {', '.join(parts)}, {profile.table.height:,} rows"
+    return printable(title + (f"  [{profile.title}]" if profile.title else ""))
+
+
+def _cells(group: Grouped, top: int) -> tuple[list[str], list[list[Cell]]]:
+    table = group.table.head(top) if top else group.table
+    told = [name for name in COLUMNS if table[name].null_count() < table.height]
+    headings = [
+        "",
+        *[COLUMNS[name] for name in told],
+        {"class": "class", "lock": "lock"}.get(group.by, "lock, point"),
+    ]
+    columns = [table[name].to_list() for name in (*told, "name")]
+    return headings, [[rank, *row] for rank, row in enumerate(zip(*columns, strict=True), 1)]
+
+
+def skipped_text(file: File) -> str | None:
+    """What was not read, in one line with line numbers."""
+    if not file.skipped_lines:
+        return None
+    broken = [skip for skip in file.skipped if skip.why != "not part of a profile"]
+    other = [skip for skip in file.skipped if skip.why == "not part of a profile"]
+    parts = []
+    for skips, what in ((broken, "broken rows"), (other, "other text")):
+        if skips:
+            ranges = [
+                f"{s.first}" if s.first == s.last else f"{s.first}-{s.last}" for s in skips[:_MAX_RANGES]
+            ]
+            more = ", ..." if len(skips) > _MAX_RANGES else ""
+            parts.append(f"{what} in lines {', '.join(ranges)}{more}")
+    counts = f"{file.skipped_lines:,} of {file.lines:,} lines skipped"
+    return f"{printable(file.source)}: {counts}: {'; '.join(parts)}"
+
+
+def notes_of(file: File) -> list[str]:
+    """Everything that a reader of the figures must know, a line each."""
+    notes = [f"{name}: {note}" for name, texts in file.notes.items() for note in texts]
+    derived = {f"{column} = {how}" for profile in file.profiles for column, how in profile.derived.items()}
+    notes += [f"not printed but computed: {text}" for text in sorted(derived)]
+    skipped = skipped_text(file)
+    return notes + ([skipped] if skipped else [])
+
+
+def text(file: File, by: str, top: int) -> str:
+    """The file's profiles as plain tables."""
+    parts = []
+    for profile in file.profiles:
+        group = grouped(profile, by)
+        headings, rows = _cells(group, top)
+        lines = [_title(profile), *[f"({note})" for note in group.notes], "", text_table(headings, rows)]
+        left_out = group.table.height - len(rows)
+        if left_out:
+            lines.append(f"... and {left_out:,} more (--top 0 shows all)")
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts)
+
+
+def markdown_text(file: File, by: str, top: int) -> str:
+    """The same as markdown, notes at the end."""
+    parts = []
+    for profile in file.profiles:
+        group = grouped(profile, by)
+        parts.append(f"**{markdown(_title(profile))}**\n\n{markdown_table(*_cells(group, top))}")
+    return "\n\n".join(parts) + "\n\n" + "\n".join(f"- {markdown(note)}" for note in notes_of(file))
+
+
+def csv_text(file: File, by: str, top: int) -> str:
+    """One CSV table for all profiles of the file, a column saying which."""
+    headings = ["profile", "lock_class", "lock", "site", *COLUMNS]
+    more = ["role", "event", "mode", "wait_min_us", "hold_min_us", "line"] if by == "row" else []
+    rows: list[list[Cell]] = []
+    for profile in file.profiles:
+        table = grouped(profile, by).table
+        table = table.head(top) if top else table
+        rows += [[profile.name, *row] for row in table.select(*headings[1:], *more).rows()]
+    return csv_table(headings + more, rows)
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def as_json(file: File, by: str, top: int) -> str:
+    """Everything: each row as it was read (absent fields left out), and the table that `by` asks for."""
+    profiles = []
+    for profile in file.profiles:
+        group = grouped(profile, by)
+        table = group.table.head(top) if top else group.table
+        profiles.append(
+            {
+                "name": profile.name,
+                "label": profile.label,
+                "title": profile.title,
+                "format": profile.format,
+                "system": profile.system,
+                "span_s": profile.span_s,
+                "cpus": profile.cpus,
+                "derived": profile.derived,
+                "meta": profile.meta,
+                "by": group.by,
+                "notes": group.notes,
+                "table": [_present(row) for row in table.select("name", *COLUMNS).to_dicts()]
+                if by != "row"
+                else [],
+                "rows": [_present(row) for row in profile.table.to_dicts()],
+            }
+        )
+    document = {
+        "schema": SCHEMA,
+        "source": file.source,
+        "lines": file.lines,
+        "profiles": profiles,
+        "notes": file.notes,
+        "skipped_lines": file.skipped_lines,
+        "broken_rows": file.broken_rows,
+        "skipped": [{"first": skip.first, "last": skip.last, "why": skip.why} for skip in file.skipped],
+    }
+    return json.dumps(document, indent=1, allow_nan=False)
+
+
+def _present(row: dict[str, Any]) -> dict[str, Any]:
+    return {key: _finite(value) for key, value in row.items() if value is not None}
