@@ -8,7 +8,7 @@
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
-from finegrain.machine.machine cimport held_lock, machine, ps_t, thread
+from finegrain.machine.machine cimport MAX_HELD, charge_memory, held_lock, machine, panic, ps_t, thread, unlikely
 
 cdef enum:
     MAX_LOCK_NAMES = 48
@@ -82,10 +82,19 @@ cdef int lock_profile_create(machine* m) except -1
 # Begin counting afresh (the end of the warm-up).  Waits and holds under way count from here.
 cdef void lock_profile_reset(machine* m, ps_t at) noexcept nogil
 
+cdef const char* lock_class_text(uint16_t name) noexcept nogil
+cdef const char* lock_name_text(uint16_t name) noexcept nogil
+cdef const char* lock_site_text(uint16_t site) noexcept nogil
+
 # The out-of-line halves of the three points.
 cdef void profile_wait_begin(thread* td, lock_object* lock, uint16_t site, bint shared) noexcept nogil
 cdef void profile_wait_end(thread* td, lock_object* lock) noexcept nogil
 cdef void profile_charge_waiters(thread* td, lock_object* lock, uint16_t holder, uint32_t superpage) noexcept nogil
+cdef void profile_charge_free(thread* td, lock_object* lock) noexcept nogil
+cdef void profile_pv_release(thread* td, lock_object* lock, held_lock* h, ps_t hold) noexcept nogil
+
+cdef extern from *:
+    int __builtin_clzll(unsigned long long x) noexcept nogil
 
 
 cdef inline lock_record* lock_record_of(thread* td, lock_object* lock, uint16_t site) noexcept nogil:
@@ -98,5 +107,60 @@ cdef inline int histogram_bucket(ps_t t) noexcept nogil:
     return b if b < HISTOGRAM_BUCKETS else HISTOGRAM_BUCKETS - 1
 
 
-cdef extern from *:
-    int __builtin_clzll(unsigned long long x) noexcept nogil
+# The lock has been got (`joined`: other readers hold it too).
+cdef inline void lock_profile_holding(thread* td, lock_object* lock, uint16_t site, bint shared,
+                                      bint joined) noexcept nogil:
+    cdef held_lock* h
+    cdef lock_profile* p = <lock_profile*>td.machine.profile
+    cdef lock_record* r
+    if unlikely(td.nheld == MAX_HELD):
+        panic(td, b"too many locks held at once")
+    if unlikely(td.wanted == lock):
+        profile_wait_end(td, lock)
+    if unlikely(lock.lo_waiters != NULL) and not joined:
+        profile_charge_free(td, lock)
+    h = &td.held[td.nheld]
+    td.nheld += 1
+    h.lock = lock
+    h.site = site
+    h.shared = shared
+    h.superpage = td.superpage
+    h.since = td.clock
+    if p.enabled:
+        p.names[lock.lo_name].acquired += 1
+        r = &p.records[<uint32_t>lock.lo_name * MAX_SITES + site]
+        r.lines[td.cpu.last_line] += 1
+
+
+# The lock is about to be released.
+cdef inline void lock_profile_releasing(thread* td, lock_object* lock) noexcept nogil:
+    cdef uint32_t i = td.nheld
+    cdef held_lock h
+    cdef lock_profile* p = <lock_profile*>td.machine.profile
+    cdef lock_record* r
+    cdef ps_t hold
+    while True:
+        if unlikely(i == 0):
+            panic(td, b"unlocking a lock that is not held")
+            return
+        i -= 1
+        if td.held[i].lock == lock:
+            break
+    h = td.held[i]
+    td.nheld -= 1
+    while i < td.nheld:
+        td.held[i] = td.held[i + 1]
+        i += 1
+    if unlikely(lock.lo_waiters != NULL):
+        profile_charge_waiters(td, lock, h.site, td.superpage)
+    if p.enabled:
+        hold = td.clock - h.since
+        p.names[lock.lo_name].released += 1
+        r = &p.records[<uint32_t>lock.lo_name * MAX_SITES + h.site]
+        r.acquisitions += 1
+        r.hold_total += hold
+        if hold > r.hold_max:
+            r.hold_max = hold
+        r.hold_histogram[histogram_bucket(hold)] += 1
+        if lock.lo_flags & LO_PV_LIST:
+            profile_pv_release(td, lock, &h, hold)

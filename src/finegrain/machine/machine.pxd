@@ -27,6 +27,7 @@ ctypedef int64_t ps_t                   # simulated time: picoseconds
 cdef enum:
     MAX_HELD = 48                       # locks that one thread may hold at once
     MAX_CPUS = 1024
+    CPU_WORDS = 16                      # words of a set of CPUs
     LINE_SHIFT = 6                      # a 64-byte cache line
     NO_CPU = 0xffff
 
@@ -129,6 +130,7 @@ cdef struct held_lock:
 cdef struct lock_delay_arg:
     int64_t delay                       # pauses of the last round
     int64_t spin_cnt                    # pauses so far
+    int64_t max                         # a round's most pauses
 
 cdef struct thread:
     # c: constant; s: the thread itself; m: the machine; l: the lock layer
@@ -179,7 +181,10 @@ cdef struct thread:
     thread* owner_prev
     thread* spun_by                     # head of that list, for this thread as owner
     thread* run_next                    # run queue
-    thread* all_next                    # every thread, for panic and tear-down
+    thread* run_prev
+    thread* all_next                    # every thread
+    thread* all_prev
+    uint64_t event                      # number of its pending event; others of its are stale
 
 cdef struct machine_ops:
     void (*reschedule)(thread* td) noexcept nogil
@@ -207,6 +212,7 @@ cdef struct machine:
     char* dmap                          # the direct map: physical address pa is at dmap + pa
     uint64_t dmap_size
     line* lines                         # a line for each 64 bytes of the arena
+    thread* threads                     # every thread that lives, youngest first
     # shape
     uint32_t ncpus
     uint32_t nsockets                   # as many memory domains
@@ -216,13 +222,16 @@ cdef struct machine:
     uint64_t seed
     # the kernel's state, by module; opaque here
     void* profile
-    void* locks
+    void* turnstiles
+    int64_t delay_max                   # lock_delay: the most pauses of one round
     void* phys
     void* pvlock
     void* pv
     void* pmap
     void* vm
     void* proc
+    # what a thread wants and holds, as text, for panic; set by the lock layer
+    int (*describe)(thread* td, char* text, size_t size) noexcept nogil
     # set once the run is to stop; threads see it in user() and sleep_for()
     int stopping
 
@@ -230,11 +239,10 @@ cdef extern from "atomics.h" nogil:
     uint64_t atomic_load_acq(uint64_t* word)
     void atomic_store_rel(uint64_t* word, uint64_t value)
     bint atomic_cas_acq(uint64_t* word, uint64_t expected, uint64_t value)
-    bint atomic_cas_rel(uint64_t* word, uint64_t expected, uint64_t value)
     uint64_t atomic_fetchadd_raw(uint64_t* word, uint64_t value)
     uint64_t atomic_swap_raw(uint64_t* word, uint64_t value)
-    bint likely(bint condition)
-    bint unlikely(bint condition)
+    bint likely "finegrain_likely"(bint condition)
+    bint unlikely "finegrain_unlikely"(bint condition)
 
 
 # Offset of a kernel address in the arena: the only form in which an address may enter a decision or a result.
@@ -421,3 +429,8 @@ cdef inline void* arena_alloc(machine* m, uint64_t size) noexcept nogil:
 
 cdef inline void arena_free(machine* m, void* memory, uint64_t size) noexcept nogil:
     m.ops.arena_free(m, memory, size)
+
+
+# Python's handle on a machine; the machines are its subclasses.
+cdef class Machine:
+    cdef machine* m

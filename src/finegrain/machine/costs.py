@@ -1,0 +1,79 @@
+"""What things cost on the simulated machine, with the source of every figure.
+
+Sources: [InstLat] InstLatx64 dumps for Skylake-SP; [MLC] Intel Memory Latency Checker logs; [c2c] the
+core-to-core-latency project's result tables; [SOSP13] David, Guerraoui, Trigonakis, SOSP 2013; [LKP] the
+Linux kernel test robot's mails on a 104-thread two-socket Skylake-SP; [Norov] the Linux IPI benchmark posting;
+[Torvalds] page-fault cost post of 2014; [Downs] "A concurrency cost hierarchy"; [D] derived from such figures by
+arithmetic; [A] an assumption, no figure found.
+"""
+
+from dataclasses import dataclass, fields, replace
+
+PS_PER_NS = 1000
+
+
+@dataclass(frozen=True)
+class CostModel:
+    """Costs of a machine. Times are nanoseconds unless the name says cycles; speeds are ratios.
+
+    The defaults are a two-socket Skylake-SP with 26 cores a socket at 2.7 GHz, the measured machine as far as it
+    is known.
+    """
+
+    frequency_ghz: float = 2.7  # [A] between nominal and all-core turbo of 26-core parts
+    op_cycles: float = 1.0  # [A] one simple operation of a group
+    l1_hit_cycles: float = 4.0  # [InstLat]
+    llc_hit_cycles: float = 60.0  # [MLC], 22.7 ns
+    dram_local: float = 85.0  # [MLC] 80-90
+    dram_remote: float = 140.0  # [MLC] 135-154
+    xfer_smt: float = 7.5  # [c2c] 7-8: a modified line from the sibling
+    xfer_socket: float = 50.0  # [c2c] 41-56: from another core of the socket
+    xfer_cross: float = 130.0  # [c2c, MLC] 113-180: from the other socket
+    share_socket: float = 50.0  # [MLC] a clean line from a peer's cache
+    share_cross: float = 115.0  # [MLC, A]
+    rmw_hit_cycles: float = 18.0  # [InstLat] LOCK-prefixed operation on a line held here
+    pause_cycles: float = 140.0  # [InstLat] Skylake-SP; Cascade Lake 40
+    syscall: float = 70.0  # [LKP, D]
+    fault_cycles: float = 1050.0  # [Torvalds] exception entry and return, no page-table isolation
+    invlpg_cycles: float = 180.0  # [D]
+    cr3_write_cycles: float = 150.0 + 3000.0  # [D] the write, and refilling the TLB after it [A]
+    ipi_send: float = 300.0  # [Norov] 1.24 us to deliver, split [A]
+    ipi_flight: float = 900.0  # [Norov]
+    ipi_handler: float = 550.0  # [Norov, D] 1.79 - 1.24 us
+    ipi_per_target: float = 250.0  # [Norov, A] sources disagree sevenfold
+    ctx_switch: float = 1500.0  # [LKP, Downs] 1.1-2.5 us
+    wakeup: float = 3000.0  # sleep to running on another CPU: 1-8 us, coarse
+    zero_4k: float = 250.0  # [InstLat, Downs] between hot and DRAM-bound
+    copy_4k: float = 400.0  # [InstLat] likewise
+    time_slice: float = 94.0e6  # FreeBSD sched_ule.c: 12 ticks of a 127 Hz statistics clock
+    smt_kernel: float = 0.5  # [LKP, D] speed of each of two busy siblings in the kernel
+    smt_user: float = 0.6  # [A] and in user code: 1.2 times one thread for a pair
+
+    def picoseconds(self) -> dict[str, int]:
+        """Give the costs as the machine takes them: integer picoseconds, speeds as num/den."""
+        cycle_ps = 1000.0 / self.frequency_ghz
+        out: dict[str, int] = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name == "frequency_ghz":
+                continue
+            if field.name.startswith("smt_"):
+                out[field.name + "_num"] = round(value * 1000)
+                out[field.name + "_den"] = 1000
+            elif field.name.endswith("_cycles"):
+                out[field.name.removesuffix("_cycles")] = round(value * cycle_ps)
+            else:
+                out[field.name] = round(value * PS_PER_NS)
+        return out
+
+    def scaled_coherence(self, factor: float) -> "CostModel":
+        """Give the model with every cache-line transfer cost times `factor` (1: unchanged)."""
+        names = ("xfer_smt", "xfer_socket", "xfer_cross", "share_socket", "share_cross")
+        return replace(self, **{name: getattr(self, name) * factor for name in names})
+
+
+FREE = CostModel(
+    **{f.name: 0.0 for f in fields(CostModel) if f.name not in ("frequency_ghz", "time_slice", "pause_cycles")}
+    | {"smt_kernel": 1.0, "smt_user": 1.0, "pause_cycles": 1.0}  # type: ignore[arg-type]
+)
+"""Everything costs nothing but a cycle a pause: for checks against closed forms."""
