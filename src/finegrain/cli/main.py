@@ -10,6 +10,8 @@ from finegrain.errors import UserError
 # command name -> module under finegrain.cli that defines `app` (a Typer group) or `command` (a function)
 COMMANDS: dict[str, str] = {
     "profile": "profile",
+    "record": "record",
+    "workload": "workload",
 }
 
 # Typer's usage error: its own class or, in older releases, click's.

@@ -11,8 +11,8 @@ from finegrain.workload import recording as rec
 
 # What a record costs, and the kernel work that it stands for, is taken to be this quantile of the times on
 # a CPU from records of its class to the next record: the times in which hardly any user code ran.
-COST_QUANTILE = 0.25
-# A classes with fewer samples than this takes the cost of all classes together.
+COST_QUANTILE = 0.1
+# A class with fewer samples than this takes the cost of all classes together.
 _ENOUGH = 50
 # A process that goes on, and a child that exits within this time after, have to do with each other: it
 # has read the end of the child's output, which comes before the child's exit.

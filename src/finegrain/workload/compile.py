@@ -21,7 +21,8 @@ _NEAR_PAGES = 16
 _STACK_PAGES = 2048
 _RW = pr.PROT_READ | pr.PROT_WRITE
 # the protection that each kind of touch asks for
-_NEEDS = {0: pr.PROT_READ, pr.TOUCH_WRITE: pr.PROT_WRITE, pr.TOUCH_EXEC: pr.PROT_EXEC}
+_UNKNOWN = 3
+_NEEDS = {0: pr.PROT_READ, pr.TOUCH_WRITE: pr.PROT_WRITE, pr.TOUCH_EXEC: pr.PROT_EXEC, _UNKNOWN: 0}
 _UINT32_MAX = (1 << 32) - 1
 
 
@@ -59,7 +60,7 @@ class _Steps:
     """Steps in the making: a touch for each fault row not dropped, and the others as they are found."""
 
     dropped: bytearray
-    access: list[int]  # of each row, when it is a fault
+    access: bytearray  # of each row that is a fault: TOUCH_* bits or _UNKNOWN
     process: int = 0
     out: list[tuple[int, int, int, int, int, int]] = field(default_factory=list)  # process, row, op, args
     maps: dict[tuple[int, int, int, int], int] = field(default_factory=dict)
@@ -90,9 +91,9 @@ class _Compiler:
         writes = np.where(info & rec.FAULT_EXEC, pr.TOUCH_EXEC, 0)
         access = np.where(info & rec.FAULT_WRITE, pr.TOUCH_WRITE, writes)
         unknown = (self.kind == rec.FAULT) & (info & rec.FAULT_UNKNOWN != 0)
-        access[unknown] = -1
+        access[unknown] = _UNKNOWN
         self.bounds = np.searchsorted(events["process"].to_numpy(), np.arange(self.count + 1))
-        self.steps = _Steps(bytearray(len(events)), access.tolist())
+        self.steps = _Steps(bytearray(len(events)), bytearray(access.astype(np.uint8).tobytes()))
         self.inferred: Counter[str] = Counter()
         self.parent = np.full(self.count, -1, np.int32)
         self.start = np.zeros(self.count, np.int64)
@@ -266,13 +267,13 @@ class _Compiler:
                     high = low
                     continue
             how = access[row]
-            if how < 0 or not prot & _NEEDS[how]:
+            if not prot & _NEEDS[how]:
                 self._settle(row, prot)
 
     def _settle(self, row: int, prot: int) -> None:
         """Decide how a page was touched that the recording does not say, or that the protection forbids."""
         how = self.steps.access[row]
-        if how >= 0:
+        if how != _UNKNOWN:
             self.inferred["touches that the protection forbids"] += 1
         if not prot:
             self.steps.dropped[row] = 1
@@ -330,10 +331,14 @@ class _Compiler:
 
     def run(self) -> None:
         """Make the steps of all processes."""
-        table = self.events.select("page", "pages", "offset", "info", "file")
         others = np.flatnonzero(self.kind != rec.FAULT)
-        self.columns = dict(zip(others.tolist(), table[others].iter_rows(), strict=True))
-        self.kinds = dict(zip(others.tolist(), self.kind[others].tolist(), strict=True))
+        rows = others.tolist()
+        table = (
+            self.events[name].to_numpy()[others].tolist()
+            for name in ("page", "pages", "offset", "info", "file")
+        )
+        self.columns = dict(zip(rows, zip(*table, strict=True), strict=True))
+        self.kinds = dict(zip(rows, self.kind[others].tolist(), strict=True))
         self.rows_of_maps = np.flatnonzero(self.kind == rec.MAP)
         self.pages = self.page.tolist()
         found = pauses(self.events, self.parent, self.end)
@@ -349,42 +354,46 @@ class _Compiler:
 
 def _program(recording: Recording, made: _Compiler) -> Program:
     """Put touches and other steps into one order, with their times."""
+    # both kinds of step are in order already; at the same row, a touch comes last
     others = np.array(made.steps.out, np.int64).reshape(-1, 6)
-    dropped = np.frombuffer(bytes(made.steps.dropped), np.uint8)
+    other_process, other_row = others[:, 0], others[:, 1]
+    dropped = np.frombuffer(made.steps.dropped, np.uint8)
     touches = np.flatnonzero((made.kind == rec.FAULT) & (dropped == 0))
-    # columns: process, row, op, arg0, arg1, arg2
-    steps = np.zeros((len(others) + len(touches), 6), np.int64)
-    steps[: len(others)] = others
-    touched = steps[len(others) :]
-    touched[:, 0] = np.searchsorted(made.bounds, touches, side="right") - 1
-    touched[:, 1] = touches
-    touched[:, 2] = pr.TOUCH
-    touched[:, 3] = made.page[touches] * pr.PAGE_BYTES
-    touched[:, 5] = np.array(made.steps.access, np.int64)[touches]
-    # by process and row; at the same row, the others in the order in which they were found, then the touch
-    steps = steps[np.lexsort((steps[:, 1], steps[:, 0]))]
-    process, row = steps[:, 0], steps[:, 1]
-    first_step = np.searchsorted(process, np.arange(made.count + 1))
-
-    # a pause ends when its ON row says; an EXIT added at the end of the rows, with the recording
-    ends = np.append(made.events["time"].to_numpy(), recording.duration_ns)
-    row_end = made.bounds[process + 1]
-    paused = np.isin(steps[:, 2], [pr.SLEEP, pr.WAIT]) & (
-        made.kind[np.minimum(row, len(made.kind) - 1)] == rec.OFF
+    total = len(others) + len(touches)
+    other_at = np.arange(len(others)) + np.searchsorted(touches, other_row)
+    is_touch = np.ones(total, np.bool_)
+    is_touch[other_at] = False
+    first_step = np.searchsorted(touches, made.bounds) + np.searchsorted(
+        other_process, np.arange(made.count + 1)
     )
-    time = np.where(row < row_end, ends[np.minimum(row + paused, len(ends) - 1)], recording.duration_ns)
 
-    user, _ = user_time(made.events)
-    before = np.concatenate([[0], np.cumsum(user)])
-    upto = before[np.minimum(row + 1, row_end)]
-    since = np.concatenate([[0], upto[:-1]])
+    def column(of_others: npt.NDArray[np.int64], of_touches: npt.ArrayLike) -> npt.NDArray[np.int64]:
+        both = np.empty(total, np.int64)
+        both[other_at] = of_others
+        both[is_touch] = of_touches
+        return both
+
+    # a pause ends when the ON row after it says; an EXIT that was added, when the recording does
+    times = np.append(made.events["time"].to_numpy(), recording.duration_ns)
+    row_end = made.bounds[other_process + 1]
+    added = other_row >= row_end
+    kind = np.append(made.kind, 0)
+    paused = ~added & np.isin(others[:, 2], [pr.SLEEP, pr.WAIT]) & (kind[other_row] == rec.OFF)
+    other_time = np.where(added, recording.duration_ns, times[other_row + paused])
+
+    before = np.concatenate([[0], np.cumsum(user_time(made.events)[0])])
+    upto = column(before[np.minimum(other_row + 1, row_end)], before[touches + 1])
+    since = np.empty_like(upto)
+    since[1:] = upto[:-1]
     since[first_step[:-1]] = before[made.bounds[:-1]]
+
     maps = np.array(list(made.steps.maps), np.int64).reshape(-1, 4)
-    mmap = steps[:, 2] == pr.MMAP
+    mapped = others[others[:, 2] == pr.MMAP]
+    of = maps[mapped[:, 5]]
     file_pages = np.zeros(len(recording.files), np.int64)
-    of = maps[steps[mmap, 5]]
-    reach = (of[:, 1] + steps[mmap, 4] // pr.PAGE_BYTES)[of[:, 0] >= 0]
-    np.maximum.at(file_pages, of[of[:, 0] >= 0, 0], reach)
+    reach = of[:, 1] + mapped[:, 4] // pr.PAGE_BYTES
+    np.maximum.at(file_pages, of[of[:, 0] >= 0, 0], reach[of[:, 0] >= 0])
+    access = np.frombuffer(made.steps.access, np.uint8)[touches]
     return Program(
         name=recording.name,
         kind=recording.kind,
@@ -393,12 +402,12 @@ def _program(recording: Recording, made: _Compiler) -> Program:
         start=made.start,
         end=made.end,
         first_step=first_step.astype(np.int64),
-        op=steps[:, 2].astype(np.uint8),
+        op=column(others[:, 2], pr.TOUCH).astype(np.uint8),
         user_ns=np.minimum(upto - since, _UINT32_MAX).astype(np.uint32),
-        time=time.astype(np.int64),
-        arg0=steps[:, 3].astype(np.uint64),
-        arg1=steps[:, 4].astype(np.uint64),
-        arg2=steps[:, 5].astype(np.uint32),
+        time=column(other_time, times[touches]),
+        arg0=column(others[:, 3], made.page[touches] * pr.PAGE_BYTES).astype(np.uint64),
+        arg1=column(others[:, 4], 0).astype(np.uint64),
+        arg2=column(others[:, 5], access).astype(np.uint32),
         map_file=maps[:, 0].astype(np.int32),
         map_page=maps[:, 1].copy(),
         map_prot=maps[:, 2].astype(np.uint8),

@@ -20,7 +20,7 @@ millions of lines. A raw record has a time (ns, perf's clock), the pid and tid i
 | exec, exit, enter, enter_brk, out, preempted, in | | |
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import IO
 
 import polars as pl
@@ -151,7 +151,7 @@ def _piece(text: bytes) -> pl.DataFrame:
     return shaped.select(list(RAW_SCHEMA)).cast(RAW_SCHEMA)  # type: ignore[arg-type]
 
 
-def parse(lines: IO[bytes], progress: Iterable[object] | None = None) -> pl.DataFrame:
+def parse(lines: IO[bytes]) -> pl.DataFrame:
     """Read all that `perf script -F pid,tid,time,event,...` printed, in perf's order of time."""
     pieces = [_piece(text) for text in _pieces(lines)]
     table = pl.concat(pieces) if pieces else pl.DataFrame(schema=RAW_SCHEMA)

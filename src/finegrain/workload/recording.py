@@ -28,7 +28,6 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -207,7 +206,7 @@ def _sound(events: pl.DataFrame, processes: int, files: int) -> bool:
 
 def bundled() -> dict[str, Path]:
     """Return the recordings that come with finegrain, by name."""
-    folder = Path(str(resources.files("finegrain.workload"))) / "recordings"
+    folder = Path(__file__).parent / "recordings"
     return {path.stem: path for path in sorted(folder.glob(f"*{SUFFIX}"))}
 
 
