@@ -12,6 +12,8 @@ COMMANDS: dict[str, str] = {
     "profile": "profile",
     "record": "record",
     "workload": "workload",
+    "diff": "diff",
+    "whatif": "whatif",
 }
 
 # Typer's usage error: its own class or, in older releases, click's.

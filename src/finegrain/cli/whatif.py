@@ -1,0 +1,42 @@
+"""`finegrain whatif`: what a finer lock would leave, without a workload."""
+
+from typing import Annotated
+
+import typer
+
+from finegrain.errors import UserError
+from finegrain.profile.names import printable
+from finegrain.profile.read import read_file
+from finegrain.profile.spans import span_s
+from finegrain.profile.whatif import as_json, parse_split, text, whatif
+
+
+def command(
+    file: Annotated[
+        str, typer.Argument(metavar="FILE", help="A profile with holds; FILE#LABEL for one of several.")
+    ],
+    split: Annotated[
+        list[str],
+        typer.Option(
+            metavar="LOCK=K", help="Split LOCK into K; LOCK=NOW:K if the name is NOW locks. Repeatable."
+        ),
+    ],
+    cpus: Annotated[
+        int | None, typer.Option(help="Threads that use the locks (the profile's CPUs, if it says).")
+    ] = None,
+    span: Annotated[
+        str | None, typer.Option(help="How long the profile was taken, if it does not say: 90m.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="The answer as JSON.")] = False,
+) -> None:
+    """Estimate what splitting a lock would leave of its waiting, and which lock saturates next.
+
+    A quick bound from acquisitions and holds alone; 'finegrain compare' simulates the real thing.
+    """
+    splits = [parse_split(item) for item in split]
+    read = read_file(file)
+    if len(read.profiles) > 1:
+        names = ", ".join(profile.name for profile in read.profiles[:10])
+        raise UserError(printable(f"{file}: {len(read.profiles)} profiles in it; choose one: {names}"))
+    answer = whatif(read.profiles[0], splits, cpus=cpus, span=span_s(span) if span is not None else None)
+    print(as_json(answer) if json else text(answer))
