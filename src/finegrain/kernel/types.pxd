@@ -41,8 +41,8 @@ cdef struct md_page:
     int32_t pat_mode                    # c
 
 cdef enum vm_page_flags:
-    PG_FREE_CACHED = 1                  # in a per-CPU cache
-    PG_ZERO = 2                         # known to be zero
+    PG_PCPU_CACHE = 1                   # taken from a per-CPU cache: goes back to one when freed
+    PG_ZERO = 2                         # known to be zero; kept from vm_page_free to vm_page_alloc(ZERO)
     PG_FICTITIOUS = 4
 
 cdef enum:
@@ -56,9 +56,9 @@ cdef enum:
     PQ_ACTIVE = 1
 
 cdef struct vm_page:                    # 104 bytes
-    vm_page* plinks_next                # f, q: free list or page queue
+    vm_page* plinks_next                # q: page queue
     vm_page* plinks_prev
-    vm_page* listq_next                 # o: pages of the object
+    vm_page* listq_next                 # o, f: pages of the object; free blocks
     vm_page* listq_prev
     vm_object* object                   # o
     vm_pindex_t pindex                  # o
@@ -67,7 +67,7 @@ cdef struct vm_page:                    # 104 bytes
     uint32_t ref_count                  # a: wirings, and 0x80000000 for the object's reference
     uint32_t busy_lock                  # a
     uint16_t flags                      # f
-    uint8_t order                       # f: order of the free block that it heads, or VM_NFREEORDER
+    uint8_t order                       # f: 1 + order of the free block that it heads; 0: heads none
     uint8_t pool                        # f
     uint8_t aflags                      # a
     uint8_t oflags                      # o

@@ -1,0 +1,275 @@
+# Test door to physical memory: runs a list of operations on one simulated thread and shows what the state is then.
+
+from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free
+
+from finegrain.kernel.lock_profile cimport lock_name, lock_profile_create, lock_site
+from finegrain.kernel.locks cimport locks_create, rw_init, rw_wlock, rw_wunlock
+from finegrain.kernel.phys cimport (
+    PHYS_TO_VM_PAGE, VPRC_OBJREF, phys_allocated_pages, phys_audit, phys_create, phys_free_pages, phys_state,
+    vm_page_activate, vm_page_alloc, vm_page_alloc_noobj, vm_page_free, vm_page_insert, vm_page_lookup,
+    vm_page_remove, vm_page_rename, vm_page_unwire, vm_page_wire, vm_page_xunbusy, vm_phys_seg, vm_radix_free,
+    vm_radix_lookup_le, vm_reserv_break_all, vm_reserv_level_iffullpop, vm_reserv_to_superpage)
+from finegrain.kernel.objpages cimport vm_radix
+from finegrain.kernel.phys_free cimport pgcache_count
+from finegrain.kernel.phys_types cimport (
+    PQ_COUNT, VM_NFREELIST, VM_NFREEORDER, VM_NFREEPOOL, VM_PHYSSEG_MAX, vm_domain, vm_reserv)
+from finegrain.kernel.pagequeue cimport pagequeue_count, vm_page_dequeue
+from finegrain.kernel.reserv cimport vm_reserv_reclaim_inactive
+from finegrain.kernel.types cimport PAGE_SHIFT, PDRSHIFT, md_page, pv_chunk, pv_entry, vm_object, vm_page
+from finegrain.machine.machine cimport Machine, arena_alloc, charge, cpu, machine, thread
+
+cdef uint16_t NAME_OBJECT = lock_name(b"rw", b"vm object")
+cdef uint16_t SITE = lock_site(b"door phys")
+cdef uint16_t SITE_UNWIRE = lock_site(b"door phys/unwire")
+
+OPS = ("alloc", "noobj", "free", "lookup", "lookup_le", "insert", "remove", "rename", "wire", "unwire", "activate",
+       "xunbusy", "break_all", "terminate", "reclaim", "iffullpop", "superpage", "cpu", "wait", "alloc_unlocked")
+OP_NUMBERS = {name: number for number, name in enumerate(OPS)}
+
+cdef struct op:
+    int code
+    int64_t a, b, c
+    int64_t result
+
+cdef struct job:
+    vm_object** objects
+    op* ops
+    int64_t count
+
+
+# Free all pages of an object as its termination does, then its reservations and its index.
+cdef void terminate(thread* td, vm_object* obj) noexcept nogil:
+    while obj.memq_first != NULL:
+        vm_page_free(td, obj.memq_first)
+    vm_reserv_break_all(td, obj)
+    vm_radix_free(td, obj)
+
+
+cdef inline int64_t address(vm_page* m) noexcept nogil:
+    return 0 if m == NULL else <int64_t>m.phys_addr
+
+
+# Operations that do not need the object locked take pa in a.
+cdef int64_t run_page_op(thread* td, job* j, op* o) noexcept nogil:
+    cdef vm_page* m = PHYS_TO_VM_PAGE(td, <uint64_t>o.a)
+    if o.code == 2:
+        vm_page_free(td, m)
+    elif o.code == 6:
+        vm_page_remove(td, m)
+    elif o.code == 8:
+        vm_page_wire(td, m)
+    elif o.code == 9:
+        vm_page_unwire(td, m, SITE_UNWIRE)
+    elif o.code == 10:
+        vm_page_activate(td, m, SITE_UNWIRE)
+    elif o.code == 11:
+        vm_page_xunbusy(td, m)
+    elif o.code == 15:
+        return vm_reserv_level_iffullpop(td, m)
+    elif o.code == 16:
+        return address(vm_reserv_to_superpage(td, m))
+    return 0
+
+
+cdef int64_t run_object_op(thread* td, job* j, op* o) noexcept nogil:
+    cdef vm_object* obj = j.objects[o.a]
+    cdef vm_page* m
+    if o.code == 0 or o.code == 19:
+        return address(vm_page_alloc(td, obj, <uint64_t>o.b, <int>o.c))
+    if o.code == 3:
+        return address(vm_page_lookup(obj, <uint64_t>o.b))
+    if o.code == 4:
+        m = vm_radix_lookup_le(obj, <uint64_t>o.b)
+        return -1 if m == NULL else <int64_t>m.pindex
+    if o.code == 5:
+        vm_page_insert(td, PHYS_TO_VM_PAGE(td, <uint64_t>o.c), obj, <uint64_t>o.b)
+    elif o.code == 12:
+        vm_reserv_break_all(td, obj)
+    elif o.code == 13:
+        terminate(td, obj)
+    return 0
+
+
+cdef void run_job(thread* td, void* argument) noexcept nogil:
+    cdef job* j = <job*>argument
+    cdef cpu* home = td.cpu
+    cdef int64_t i
+    cdef op* o
+    cdef vm_object* obj
+    cdef vm_object* other
+    for i in range(j.count):
+        o = &j.ops[i]
+        if o.code == 1:
+            o.result = address(vm_page_alloc_noobj(td, <int>o.a, <int>o.c))
+        elif o.code == 14:
+            o.result = vm_reserv_reclaim_inactive(td, <int>o.a)
+        elif o.code == 17:
+            td.cpu = &td.machine.cpus[o.a]              # as if it had moved; it is alone on the machine
+        elif o.code == 18:
+            charge(td, o.a, 1)
+        elif o.code == 19:
+            o.result = run_object_op(td, j, o)
+        elif o.code == 7:
+            obj = PHYS_TO_VM_PAGE(td, <uint64_t>o.c).object
+            other = j.objects[o.a]
+            rw_wlock(td, &obj.lock, SITE)
+            if other != obj:
+                rw_wlock(td, &other.lock, SITE)
+            vm_page_rename(td, PHYS_TO_VM_PAGE(td, <uint64_t>o.c), other, <uint64_t>o.b)
+            if other != obj:
+                rw_wunlock(td, &other.lock)
+            rw_wunlock(td, &obj.lock)
+        elif o.code in (0, 3, 4, 5, 12, 13):
+            obj = j.objects[o.a]
+            rw_wlock(td, &obj.lock, SITE)
+            o.result = run_object_op(td, j, o)
+            rw_wunlock(td, &obj.lock)
+        else:
+            obj = PHYS_TO_VM_PAGE(td, <uint64_t>o.a).object
+            if obj != NULL:
+                rw_wlock(td, &obj.lock, SITE)
+            o.result = run_page_op(td, j, o)
+            if obj != NULL:
+                rw_wunlock(td, &obj.lock)
+    td.cpu = home
+
+
+cdef class PhysDoor:
+    """Physical memory of `segments` (start, end, domain) on a machine, with objects to put pages into."""
+
+    cdef Machine machine
+    cdef phys_state* s
+    cdef job* j
+    cdef list objects
+
+    def __init__(self, Machine machine, segments):
+        cdef vm_phys_seg segs[VM_PHYSSEG_MAX]
+        cdef uint32_t n = 0
+        self.machine = machine
+        locks_create(machine.m)
+        lock_profile_create(machine.m)
+        for start, end, domain in segments:
+            if n == VM_PHYSSEG_MAX:
+                raise ValueError("too many segments")
+            segs[n].start = start
+            segs[n].end = end
+            segs[n].domain = domain
+            n += 1
+        phys_create(machine.m, segs, n)
+        self.s = <phys_state*>machine.m.phys
+        self.j = <job*>arena_alloc(machine.m, sizeof(job))
+        self.j.objects = <vm_object**>arena_alloc(machine.m, 1024 * sizeof(vm_object*))
+        self.objects = []
+
+    def object(self, uint64_t size, *, int64_t color=-1, int type=0, backing=None):
+        """Make an object of `size` pages; its number."""
+        cdef vm_object* obj = <vm_object*>arena_alloc(self.machine.m, sizeof(vm_object))
+        rw_init(&obj.lock, NAME_OBJECT, 0)
+        obj.size = size
+        obj.color = color
+        obj.type = type
+        if backing is not None:
+            obj.backing_object = self.j.objects[<int>backing]
+        self.j.objects[len(self.objects)] = obj
+        self.objects.append(obj.size)
+        return len(self.objects) - 1
+
+    def run(self, operations):
+        """Run (name, a, b, c) tuples in order on one thread; what each answered."""
+        cdef int64_t i
+        operations = [tuple(o) + (0,) * (4 - len(o)) for o in operations]
+        self.j.count = len(operations)
+        self.j.ops = <op*>calloc(self.j.count + 1, sizeof(op))
+        try:
+            for i, (name, a, b, c) in enumerate(operations):
+                self.j.ops[i].code = OP_NUMBERS[name]
+                self.j.ops[i].a = a
+                self.j.ops[i].b = b
+                self.j.ops[i].c = c
+            if self.machine.m.ops.spawn(NULL, self.machine.m, run_job, self.j, NULL) == NULL:
+                raise MemoryError
+            self.machine.run()
+            return [self.j.ops[i].result for i in range(self.j.count)]
+        finally:
+            free(self.j.ops)
+            self.j.ops = NULL
+
+    def free_blocks(self, int domain):
+        """The free blocks of a domain: {(free list, pool, order): [addresses, first to go first]}."""
+        cdef vm_domain* d = &self.s.domains[domain]
+        cdef vm_page* m
+        cdef uint32_t seg
+        out = {}
+        for freelist in range(VM_NFREELIST):
+            for pool in range(VM_NFREEPOOL):
+                for order in range(VM_NFREEORDER):
+                    blocks = []
+                    if pool == 0 and order == VM_NFREEORDER - 1:
+                        for seg in range(self.s.nsegs):
+                            if self.s.segs[seg].domain == <uint32_t>domain and self.s.segs[seg].freelist == freelist:
+                                blocks += range(self.s.virgin[seg], self.s.virgin_end[seg], 1 << (PAGE_SHIFT + order))
+                    m = d.free_queues[freelist][pool][order].first
+                    while m != NULL:
+                        blocks.append(m.phys_addr)
+                        m = m.listq_next
+                    if blocks:
+                        out[freelist, pool, order] = blocks
+        return out
+
+    def partpop(self, int domain):
+        """First addresses of the partly populated reservations of a domain, least recently changed first."""
+        cdef vm_reserv* rv = self.s.domains[domain].partpop_first
+        out = []
+        while rv != NULL:
+            out.append(rv.pages.phys_addr)
+            rv = rv.partpopq_next
+        return out
+
+    def reservations(self, int number):
+        """Reservations of an object: {first address: (pindex, pages in use)}."""
+        cdef vm_reserv* rv = <vm_reserv*>self.j.objects[number].reservations
+        out = {}
+        while rv != NULL:
+            out[rv.pages.phys_addr] = (rv.pindex, rv.popcnt)
+            rv = rv.objq_next
+        return out
+
+    def page(self, uint64_t pa):
+        """What the struct of a page says."""
+        cdef vm_page* m = &self.s.page_array[pa >> PAGE_SHIFT]
+        return {"ref_count": m.ref_count & ~VPRC_OBJREF, "in_object": m.object != NULL, "pindex": m.pindex,
+                "busy_lock": m.busy_lock, "flags": m.flags, "queue": m.queue, "aflags": m.aflags,
+                "oflags": m.oflags, "psind": m.psind, "pool": m.pool, "order": m.order}
+
+    def pages(self, int number):
+        """The pages of an object in list order: [(pindex, address)]."""
+        cdef vm_page* m = self.j.objects[number].memq_first
+        cdef vm_page* last = NULL
+        out = []
+        while m != NULL:
+            out.append((m.pindex, m.phys_addr))
+            if m.listq_prev != last:
+                raise AssertionError("the list of pages is broken")
+            last = m
+            m = m.listq_next
+        if self.j.objects[number].memq_last != last or self.j.objects[number].resident_page_count != len(out):
+            raise AssertionError("the list of pages is broken")
+        return out
+
+    def counts(self):
+        """Pages: free (caches included), allocated, cached by domain, queued by queue; faults that an audit finds."""
+        return {"free": phys_free_pages(self.machine.m), "allocated": phys_allocated_pages(self.machine.m),
+                "cached": [pgcache_count(self.machine.m, d) for d in range(self.s.ndomains)],
+                "queued": [pagequeue_count(self.s, q) for q in range(PQ_COUNT)], "faults": phys_audit(self.machine.m)}
+
+    def segments(self):
+        """The segments as they are kept: [(start, end, domain, free list)]."""
+        return [(self.s.segs[i].start, self.s.segs[i].end, self.s.segs[i].domain, self.s.segs[i].freelist)
+                for i in range(self.s.nsegs)]
+
+
+def sizes():
+    """Sizes of the structs that stand for FreeBSD's, in bytes."""
+    return {"vm_page": sizeof(vm_page), "md_page": sizeof(md_page), "vm_reserv": sizeof(vm_reserv),
+            "pv_entry": sizeof(pv_entry), "pv_chunk": sizeof(pv_chunk), "vm_domain": sizeof(vm_domain)}
