@@ -1,0 +1,66 @@
+"""`finegrain compare`: designs side by side on a recorded build."""
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from finegrain import experiment
+from finegrain.design import DEFAULT_DESIGNS, parse_designs
+from finegrain.errors import UserError
+from finegrain.machine.shape import parse_shape, shape_of
+from finegrain.report.json import check_writable, write_json
+from finegrain.report.terminal import comparison_text, render_comparison
+
+
+def parse_cpus(text: str) -> list[int]:
+    """Read a list of CPU counts: `16,104,512`."""
+    try:
+        return [int(item) for item in text.split(",")]
+    except ValueError:
+        raise UserError(f"--cpus {text!r}: give one number, or several separated by commas") from None
+
+
+def command(
+    designs: Annotated[str, typer.Option(help="Designs to compare, separated by commas.")] = ",".join(DEFAULT_DESIGNS),
+    cpus: Annotated[str | None, typer.Option(help="CPUs of the machine: one number, or several (one run each).")] = None,
+    shape: Annotated[str | None, typer.Option(help="Exact shape: SOCKETSxCORESxTHREADS.  [default: 2x26x2]")] = None,
+    jobs: Annotated[int | None, typer.Option(help="Builders.  [default: one a CPU]")] = None,
+    workload: Annotated[str, typer.Option(help="A bundled recording's name, or a file.")] = experiment.DEFAULT_WORKLOAD,
+    images: Annotated[str, typer.Option(help="private: each builder's own copy of every file; shared: one.")] = "private",
+    seconds: Annotated[float, typer.Option(help="Simulated seconds to measure.")] = experiment.DEFAULT_SECONDS,
+    warmup: Annotated[float, typer.Option(help="Simulated seconds before that.")] = experiment.DEFAULT_WARMUP,
+    replications: Annotated[int, typer.Option(help="Independent runs of each design.")] = 1,
+    seed: Annotated[int, typer.Option(help="Seed of the first run.")] = 1,
+    json: Annotated[str | None, typer.Option(help="Write everything measured to this file.", metavar="FILE")] = None,
+) -> None:
+    """Replay a recorded build under several designs of the PV list lock and print the waits on every lock."""
+    chosen = parse_designs(designs)
+    if shape is not None and cpus is not None:
+        raise UserError("--shape and --cpus both say how many CPUs; give one of them")
+    shapes = [parse_shape(shape)] if shape is not None else [shape_of(n) for n in parse_cpus(cpus or "104")]
+    if json is not None:
+        check_writable(json)
+    console = Console()
+    comparisons = []
+    for number, one in enumerate(shapes):
+        comparison = experiment.compare(
+            chosen,
+            shape=one,
+            jobs=jobs,
+            workload=workload,
+            images=images,
+            seconds=seconds,
+            warmup=warmup,
+            replications=replications,
+            seed=seed,
+        )
+        comparisons.append(comparison)
+        if number:
+            print()
+        if console.is_terminal:
+            console.print(render_comparison(comparison))
+        else:
+            print(comparison_text(comparison), end="")
+    if json is not None:
+        write_json(comparisons, json)

@@ -1,0 +1,134 @@
+"""Measure one design once: build a machine and its kernel, replay the workload, read everything off.
+
+This is the unit of work that `experiment` spreads over processes; what goes in and comes out is plain data.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from finegrain.design import Design
+from finegrain.machine.costs import CostModel
+from finegrain.machine.shape import Shape
+
+PS_PER_S = 1_000_000_000_000
+BATCHES = 10  # batch means: ten batches give the t distribution nine degrees of freedom
+Progress = Callable[[float], None]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What to measure: one design, one replication."""
+
+    design: Design
+    shape: Shape
+    costs: CostModel
+    workload: str
+    jobs: int
+    images: str
+    memory_bytes: int
+    seconds: float
+    warmup: float
+    seed: int
+
+
+@dataclass
+class Measurement:
+    """What came out of a task, as the machine counted it: picoseconds and counts."""
+
+    profile: list[dict[str, Any]]
+    charged: dict[tuple[str, str], int]
+    batch_waits: list[dict[str, int]]  # for each batch: wait by lock class:name
+    batch_exits: list[int]
+    counts: dict[str, int]
+    chunks_freed: list[list[int]]
+    pv_locks: list[dict[str, Any]]
+    superpages: list[dict[str, Any]]
+    superpage_holds: dict[int, list[tuple[str, int]]]
+    pv_bytes: int
+    cpu_times: dict[str, int]
+    faults_found: list[str] = field(default_factory=list)
+    wall_s: float = 0.0
+
+
+def measure(task: Task, progress: Progress | None = None) -> Measurement:
+    """Run a task; `progress` is called with the fraction done. KernelPanic if the kernel is inconsistent."""
+    # Imported here so that a command that measures nothing does not load compiled modules.
+    from finegrain.kernel.lock_profile import read_charged, read_profile, read_pv_waits, reset_profile
+    from finegrain.machine.simulated import SimulatedMachine
+    from finegrain.workload.compile import compile_program
+    from finegrain.workload.recording import load
+    from finegrain.workload.replay import Replay
+
+    began = time.perf_counter()
+    program = compile_program(load(task.workload))
+    machine = SimulatedMachine(
+        sockets=task.shape.sockets,
+        cores=task.shape.cores,
+        threads=task.shape.threads,
+        costs=task.costs,
+        memory=task.memory_bytes,
+        seed=task.seed,
+    )
+    replay = Replay(machine, program, task.design, jobs=task.jobs, images=task.images, seed=task.seed)
+    start = replay.prepare()
+    total = task.warmup + task.seconds
+
+    def advance(seconds: float) -> int:
+        until = start + round(seconds * PS_PER_S)
+        if progress is None:
+            machine.run(until=until)
+        else:
+            machine.run(until=until, progress=lambda ps: progress((ps - start) / (total * PS_PER_S)))
+        return until
+
+    at = advance(task.warmup)
+    reset_profile(machine, at)
+    replay.reset_counts()
+    times_before = _sum_times(machine.cpu_times())
+    waits_before: dict[str, int] = {}
+    exits_before = 0
+    batch_waits: list[dict[str, int]] = []
+    batch_exits: list[int] = []
+    for batch in range(BATCHES):
+        advance(task.warmup + task.seconds * (batch + 1) / BATCHES)
+        waits = _waits(read_profile(machine))
+        batch_waits.append({name: waits[name] - waits_before.get(name, 0) for name in waits})
+        waits_before = waits
+        exits = replay.counts()["exits"]
+        batch_exits.append(exits - exits_before)
+        exits_before = exits
+    times = _sum_times(machine.cpu_times())
+    pv_locks, superpages = read_pv_waits(machine)
+    worst = sorted(superpages, key=lambda row: (-row["wait_ps"], row["index"]))[:50]
+    return Measurement(
+        profile=read_profile(machine),
+        charged=read_charged(machine),
+        batch_waits=batch_waits,
+        batch_exits=batch_exits,
+        counts=replay.counts(),
+        chunks_freed=replay.chunks_freed_histogram(),
+        pv_locks=pv_locks,
+        superpages=superpages,
+        superpage_holds={row["index"]: replay.superpage_holds(row["index"]) for row in worst},
+        pv_bytes=replay.pv_bytes,
+        cpu_times={name: times[name] - times_before[name] for name in times},
+        wall_s=time.perf_counter() - began,
+    )
+
+
+def lock_key(row: dict[str, Any]) -> str:
+    """Give the `class:name` of a profile row."""
+    return f"{row['class']}:{row['name']}"
+
+
+def _waits(profile: list[dict[str, Any]]) -> dict[str, int]:
+    waits: dict[str, int] = {}
+    for row in profile:
+        waits[lock_key(row)] = waits.get(lock_key(row), 0) + row["wait_ps"]
+    return waits
+
+
+def _sum_times(rows: list[dict[str, int]]) -> dict[str, int]:
+    return {name: sum(row[name] for row in rows) for name in rows[0] if name != "clock"}

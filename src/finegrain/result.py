@@ -1,0 +1,159 @@
+"""What a comparison measured: plain data that every report draws from.
+
+Times are microseconds of simulated time, as LOCK_PROFILING prints them. `*_90min` is the figure scaled to the
+90 minutes over which the real build was measured.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+SCHEMA = "finegrain.compare/1"
+SPAN_90MIN_S = 5400.0
+PV_LIST = "rw:pmap pv list"
+
+
+@dataclass(frozen=True)
+class Point:
+    """One acquisition point of a lock."""
+
+    site: str
+    acquisitions: int
+    contested: int
+    trylock_failures: int
+    wait_us: float
+    wait_max_us: float
+    wait_median_ns: int | None  # upper bound of the histogram bucket; None: no waits
+    wait_p99_ns: int | None
+    hold_us: float
+    hold_max_us: float
+    hold_median_ns: int | None
+    hold_p99_ns: int | None
+    spin_us: float
+    block_us: float
+    depth_mean: float  # threads already waiting, on average over contested acquisitions
+    depth_max: int
+    transfers: dict[str, int]  # where the lock's cache line came from at acquisition
+    wait_histogram_ns: list[list[int]]
+    hold_histogram_ns: list[list[int]]
+
+
+@dataclass(frozen=True)
+class Lock:
+    """One lock `class:name`: the sum over its acquisition points."""
+
+    lock: str
+    acquisitions: int
+    contested: int
+    wait_us: float
+    hold_us: float
+    wait_us_90min: float
+    wait_us_90min_ci95: tuple[float, float]
+    spin_us: float
+    block_us: float
+    wait_max_us: float
+    wait_histogram_ns: list[list[int]]
+    hold_histogram_ns: list[list[int]]
+    held_by: list[tuple[str, float]]  # who held it while others waited: site, us
+    points: list[Point] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Superpage:
+    """One superpage of physical memory and the PV list waiting on it."""
+
+    superpage: int
+    physical: tuple[int, int]  # first byte, byte after the last
+    wait_us: float
+    collision_us: float
+    sharing_us: float
+    contested: int
+    holds: list[tuple[str, int]]  # what its pages hold: description, pages
+
+
+@dataclass(frozen=True)
+class PVLock:
+    """One PV list lock and the physical memory it covers."""
+
+    index: int
+    physical: str
+    wait_us: float
+    hold_us: float
+    acquisitions: int
+    contested: int
+    collision_us: float
+    sharing_us: float
+
+
+@dataclass(frozen=True)
+class DesignResult:
+    """All that was measured of one design."""
+
+    name: str
+    locks: list[Lock]  # most waited first
+    pv_wait: dict[str, float]  # collision_us, sharing_us
+    pv_superpages: list[Superpage]
+    pv_locks: list[PVLock]
+    pv_bytes: int  # memory that the design's locks, generations and list heads take
+    exits_per_s: float
+    faults_per_s: float
+    exits_per_s_ci95: tuple[float, float]
+    counts: dict[str, int]  # exits, execs, forks, faults by kind
+    chunks_freed_histogram: list[list[int]]  # by pmap_remove_pages call
+    cpu_share: dict[str, float]  # of all CPU time: user, kernel, memory, spin, idle, switching, interrupt
+    batches: int  # behind the confidence intervals
+    lock_operations: int  # acquires and releases
+    wall_s: float
+
+    def lock(self, name: str) -> Lock | None:
+        """Return the lock `class:name`, or None when it was never taken."""
+        return next((lock for lock in self.locks if lock.lock == name), None)
+
+    @property
+    def pv_wait_us_90min(self) -> float:
+        """Total wait on the PV list locks, scaled to 90 minutes."""
+        lock = self.lock(PV_LIST)
+        return lock.wait_us_90min if lock else 0.0
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Designs side by side, on one machine and workload. Shows itself in a terminal and a notebook."""
+
+    machine: dict[str, Any]
+    workload: dict[str, Any]
+    seed: int
+    simulated_seconds: float
+    warmup_seconds: float
+    replications: int
+    designs: list[DesignResult]
+    wall_s: float
+
+    def design(self, name: str) -> DesignResult:
+        """Return the design of that name; KeyError if it was not compared."""
+        for design in self.designs:
+            if design.name == name:
+                return design
+        raise KeyError(name)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give everything as JSON's types, full precision, under the schema finegrain.compare/1."""
+        from finegrain.report.json import comparison_to_dict
+
+        return comparison_to_dict(self)
+
+    def __rich__(self) -> Any:
+        """Draw for a Rich console."""
+        from finegrain.report.terminal import render_comparison
+
+        return render_comparison(self)
+
+    def __str__(self) -> str:
+        """Draw as plain text."""
+        from finegrain.report.terminal import comparison_text
+
+        return comparison_text(self)
+
+    def _repr_html_(self) -> str:
+        from finegrain.report.html import comparison_html
+
+        return comparison_html(self)

@@ -1,0 +1,184 @@
+"""From measurements of a design (one a replication) to its DesignResult."""
+
+from collections.abc import Sequence
+from statistics import fmean
+from typing import Any
+
+from finegrain.measure import Measurement, Task, lock_key
+from finegrain.result import SPAN_90MIN_S, DesignResult, Lock, Point, PVLock, Superpage
+from finegrain.statistics import add_histograms, histogram_quantile, mean_ci95
+
+PS_PER_US = 1_000_000
+SUPERPAGE_BYTES = 2 << 20
+KEEP_SUPERPAGES = 50
+KEEP_PV_LOCKS = 256
+LINE_KINDS = ("hit", "sibling", "socket", "cross", "memory")
+
+
+def summarise(task: Task, measurements: Sequence[Measurement]) -> DesignResult:
+    """Add replications up; rates and scaled figures are means over them."""
+    replications = len(measurements)
+    batch_seconds = task.seconds / len(measurements[0].batch_waits)
+    rows = _merge_rows([row for m in measurements for row in m.profile])
+    locks = [
+        _lock(name, [row for row in rows if lock_key(row) == name], measurements, task.seconds, batch_seconds)
+        for name in sorted({lock_key(row) for row in rows})
+    ]
+    locks.sort(key=lambda lock: (-lock.wait_us, lock.lock))
+    superpages = _sum_rows([m.superpages for m in measurements])
+    pv_locks = _sum_rows([m.pv_locks for m in measurements])
+    counts = {name: sum(m.counts[name] for m in measurements) for name in measurements[0].counts}
+    span = task.seconds * replications
+    exits = [exits / batch_seconds for m in measurements for exits in m.batch_exits]
+    times = {name: sum(m.cpu_times[name] for m in measurements) for name in measurements[0].cpu_times}
+    whole = max(1, sum(times.values()))
+    return DesignResult(
+        name=task.design.name,
+        locks=locks,
+        pv_wait={
+            "collision_us": sum(row["collision_ps"] for row in pv_locks) / PS_PER_US,
+            "sharing_us": sum(row["sharing_ps"] for row in pv_locks) / PS_PER_US,
+        },
+        pv_superpages=[_superpage(row, measurements) for row in superpages[:KEEP_SUPERPAGES] if row["wait_ps"]],
+        pv_locks=[_pv_lock(row, task.design.hashed_locks) for row in pv_locks[:KEEP_PV_LOCKS]],
+        pv_bytes=measurements[0].pv_bytes,
+        exits_per_s=counts["exits"] / span,
+        faults_per_s=counts["faults"] / span,
+        exits_per_s_ci95=mean_ci95(exits),
+        counts=counts,
+        chunks_freed_histogram=add_histograms([m.chunks_freed for m in measurements]),
+        cpu_share={name: value / whole for name, value in times.items()},
+        batches=len(exits),
+        lock_operations=2 * sum(lock.acquisitions for lock in locks),
+        wall_s=sum(m.wall_s for m in measurements),
+    )
+
+
+_SUMMED = (
+    "acquisitions contested trylock_failures wait_ps block_ps spin_ps hold_ps depth_total".split()
+)  # fmt: skip
+_LARGEST = ("wait_max_ps", "hold_max_ps", "depth_max")
+
+
+def _merge_rows(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    merged: dict[tuple[str, str, str], dict[str, Any]] = {}
+    for row in rows:
+        key = (row["class"], row["name"], row["site"])
+        if key not in merged:
+            merged[key] = dict(row)
+            continue
+        into = merged[key]
+        for name in _SUMMED:
+            into[name] += row[name]
+        for name in _LARGEST:
+            into[name] = max(into[name], row[name])
+        into["lines"] = [a + b for a, b in zip(into["lines"], row["lines"], strict=True)]
+        for name in ("wait_histogram_ns", "hold_histogram_ns"):
+            into[name] = add_histograms([into[name], row[name]])
+    return list(merged.values())
+
+
+def _sum_rows(tables: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Add tables by index; most waited first."""
+    total: dict[int, dict[str, Any]] = {}
+    for table in tables:
+        for row in table:
+            into = total.setdefault(row["index"], {name: 0 for name in row} | {"index": row["index"]})
+            for name, value in row.items():
+                if name != "index":
+                    into[name] += value
+    return sorted(total.values(), key=lambda row: (-row["wait_ps"], row["index"]))
+
+
+def _lock(
+    name: str,
+    rows: list[dict[str, Any]],
+    measurements: Sequence[Measurement],
+    seconds: float,
+    batch_seconds: float,
+) -> Lock:
+    points = sorted((_point(row) for row in rows), key=lambda point: (-point.wait_us, point.site))
+    sites = {row["site"] for row in rows}
+    held_by: dict[str, int] = {}
+    for m in measurements:
+        for (holder, waiter), ps in m.charged.items():
+            if waiter in sites:
+                held_by[holder] = held_by.get(holder, 0) + ps
+    scale = SPAN_90MIN_S / batch_seconds / PS_PER_US
+    batches = [batch.get(name, 0) * scale for m in measurements for batch in m.batch_waits]
+    low, high = mean_ci95(batches)
+    return Lock(
+        lock=name,
+        acquisitions=sum(point.acquisitions for point in points),
+        contested=sum(point.contested for point in points),
+        wait_us=sum(row["wait_ps"] for row in rows) / PS_PER_US,
+        hold_us=sum(row["hold_ps"] for row in rows) / PS_PER_US,
+        wait_us_90min=fmean(batches),
+        wait_us_90min_ci95=(low, high),
+        spin_us=sum(row["spin_ps"] for row in rows) / PS_PER_US,
+        block_us=sum(row["block_ps"] for row in rows) / PS_PER_US,
+        wait_max_us=max(row["wait_max_ps"] for row in rows) / PS_PER_US,
+        wait_histogram_ns=add_histograms([row["wait_histogram_ns"] for row in rows]),
+        hold_histogram_ns=add_histograms([row["hold_histogram_ns"] for row in rows]),
+        held_by=[
+            (site, ps / PS_PER_US) for site, ps in sorted(held_by.items(), key=lambda item: (-item[1], item[0]))
+        ],
+        points=points,
+    )
+
+
+def _point(row: dict[str, Any]) -> Point:
+    return Point(
+        site=row["site"],
+        acquisitions=row["acquisitions"],
+        contested=row["contested"],
+        trylock_failures=row["trylock_failures"],
+        wait_us=row["wait_ps"] / PS_PER_US,
+        wait_max_us=row["wait_max_ps"] / PS_PER_US,
+        wait_median_ns=histogram_quantile(row["wait_histogram_ns"], 0.5),
+        wait_p99_ns=histogram_quantile(row["wait_histogram_ns"], 0.99),
+        hold_us=row["hold_ps"] / PS_PER_US,
+        hold_max_us=row["hold_max_ps"] / PS_PER_US,
+        hold_median_ns=histogram_quantile(row["hold_histogram_ns"], 0.5),
+        hold_p99_ns=histogram_quantile(row["hold_histogram_ns"], 0.99),
+        spin_us=row["spin_ps"] / PS_PER_US,
+        block_us=row["block_ps"] / PS_PER_US,
+        depth_mean=row["depth_total"] / row["contested"] if row["contested"] else 0.0,
+        depth_max=row["depth_max"],
+        transfers=dict(zip(LINE_KINDS, row["lines"], strict=True)),
+        wait_histogram_ns=row["wait_histogram_ns"],
+        hold_histogram_ns=row["hold_histogram_ns"],
+    )
+
+
+def _superpage(row: dict[str, Any], measurements: Sequence[Measurement]) -> Superpage:
+    first = row["index"] * SUPERPAGE_BYTES
+    holds = next((m.superpage_holds[row["index"]] for m in measurements if row["index"] in m.superpage_holds), [])
+    return Superpage(
+        superpage=row["index"],
+        physical=(first, first + SUPERPAGE_BYTES),
+        wait_us=row["wait_ps"] / PS_PER_US,
+        collision_us=row["collision_ps"] / PS_PER_US,
+        sharing_us=row["sharing_ps"] / PS_PER_US,
+        contested=row["contested"],
+        holds=holds,
+    )
+
+
+def _pv_lock(row: dict[str, Any], hashed_locks: int) -> PVLock:
+    index = row["index"]
+    if hashed_locks:
+        physical = f"2 MB superpages {index}, {index + hashed_locks}, {index + 2 * hashed_locks}, ..."
+    else:
+        physical = f"{index * SUPERPAGE_BYTES:#x}-{(index + 1) * SUPERPAGE_BYTES:#x}"
+    return PVLock(
+        index=index,
+        physical=physical,
+        wait_us=row["wait_ps"] / PS_PER_US,
+        hold_us=row["hold_ps"] / PS_PER_US,
+        acquisitions=row["acquisitions"],
+        contested=row["contested"],
+        collision_us=row["collision_ps"] / PS_PER_US,
+        sharing_us=row["sharing_ps"] / PS_PER_US,
+    )
+
