@@ -2,7 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# meson-python runs the meson and ninja that the environment has
+# the build runs the environment's own tools, also when it is started by an import
+export CYTHON := $(CURDIR)/$(BIN)/cython
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 STAMP := $(VENV)/.installed
 

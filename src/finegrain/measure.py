@@ -50,12 +50,14 @@ class Measurement:
     cpu_times: dict[str, int]
     faults_found: list[str] = field(default_factory=list)
     wall_s: float = 0.0
+    run_s: float = 0.0  # the part of wall_s after the warm-up, without set-up
 
 
 def measure(task: Task, progress: Progress | None = None) -> Measurement:
     """Run a task; `progress` is called with the fraction done. KernelPanic if the kernel is inconsistent."""
     # Imported here so that a command that measures nothing does not load compiled modules.
     from finegrain.kernel.lock_profile import read_charged, read_profile, read_pv_waits, reset_profile
+    from finegrain.kernel.superpage_holds import superpage_holds
     from finegrain.machine.simulated import SimulatedMachine
     from finegrain.workload.compile import compile_program
     from finegrain.workload.recording import load
@@ -86,6 +88,7 @@ def measure(task: Task, progress: Progress | None = None) -> Measurement:
     at = advance(task.warmup)
     reset_profile(machine, at)
     replay.reset_counts()
+    run_began = time.perf_counter()
     times_before = _sum_times(machine.cpu_times())
     waits_before: dict[str, int] = {}
     exits_before = 0
@@ -99,6 +102,7 @@ def measure(task: Task, progress: Progress | None = None) -> Measurement:
         exits = replay.counts()["exits"]
         batch_exits.append(exits - exits_before)
         exits_before = exits
+    run_s = time.perf_counter() - run_began
     times = _sum_times(machine.cpu_times())
     pv_locks, superpages = read_pv_waits(machine)
     worst = sorted(superpages, key=lambda row: (-row["wait_ps"], row["index"]))[:50]
@@ -111,11 +115,29 @@ def measure(task: Task, progress: Progress | None = None) -> Measurement:
         chunks_freed=replay.chunks_freed_histogram(),
         pv_locks=pv_locks,
         superpages=superpages,
-        superpage_holds={row["index"]: replay.superpage_holds(row["index"]) for row in worst},
+        superpage_holds={
+            row["index"]: describe_holds(superpage_holds(machine, row["index"]), program.file_name) for row in worst
+        },
         pv_bytes=replay.pv_bytes,
         cpu_times={name: times[name] - times_before[name] for name in times},
         wall_s=time.perf_counter() - began,
+        run_s=run_s,
     )
+
+
+def describe_holds(counts: dict[tuple[str, int, int], int], files: list[str]) -> list[tuple[str, int]]:
+    """Say what a superpage holds: [(what, pages)], most pages first, a file's copies of all builders together."""
+    pages: dict[str, int] = {}
+    builders: dict[str, set[int]] = {}
+    for (kind, file, builder), count in counts.items():
+        what = {"anonymous": "anonymous memory", "kernel": "page tables and pv chunks"}.get(kind) or files[file]
+        pages[what] = pages.get(what, 0) + count
+        builders.setdefault(what, set()).add(builder)
+    named = [
+        (f"{what} ({len(builders[what])} copies)" if len(builders[what]) > 1 else what, count)
+        for what, count in pages.items()
+    ]
+    return sorted(named, key=lambda item: (-item[1], item[0]))
 
 
 def lock_key(row: dict[str, Any]) -> str:

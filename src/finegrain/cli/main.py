@@ -55,3 +55,7 @@ def main() -> None:
     except BrokenPipeError:
         sys.exit(141)
     sys.exit(status if isinstance(status, int) else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,122 @@
+"""`make bench`: speed and memory, as figures and ratios from one run on this machine.
+
+Each part prints its figures beside the goal that they are held against. Machines are shared and noisy: ratios within
+one run say more than times.
+"""
+
+import argparse
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
+
+
+def heading(text: str) -> None:
+    print(f"\n{text}\n{'-' * len(text)}", flush=True)
+
+
+def bench_engine() -> None:
+    import engine
+
+    heading("Bare engine: 104 CPUs, 256 locks, against SimPy running the same model")
+    ours, simpy = engine.pairs_per_second(), engine.simpy_pairs_per_second()
+    print(f"finegrain  {ours:12,.0f} lock/unlock pairs a second")
+    print(f"SimPy      {simpy:12,.0f}")
+    print(f"ratio      {ours / simpy:12.1f}  (goal: at least 50)")
+    on, off = engine.profiling_cost()
+    print(f"profiling  {(on / off - 1) * 100:11.1f}% of a run's time  (goal: below 10)")
+
+
+def bench_replay() -> None:
+    """Lock operations simulated a second of wall time, by machine size, each in a process of its own."""
+    heading("Replay of the bundled recording: lock operations simulated a second of wall time, one process")
+    code = (
+        "import sys, json, resource, time\n"
+        "from finegrain.measure import *\n"
+        "from finegrain.design import parse_design\n"
+        "from finegrain.machine.shape import shape_of\n"
+        "from finegrain.experiment import DEFAULT_WORKLOAD, DEFAULT_MEMORY\n"
+        "n, warm, sec = int(sys.argv[1]), float(sys.argv[2]), float(sys.argv[3])\n"
+        "t = time.perf_counter()\n"
+        "task = Task(parse_design('head'), shape_of(n), CostModel(), DEFAULT_WORKLOAD, n, 'private',"
+        " DEFAULT_MEMORY, sec, warm, 1)\n"
+        "m = measure(task)\n"
+        "ops = 2 * sum(r['acquisitions'] for r in m.profile)\n"
+        "print(json.dumps({'ops': ops, 'run_s': m.run_s, 'set_up_s': m.wall_s - m.run_s,"
+        " 'rss': resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}))\n"
+    )
+    for cpus, warmup, seconds in ((16, 0.1, 1.0), (104, 0.05, 0.2), (1024, 0.01, 0.02)):
+        out = subprocess.run(
+            [sys.executable, "-c", code, str(cpus), str(warmup), str(seconds)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if out.returncode:
+            print(f"{cpus:5d} CPUs  failed: {out.stderr.strip().splitlines()[-1]}")
+            continue
+        figures = json.loads(out.stdout)
+        goal = "  (goal: 3 million)" if cpus == 104 else ""
+        print(
+            f"{cpus:5d} CPUs  {figures['ops'] / figures['run_s'] / 1e6:6.2f} million a second{goal}; "
+            f"set-up {figures['set_up_s']:.1f} s, {figures['rss'] / 1024:,.0f} MiB"
+        )
+
+
+def bench_compare() -> None:
+    heading("The whole comparison with default settings")
+    began = time.perf_counter()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "finegrain.cli.main", "compare"], stdout=subprocess.DEVNULL, start_new_session=True
+    )
+    peak = 0
+    while process.poll() is None:
+        peak = max(peak, group_rss(process.pid))
+        time.sleep(0.1)
+    wall = time.perf_counter() - began
+    print(f"wall time  {wall:8.1f} s    (goal: at most 60 on 2 cores)")
+    print(f"memory     {peak / 2**20:8,.0f} MiB  (goal: at most 2,048; sum of its processes, sampled)")
+    if process.returncode:
+        sys.exit(f"finegrain compare failed with status {process.returncode}")
+
+
+def group_rss(session: int) -> int:
+    """Bytes of private and shared memory of all processes of a session, shared pages counted in proportion."""
+    total = 0
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdecimal():
+            continue
+        try:
+            if os.getsid(int(entry.name)) != session:
+                continue
+            for line in (entry / "smaps_rollup").read_text().splitlines():
+                if line.startswith("Pss:"):
+                    total += int(line.split()[1]) * 1024
+        except (OSError, ProcessLookupError):
+            continue
+    return total
+
+
+PARTS: dict[str, Callable[[], None]] = {"engine": bench_engine, "replay": bench_replay, "compare": bench_compare}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help="default: all")
+    chosen = parser.parse_args().parts or list(PARTS)
+    print(f"{platform.platform()}, Python {platform.python_version()}, {os.cpu_count()} CPUs")
+    for part in chosen:
+        PARTS[part]()
+    print(f"\npeak of this process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")
+
+
+if __name__ == "__main__":
+    main()
