@@ -75,7 +75,9 @@ def bench_compare() -> None:
     heading("The whole comparison with default settings")
     began = time.perf_counter()
     process = subprocess.Popen(
-        [sys.executable, "-m", "finegrain.cli.main", "compare"], stdout=subprocess.DEVNULL, start_new_session=True
+        [sys.executable, "-m", "finegrain.cli.main", "compare"],
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
     )
     peak = 0
     while process.poll() is None:
@@ -105,7 +107,11 @@ def group_rss(session: int) -> int:
     return total
 
 
-PARTS: dict[str, Callable[[], None]] = {"engine": bench_engine, "replay": bench_replay, "compare": bench_compare}
+PARTS: dict[str, Callable[[], None]] = {
+    "engine": bench_engine,
+    "replay": bench_replay,
+    "compare": bench_compare,
+}
 
 
 def main() -> None:

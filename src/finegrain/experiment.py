@@ -179,4 +179,3 @@ class _Display:
             while not self.stop.wait(0.1):
                 for bar, fraction in zip(bars, self.done, strict=True):
                     progress.update(bar, completed=float(min(1.0, max(0.0, fraction))))
-

@@ -74,7 +74,7 @@ def measure(task: Task, progress: Progress | None = None) -> Measurement:
         seed=task.seed,
     )
     replay = Replay(machine, program, task.design, jobs=task.jobs, images=task.images, seed=task.seed)
-    start = replay.prepare()
+    start: int = replay.prepare()
     total = task.warmup + task.seconds
 
     def advance(seconds: float) -> int:
@@ -116,7 +116,8 @@ def measure(task: Task, progress: Progress | None = None) -> Measurement:
         pv_locks=pv_locks,
         superpages=superpages,
         superpage_holds={
-            row["index"]: describe_holds(superpage_holds(machine, row["index"]), program.file_name) for row in worst
+            row["index"]: describe_holds(superpage_holds(machine, row["index"]), program.file_name)
+            for row in worst
         },
         pv_bytes=replay.pv_bytes,
         cpu_times={name: times[name] - times_before[name] for name in times},
@@ -130,7 +131,9 @@ def describe_holds(counts: dict[tuple[str, int, int], int], files: list[str]) ->
     pages: dict[str, int] = {}
     builders: dict[str, set[int]] = {}
     for (kind, file, builder), count in counts.items():
-        what = {"anonymous": "anonymous memory", "kernel": "page tables and pv chunks"}.get(kind) or files[file]
+        what = {"anonymous": "anonymous memory", "kernel": "page tables and pv chunks"}.get(kind) or files[
+            file
+        ]
         pages[what] = pages.get(what, 0) + count
         builders.setdefault(what, set()).add(builder)
     named = [

@@ -39,7 +39,9 @@ def summarise(task: Task, measurements: Sequence[Measurement]) -> DesignResult:
             "collision_us": sum(row["collision_ps"] for row in pv_locks) / PS_PER_US,
             "sharing_us": sum(row["sharing_ps"] for row in pv_locks) / PS_PER_US,
         },
-        pv_superpages=[_superpage(row, measurements) for row in superpages[:KEEP_SUPERPAGES] if row["wait_ps"]],
+        pv_superpages=[
+            _superpage(row, measurements) for row in superpages[:KEEP_SUPERPAGES] if row["wait_ps"]
+        ],
         pv_locks=[_pv_lock(row, task.design.hashed_locks) for row in pv_locks[:KEEP_PV_LOCKS]],
         pv_bytes=measurements[0].pv_bytes,
         exits_per_s=counts["exits"] / span,
@@ -55,7 +57,7 @@ def summarise(task: Task, measurements: Sequence[Measurement]) -> DesignResult:
 
 
 _SUMMED = (
-    "acquisitions contested trylock_failures wait_ps block_ps spin_ps hold_ps depth_total".split()
+    ["acquisitions", "contested", "trylock_failures", "wait_ps", "block_ps", "spin_ps", "hold_ps", "depth_total"]
 )  # fmt: skip
 _LARGEST = ("wait_max_ps", "hold_max_ps", "depth_max")
 
@@ -121,7 +123,8 @@ def _lock(
         wait_histogram_ns=add_histograms([row["wait_histogram_ns"] for row in rows]),
         hold_histogram_ns=add_histograms([row["hold_histogram_ns"] for row in rows]),
         held_by=[
-            (site, ps / PS_PER_US) for site, ps in sorted(held_by.items(), key=lambda item: (-item[1], item[0]))
+            (site, ps / PS_PER_US)
+            for site, ps in sorted(held_by.items(), key=lambda item: (-item[1], item[0]))
         ],
         points=points,
     )
@@ -153,7 +156,9 @@ def _point(row: dict[str, Any]) -> Point:
 
 def _superpage(row: dict[str, Any], measurements: Sequence[Measurement]) -> Superpage:
     first = row["index"] * SUPERPAGE_BYTES
-    holds = next((m.superpage_holds[row["index"]] for m in measurements if row["index"] in m.superpage_holds), [])
+    holds = next(
+        (m.superpage_holds[row["index"]] for m in measurements if row["index"] in m.superpage_holds), []
+    )
     return Superpage(
         superpage=row["index"],
         physical=(first, first + SUPERPAGE_BYTES),
@@ -181,4 +186,3 @@ def _pv_lock(row: dict[str, Any], hashed_locks: int) -> PVLock:
         collision_us=row["collision_ps"] / PS_PER_US,
         sharing_us=row["sharing_ps"] / PS_PER_US,
     )
-

@@ -22,17 +22,31 @@ def parse_cpus(text: str) -> list[int]:
 
 
 def command(
-    designs: Annotated[str, typer.Option(help="Designs to compare, separated by commas.")] = ",".join(DEFAULT_DESIGNS),
-    cpus: Annotated[str | None, typer.Option(help="CPUs of the machine: one number, or several (one run each).")] = None,
-    shape: Annotated[str | None, typer.Option(help="Exact shape: SOCKETSxCORESxTHREADS.  [default: 2x26x2]")] = None,
+    designs: Annotated[str, typer.Option(help="Designs to compare, separated by commas.")] = ",".join(
+        DEFAULT_DESIGNS
+    ),
+    cpus: Annotated[
+        str | None, typer.Option(help="CPUs of the machine: one number, or several (one run each).")
+    ] = None,
+    shape: Annotated[
+        str | None, typer.Option(help="Exact shape: SOCKETSxCORESxTHREADS.  [default: 2x26x2]")
+    ] = None,
     jobs: Annotated[int | None, typer.Option(help="Builders.  [default: one a CPU]")] = None,
-    workload: Annotated[str, typer.Option(help="A bundled recording's name, or a file.")] = experiment.DEFAULT_WORKLOAD,
-    images: Annotated[str, typer.Option(help="private: each builder's own copy of every file; shared: one.")] = "private",
-    seconds: Annotated[float, typer.Option(help="Simulated seconds to measure.")] = experiment.DEFAULT_SECONDS,
+    workload: Annotated[
+        str, typer.Option(help="A bundled recording's name, or a file.")
+    ] = experiment.DEFAULT_WORKLOAD,
+    images: Annotated[
+        str, typer.Option(help="private: each builder's own copy of every file; shared: one.")
+    ] = "private",
+    seconds: Annotated[
+        float, typer.Option(help="Simulated seconds to measure.")
+    ] = experiment.DEFAULT_SECONDS,
     warmup: Annotated[float, typer.Option(help="Simulated seconds before that.")] = experiment.DEFAULT_WARMUP,
     replications: Annotated[int, typer.Option(help="Independent runs of each design.")] = 1,
     seed: Annotated[int, typer.Option(help="Seed of the first run.")] = 1,
-    json: Annotated[str | None, typer.Option(help="Write everything measured to this file.", metavar="FILE")] = None,
+    json: Annotated[
+        str | None, typer.Option(help="Write everything measured to this file.", metavar="FILE")
+    ] = None,
 ) -> None:
     """Replay a recorded build under several designs of the PV list lock and print the waits on every lock."""
     chosen = parse_designs(designs)

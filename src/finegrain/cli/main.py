@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+from typing import Any
 
 import typer
 
@@ -17,7 +18,7 @@ COMMANDS: dict[str, str] = {
 }
 
 # Typer's usage error: its own class or, in older releases, click's.
-UsageError = typer.BadParameter.__bases__[0]
+UsageError: Any = typer.BadParameter.__bases__[0]
 
 app = typer.Typer(
     name="finegrain",

@@ -73,7 +73,11 @@ class CostModel:
 
 
 FREE = CostModel(
-    **{f.name: 0.0 for f in fields(CostModel) if f.name not in ("frequency_ghz", "time_slice", "pause_cycles")}
-    | {"smt_kernel": 1.0, "smt_user": 1.0, "pause_cycles": 1.0}  # type: ignore[arg-type]
+    **{
+        f.name: 0.0
+        for f in fields(CostModel)
+        if f.name not in ("frequency_ghz", "time_slice", "pause_cycles")
+    }
+    | {"smt_kernel": 1.0, "smt_user": 1.0, "pause_cycles": 1.0}
 )
 """Everything costs nothing but a cycle a pause: for checks against closed forms."""

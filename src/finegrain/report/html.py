@@ -14,7 +14,8 @@ def comparison_html(comparison: Comparison) -> str:
     rows = "".join(
         "<tr>"
         + "".join(
-            f"<td style='text-align:left'>{escape(column[i]) if i < len(column) else ''}</td>" for column in columns
+            f"<td style='text-align:left'>{escape(column[i]) if i < len(column) else ''}</td>"
+            for column in columns
         )
         + "</tr>"
         for i in range(max((len(column) for column in columns), default=0))

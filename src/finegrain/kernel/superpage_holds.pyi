@@ -1,0 +1,3 @@
+from finegrain.machine.machine import Machine
+
+def superpage_holds(machine: Machine, superpage: int) -> dict[tuple[str, int, int], int]: ...
