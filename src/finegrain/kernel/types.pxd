@@ -4,7 +4,7 @@
 from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from finegrain.kernel.locks cimport mtx, rwlock, sx
-from finegrain.machine.machine cimport CPU_WORDS, thread
+from finegrain.machine.machine cimport thread
 
 ctypedef uint64_t vm_paddr_t
 ctypedef uint64_t vm_offset_t           # a virtual address
@@ -106,7 +106,7 @@ cdef struct pmap:
     int64_t resident_count              # pmap lock: 4 KB pages mapped
     int64_t wired_count                 # pmap lock
     int64_t ptp_count                   # pmap lock: page-table pages, the root included
-    uint64_t pm_active[CPU_WORDS]  # a: CPUs that may hold its translations
+    uint64_t pm_active                  # a: threads that use it; the CPUs they run on may hold its translations
     uint32_t pm_id                      # c: counts from 1, in order of creation
 
 # --- objects and maps

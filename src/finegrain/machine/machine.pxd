@@ -163,6 +163,8 @@ cdef struct thread:
     void* contested                     # l: turnstiles of locks that it owns (list)
     # the kernel above
     void* proc                          # struct proc*
+    void* pmap                          # s: the struct pmap that it uses (pmap_activate), or NULL
+    uint64_t invl                       # s: its delayed-invalidation record (pmap_di); 0: not in a DI block
     # private to the machine
     void (*start)(thread* td, void* argument) noexcept nogil
     void* argument
