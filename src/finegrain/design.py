@@ -41,7 +41,7 @@ def parse_design(text: str) -> Design:
     layout, _, option_text = body.partition(":")
     if layout not in _LAYOUTS:
         raise UserError(
-            f"design {text!r}: unknown layout {layout!r}; there are {', '.join(sorted(_LAYOUTS))}"
+            f"design {text!r}: unknown layout {layout!r}; there are {', '.join(_LAYOUTS)}"
         )
     options = _parse_options(text, layout, option_text)
     if layout == "superpage":

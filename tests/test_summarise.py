@@ -1,0 +1,49 @@
+import pytest
+
+from finegrain.result import PV_LIST
+from finegrain.summarise import summarise
+from make_result import make_measurement, make_task
+
+
+def test_scaling_to_ninety_minutes_and_its_interval() -> None:
+    result = summarise(make_task(seconds=1.0), [make_measurement(1000)])
+    lock = result.lock(PV_LIST)
+    assert lock is not None
+    assert lock.wait_us == 1000
+    assert lock.wait_us_90min == pytest.approx(1000 * 5400)
+    assert lock.wait_us_90min_ci95 == pytest.approx((5400e3, 5400e3))  # equal batches: no spread
+    assert result.batches == 10
+
+
+def test_replications_add_counts_and_average_rates() -> None:
+    result = summarise(make_task(), [make_measurement(1000), make_measurement(3000)])
+    lock = result.lock(PV_LIST)
+    assert lock is not None
+    assert lock.acquisitions == 200
+    assert lock.wait_us == 4000
+    assert lock.wait_us_90min == pytest.approx(2000 * 5400)
+    low, high = lock.wait_us_90min_ci95
+    assert low < 2000 * 5400 < high
+    assert result.exits_per_s == 50
+    assert result.faults_per_s == 1000
+    assert lock.wait_histogram_ns == [[64, 8], [128, 12]]
+
+
+def test_locks_are_sorted_by_their_waits_and_keep_who_held_them() -> None:
+    result = summarise(make_task(), [make_measurement(100, 450)])
+    assert [lock.lock for lock in result.locks] == ["sx:vm map (user)", PV_LIST, "sleep mutex:never waited"]
+    pv = result.lock(PV_LIST)
+    assert pv is not None
+    assert pv.held_by == [("(free)", 75.0), ("pmap_remove_pages", 25.0)]
+    assert sum(us for _, us in pv.held_by) == pv.wait_us
+    assert pv.spin_us + pv.block_us == pytest.approx(pv.wait_us)
+    assert pv.points[0].transfers["cross"] == 4
+    assert pv.points[0].wait_median_ns == 128
+
+
+def test_collision_and_sharing_make_up_the_wait() -> None:
+    result = summarise(make_task(), [make_measurement(1000)])
+    assert result.pv_wait == {"collision_us": 250.0, "sharing_us": 750.0}
+    assert result.pv_superpages[0].physical == (7 * 2**21, 8 * 2**21)
+    assert result.pv_locks[0].physical.startswith("2 MB superpages 7, 263, 519")
+    assert sum(result.cpu_share.values()) == pytest.approx(1)
