@@ -70,11 +70,16 @@ def user_time(events: pl.DataFrame) -> tuple[npt.NDArray[np.int64], dict[str, in
     return user, table
 
 
-def pauses(events: pl.DataFrame, parent: npt.NDArray[np.int32], end: npt.NDArray[np.int64]) -> list[Pause]:
+def pauses(
+    events: pl.DataFrame,
+    parent: npt.NDArray[np.int32],
+    start: npt.NDArray[np.int64],
+    end: npt.NDArray[np.int64],
+) -> list[Pause]:
     """Return the voluntary pauses of all processes in order of row, and which child each waited for.
 
-    A pause waited for the child, not waited for before, whose exit (at `end`) was the last within it, or
-    else the first just after it. A pause of one thread while another thread ran does not count.
+    A pause waited for the child, there at its beginning and not waited for before, whose exit (at `end`) was
+    the last within it, or else the first just after it. A pause of one thread while another thread ran does not count.
     """
     table = events.with_row_index("row").with_columns(
         pl.col("kind").shift(-1).alias("next_kind"),
@@ -101,8 +106,9 @@ def pauses(events: pl.DataFrame, parent: npt.NDArray[np.int32], end: npt.NDArray
         for i in range(bisect_left(times, since), bisect_right(times, until + _ABOUT_TO_EXIT_NS)):
             if times[i] > until and child >= 0:
                 break
-            if children[process][i] not in waited:
-                child = children[process][i]
+            candidate = children[process][i]
+            if candidate not in waited and start[candidate] < since:
+                child = candidate
         if child >= 0:
             waited.add(child)
         found.append(Pause(row, until, until - since, child))

@@ -26,6 +26,12 @@ _NEEDS = {0: pr.PROT_READ, pr.TOUCH_WRITE: pr.PROT_WRITE, pr.TOUCH_EXEC: pr.PROT
 _UINT32_MAX = (1 << 32) - 1
 
 
+def _until_exit(events: pl.DataFrame) -> pl.DataFrame:
+    """Leave out what a process's rows still say after its EXIT: that its last thread left the CPU."""
+    exits = (pl.col("kind") == rec.EXIT).cast(pl.Int32)
+    return events.filter(exits.cum_sum().over("process") - exits == 0)
+
+
 def _tuck_exec_maps(events: pl.DataFrame) -> pl.DataFrame:
     """Cut what exec maps of a file where its next segment begins.
 
@@ -82,7 +88,7 @@ class _Compiler:
     def __init__(self, recording: Recording) -> None:
         self.software = recording.kind == "software"
         self.special = {i for i, name in enumerate(recording.files) if name.startswith("[")}
-        events = _tuck_exec_maps(recording.events)
+        events = _tuck_exec_maps(_until_exit(recording.events))
         self.events = events
         self.count = recording.processes
         self.kind = events["kind"].to_numpy()
@@ -103,7 +109,8 @@ class _Compiler:
 
     def _family(self, recording: Recording) -> None:
         """Fill in who forked whom, and when processes start and end."""
-        forks = self.events.filter(pl.col("kind") == rec.FORK).unique("info", keep="first")
+        forks = self.events.filter((pl.col("kind") == rec.FORK) & (pl.col("info") > pl.col("process")))
+        forks = forks.unique("info", keep="first", maintain_order=True)
         child = forks["info"].to_numpy()
         self.parent[child] = forks["process"].to_numpy()
         self.start[child] = forks["time"].to_numpy()
@@ -121,6 +128,7 @@ class _Compiler:
             return
         backing = file - 1 if file else ANONYMOUS
         if backing in self.special:
+            self._unmap(row, space, page, page + pages)
             space.map(Region(page, page + pages, info & 7, SPECIAL, 0))
             return
         stack = bool(info & rec.MAP_STACK)
@@ -219,7 +227,7 @@ class _Compiler:
         """Take mremap apart: grow or shrink in place, or map anew and unmap the old."""
         new, new_pages, old, old_pages, _ = self._args(row)
         region = space.find(old)
-        if region is None or not new_pages:
+        if region is None or region.backing == SPECIAL or not new_pages:
             return
         wanted = region._replace(start=new, end=new + new_pages, stack=False)
         wanted = wanted._replace(skew=region.skew + old - new if region.backing >= 0 else 0)
@@ -286,6 +294,7 @@ class _Compiler:
         """Follow one process; `rows` are those of its rows that are not faults."""
         first, stop = int(self.bounds[process]), int(self.bounds[process + 1])
         space, borrowed = self.snapshots.pop(process, (Space(), False))
+        forked: set[int] = set()
         at = first
         for row in rows:
             if at < row:
@@ -305,7 +314,8 @@ class _Compiler:
                 self._move(row, space)
             elif kind == rec.FORK:
                 _, lent, _, child, _ = self._args(row)
-                if self.parent[child] == process and child not in self.snapshots and child > process:
+                if self.parent[child] == process and child not in forked:
+                    forked.add(child)
                     self.snapshots[child] = (space.copy(), bool(lent))
                     self.steps.add(row, pr.VFORK if lent else pr.FORK, child)
             elif kind == rec.EXEC:
@@ -319,11 +329,10 @@ class _Compiler:
                     self.steps.add(row, pr.SLEEP, pause.ns)
             elif kind == rec.WAIT:
                 child = self._args(row)[3]
-                if self.parent[child] == process and child not in waited:
+                if child in forked and child not in waited:
                     waited.add(child)
                     self.steps.add(row, pr.WAIT, child)
             elif kind == rec.EXIT:
-                self.steps.dropped[row:stop] = b"\1" * (stop - row)
                 self.steps.add(row, pr.EXIT)
                 return
         self._touches(at, stop, space, borrowed)
@@ -341,7 +350,7 @@ class _Compiler:
         self.kinds = dict(zip(rows, self.kind[others].tolist(), strict=True))
         self.rows_of_maps = np.flatnonzero(self.kind == rec.MAP)
         self.pages = self.page.tolist()
-        found = pauses(self.events, self.parent, self.end)
+        found = pauses(self.events, self.parent, self.start, self.end)
         waits = {pause.row: pause for pause in found}
         waited = {pause.child for pause in found if pause.child >= 0}
         limits = np.searchsorted(others, self.bounds)

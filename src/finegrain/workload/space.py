@@ -47,11 +47,12 @@ class Space:
         return self.regions[i] if i >= 0 and page < self.ends[i] else None
 
     def _replace(self, start: int, end: int, inside: list[Region]) -> bool:
-        """Put `inside` where start..end was; return whether anything was there."""
+        """Put `inside` where start..end was; return whether anything but SPECIAL was there."""
         i, j = self.overlapping(start, end)
-        there = i < j
+        there = False
         new = inside
-        if there:
+        if i < j:
+            there = any(region.backing != SPECIAL for region in self.regions[i:j])
             first, last = self.regions[i], self.regions[j - 1]
             if first.start < start:
                 new = [first._replace(end=start), *new]
@@ -63,15 +64,15 @@ class Space:
         return there
 
     def map(self, region: Region) -> bool:
-        """Map `region`, replacing what is there; return whether anything was."""
+        """Map `region`, replacing what is there; return whether anything but SPECIAL was."""
         return self._replace(region.start, region.end, [region])
 
     def unmap(self, start: int, end: int) -> bool:
-        """Unmap start..end; return whether anything was there."""
+        """Unmap start..end; return whether anything but SPECIAL was."""
         return self._replace(start, end, [])
 
     def protect(self, start: int, end: int, prot: int) -> bool:
-        """Give what is mapped in start..end the protection `prot`; return whether anything was there."""
+        """Give what is mapped in start..end the protection `prot`; return whether anything but SPECIAL was."""
         i, j = self.overlapping(start, end)
         changed = [
             region._replace(start=max(region.start, start), end=min(region.end, end), prot=prot)

@@ -1,0 +1,127 @@
+"""Where a replay begins when it does not begin at the recording's start.
+
+A builder that starts in mid-recording needs the processes that were alive then, with what they had mapped
+and touched. `Starts.at(t)` gives the steps that put this in place, in order and each with the process that
+takes it; they are executed like any other steps, but before the clock runs and without user time.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from finegrain.workload import program as pr
+from finegrain.workload.program import Program
+
+_LASTING = (pr.MMAP, pr.MUNMAP, pr.MPROTECT, pr.BRK, pr.EXEC)
+# of two touches of one page the one that counts more; a write leaves more behind than a read
+_RANK = np.array([0, 2, 1, 2], np.int64)  # by TOUCH_* bits
+_ACCESS = np.array([0, pr.TOUCH_EXEC, pr.TOUCH_WRITE], np.uint32)  # the reverse
+_PAGE_BITS = 36
+
+
+@dataclass(frozen=True)
+class Start:
+    """The state of a recording at one time."""
+
+    time: int  # recording time, ns
+    alive: npt.NDArray[np.int32]  # processes, in order of creation: parents before children
+    next_step: npt.NDArray[np.int64]  # of each process alive, the step that it takes first
+    # Steps that put it there. A process first appears in an EXEC of its own (with nothing mapped before), or
+    # as the child of a FORK or VFORK; one that no FORK in the recording explains begins with nothing mapped.
+    # Ops are TOUCH, MMAP, MUNMAP, MPROTECT, BRK, EXEC, FORK and VFORK.
+    process: npt.NDArray[np.int32]
+    op: npt.NDArray[np.uint8]
+    arg0: npt.NDArray[np.uint64]
+    arg1: npt.NDArray[np.uint64]
+    arg2: npt.NDArray[np.uint32]
+
+
+class Starts:
+    """Makes starts in one program."""
+
+    def __init__(self, program: Program) -> None:
+        """Note where processes are forked and where they exec."""
+        self.program = program
+        forks = np.flatnonzero((program.op == pr.FORK) | (program.op == pr.VFORK))
+        self._fork_step = np.full(len(program.parent), -1, np.int64)
+        self._fork_step[program.arg0[forks].astype(np.int64)] = forks
+        self._execs = np.flatnonzero(program.op == pr.EXEC)
+
+    def _exec_before(self, process: int, upto: int) -> int:
+        """Return the last EXEC step of `process` before step `upto`, or -1."""
+        i = int(np.searchsorted(self._execs, upto)) - 1
+        found = int(self._execs[i]) if i >= 0 else -1
+        return found if found >= self.program.first_step[process] else -1
+
+    def _ranges(self, process: int, upto: int) -> list[tuple[int, int]]:
+        """Return the steps that made the address space that `process` has at its step `upto`."""
+        ranges: list[tuple[int, int]] = []
+        while process >= 0:
+            last_exec = self._exec_before(process, upto)
+            if last_exec >= 0:
+                return [(last_exec, upto), *ranges]
+            ranges.insert(0, (int(self.program.first_step[process]), upto))
+            upto = int(self._fork_step[process])
+            process = int(self.program.parent[process])
+        return ranges
+
+    def _lasting(self, first: int, last: int, forks: list[int]) -> npt.NDArray[np.int64]:
+        """Return steps first..last without what leaves nothing behind; touches once a page.
+
+        Each row is step, access. `forks` are the FORK steps to keep.
+        """
+        op = self.program.op[first:last]
+        kept = np.isin(op, _LASTING)
+        kept[np.array(forks, np.int64) - first] = True
+        segment = np.cumsum(kept)
+        touch = np.flatnonzero(op == pr.TOUCH)
+        page = (self.program.arg0[first:last][touch] // pr.PAGE_BYTES).astype(np.int64)
+        rank = _RANK[self.program.arg2[first:last][touch]]
+        key = (segment[touch] << _PAGE_BITS) | page
+        order = np.lexsort((rank, key))
+        best = order[np.append(np.diff(key[order]) != 0, True)] if len(order) else order
+        steps = np.concatenate([np.flatnonzero(kept), touch[best]])
+        place = np.concatenate([segment[kept] << _PAGE_BITS, key[best]])
+        access = np.concatenate([np.full(int(kept.sum()), -1), rank[best]])
+        return np.stack([steps + first, access], axis=1)[np.argsort(place, kind="stable")]
+
+    def at(self, t_ns: int) -> Start:
+        """Return the state at recording time `t_ns`."""
+        program = self.program
+        alive, next_step = program.alive_at(t_ns)
+        upto = dict(zip(alive.tolist(), next_step.tolist(), strict=True))
+        inherits: dict[int, int] = {}  # FORK step -> child that still has the address space it was given
+        for process in upto:
+            parent, fork = int(program.parent[process]), int(self._fork_step[process])
+            if (
+                self._exec_before(process, upto[process]) < 0
+                and parent in upto
+                and self._exec_before(parent, upto[parent]) <= fork
+            ):
+                inherits[fork] = process
+        parts = []
+        children = set(inherits.values())
+        for process in upto:
+            own = [(int(program.first_step[process]), upto[process])]
+            for first, last in own if process in children else self._ranges(process, upto[process]):
+                forks = [
+                    fork
+                    for fork, child in inherits.items()
+                    if first <= fork < last and program.parent[child] == process
+                ]
+                steps = self._lasting(first, last, forks)
+                parts.append(np.column_stack([np.full(len(steps), process), steps]))
+        made = np.concatenate(parts) if parts else np.zeros((0, 3), np.int64)
+        process_of, step, access = made[:, 0], made[:, 1], made[:, 2]
+        touch = access >= 0
+        return Start(
+            time=t_ns,
+            alive=alive,
+            next_step=next_step,
+            process=process_of.astype(np.int32),
+            op=program.op[step],
+            arg0=program.arg0[step],
+            arg1=program.arg1[step],
+            arg2=np.where(touch, _ACCESS[np.maximum(access, 0)], program.arg2[step]).astype(np.uint32),
+        )
