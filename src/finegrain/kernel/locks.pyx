@@ -17,10 +17,11 @@ from finegrain.kernel.lock_profile cimport (
     lock_object, lock_profile_holding, lock_profile_releasing, lock_record_of, profile_wait_begin)
 from finegrain.kernel.turnstile cimport (
     SLEEPQUEUE, TS_EXCLUSIVE_QUEUE, TS_SHARED_QUEUE, TURNSTILE, chain_lock, chain_unlock, turnstile_add,
-    turnstile_block, turnstile_broadcast, turnstile_chain, turnstile_chain_of, turnstile_claim, turnstiles_create)
+    turnstile_block, turnstile_broadcast, turnstile_chain, turnstile_chain_of, turnstile_claim, turnstile_disown,
+    turnstiles_create)
 from finegrain.machine.machine cimport (
-    arena_offset, atomic_cas, atomic_load, atomic_store, charge, lock_delay_arg, machine, panic, running, sched_point,
-    spin_until_changed, thread, unlikely, word_changed)
+    atomic_cas, atomic_load, atomic_store, lock_delay_arg, machine, panic, running, sched_point, spin_until_changed,
+    thread, unlikely, word_changed)
 
 cdef enum:
     # mtx words (FreeBSD sys/mutex.h)
@@ -97,26 +98,25 @@ cdef void mtx_lock_hard(thread* td, mtx* m, uint16_t site) noexcept nogil:
     profile_wait_begin(td, &m.lock_object, site, False)
     delay_init(td, &delay)
     while True:
-        v = atomic_load(td, &m.mtx_lock)
-        if v == MTX_UNOWNED:
+        owner = mtx_owner(v)
+        if owner == NULL:
             if atomic_cas(td, &m.mtx_lock, MTX_UNOWNED, <uint64_t>td):
                 return
-            continue
-        owner = mtx_owner(v)
-        if running(owner):
+        elif running(owner):
             spin_until_changed(td, &m.mtx_lock, v, owner, &delay, 0)
-            continue
-        tc = turnstile_chain_of(td, TURNSTILE, m)
-        chain_lock(td, tc)
+        else:
+            tc = turnstile_chain_of(td, TURNSTILE, m)
+            chain_lock(td, tc)
+            v = atomic_load(td, &m.mtx_lock)
+            owner = mtx_owner(v)
+            if (owner != NULL and not running(owner)
+                    and (v & MTX_CONTESTED or atomic_cas(td, &m.mtx_lock, v, v | MTX_CONTESTED))):
+                turnstile_add(td, tc, m, owner, TS_EXCLUSIVE_QUEUE)
+                chain_unlock(td, tc)
+                turnstile_block(td)
+            else:
+                chain_unlock(td, tc)
         v = atomic_load(td, &m.mtx_lock)
-        owner = mtx_owner(v)
-        if (v == MTX_UNOWNED or running(owner)
-                or (not v & MTX_CONTESTED and not atomic_cas(td, &m.mtx_lock, v, v | MTX_CONTESTED))):
-            chain_unlock(td, tc)
-            continue
-        turnstile_add(td, tc, m, owner, TS_EXCLUSIVE_QUEUE)
-        chain_unlock(td, tc)
-        turnstile_block(td)
 
 
 # Locks in:   any but this one.
@@ -200,12 +200,12 @@ cdef inline int64_t rw_readers(uint64_t v) noexcept nogil:
     return <int64_t>(v >> RW_READERS_SHIFT) if v & RW_LOCK_READ else 0
 
 
-# May a reader come in?  In the slow path a thread that already reads some rw lock may pass waiting writers, or two
-# threads that each read one lock and want the other behind a writer would wait for ever.
-cdef inline bint rw_can_read(thread* td, uint64_t v, bint slow) noexcept nogil:
+# May a reader come in?  In the slow path a thread that already reads some lock of the kind may pass waiting writers, or
+# two threads that each read one lock and want the other behind a writer would wait for ever.
+cdef inline bint rw_can_read(thread* td, uint64_t v, int kind, bint slow) noexcept nogil:
     if v & (RW_LOCK_READ | RW_LOCK_WRITE_WAITERS | RW_LOCK_WRITE_SPINNER) == RW_LOCK_READ:
         return True
-    return slow and td.rw_read_held != 0 and v & RW_LOCK_READ
+    return slow and td.read_held[kind] != 0 and v & RW_LOCK_READ
 
 
 # Free for a writer, whatever waiter bits and spinner flag it shows.
@@ -240,6 +240,7 @@ cdef void rwsx_wlock_hard(thread* td, rwlock* rw, uint16_t site, int kind) noexc
                     chain_lock(td, tc)
                     turnstile_claim(td, tc, rw)
                     chain_unlock(td, tc)
+                word_changed(td, &rw.rw_lock)
                 return
             continue
         owner = rw_writer(v)
@@ -324,10 +325,13 @@ cdef void rwsx_wunlock(thread* td, rwlock* rw, int kind) noexcept nogil:
 
 
 cdef void rwsx_rlock(thread* td, rwlock* rw, uint16_t site, int kind) noexcept nogil:
-    cdef uint64_t v = rw.rw_lock
-    if not rw_can_read(td, v, False) or not atomic_cas(td, &rw.rw_lock, v, v + RW_ONE_READER):
+    cdef uint64_t v
+    sched_point(td)
+    v = rw.rw_lock
+    if not rw_can_read(td, v, kind, False) or not atomic_cas(td, &rw.rw_lock, v, v + RW_ONE_READER):
         v = rwsx_rlock_hard(td, rw, site, kind)
     lock_profile_holding(td, &rw.lock_object, site, True, rw_readers(v) > 0)
+    td.read_held[kind] += 1
 
 
 # Returns the word before this reader.
@@ -341,7 +345,7 @@ cdef uint64_t rwsx_rlock_hard(thread* td, rwlock* rw, uint16_t site, int kind) n
     delay_init(td, &delay)
     while True:
         v = atomic_load(td, &rw.rw_lock)
-        if rw_can_read(td, v, slow):
+        if rw_can_read(td, v, kind, slow):
             if atomic_cas(td, &rw.rw_lock, v, v + RW_ONE_READER):
                 return v
             continue
@@ -371,7 +375,7 @@ cdef uint64_t rwsx_rlock_hard(thread* td, rwlock* rw, uint16_t site, int kind) n
         chain_lock(td, tc)
         v = atomic_load(td, &rw.rw_lock)
         owner = rw_writer(v)
-        if (rw_can_read(td, v, True) or (owner != NULL and running(owner))
+        if (rw_can_read(td, v, kind, True) or (owner != NULL and running(owner))
                 or (v & RW_LOCK_READ and rw_readers(v) == 0)
                 or (not v & RW_LOCK_READ_WAITERS and not atomic_cas(td, &rw.rw_lock, v, v | RW_LOCK_READ_WAITERS))):
             chain_unlock(td, tc)
@@ -381,7 +385,7 @@ cdef uint64_t rwsx_rlock_hard(thread* td, rwlock* rw, uint16_t site, int kind) n
         turnstile_block(td)
 
 
-cdef bint rwsx_try_rlock(thread* td, rwlock* rw, uint16_t site) noexcept nogil:
+cdef bint rwsx_try_rlock(thread* td, rwlock* rw, uint16_t site, int kind) noexcept nogil:
     cdef uint64_t v
     while True:
         v = atomic_load(td, &rw.rw_lock)
@@ -390,6 +394,7 @@ cdef bint rwsx_try_rlock(thread* td, rwlock* rw, uint16_t site) noexcept nogil:
             return False
         if atomic_cas(td, &rw.rw_lock, v, v + RW_ONE_READER):
             lock_profile_holding(td, &rw.lock_object, site, True, rw_readers(v) > 0)
+            td.read_held[kind] += 1
             return True
 
 
@@ -399,6 +404,7 @@ cdef void rwsx_runlock(thread* td, rwlock* rw, int kind) noexcept nogil:
     if unlikely(rw_readers(rw.rw_lock) == 0):
         panic(td, b"read-unlocking a lock that nobody holds for reading")
     lock_profile_releasing(td, &rw.lock_object)
+    td.read_held[kind] -= 1
     while True:
         v = atomic_load(td, &rw.rw_lock)
         if rw_readers(v) == 1 and v & RW_LOCK_WAITERS:
@@ -425,7 +431,9 @@ cdef bint rwsx_try_upgrade(thread* td, rwlock* rw, uint16_t site, int kind) noex
         chain_lock(td, tc)
         turnstile_claim(td, tc, rw)
         chain_unlock(td, tc)
+    word_changed(td, &rw.rw_lock)
     lock_profile_releasing(td, &rw.lock_object)
+    td.read_held[kind] -= 1
     lock_profile_holding(td, &rw.lock_object, site, False, True)
     return True
 
@@ -445,12 +453,15 @@ cdef void rwsx_downgrade(thread* td, rwlock* rw, uint16_t site, int kind) noexce
         if v & RW_LOCK_WRITE_WAITERS:
             # Readers stay behind the writer; the owner is no longer known.
             atomic_store(td, &rw.rw_lock, RW_LOCK_READ | RW_ONE_READER | v)
+            if kind == TURNSTILE:
+                turnstile_disown(td, tc, rw)
         else:
             atomic_store(td, &rw.rw_lock, RW_LOCK_READ | RW_ONE_READER)
             turnstile_broadcast(td, tc, rw, TS_SHARED_QUEUE)
         chain_unlock(td, tc)
     word_changed(td, &rw.rw_lock)
     lock_profile_holding(td, &rw.lock_object, site, True, True)
+    td.read_held[kind] += 1
 
 
 # --- rw -------------------------------------------------------------------------------------------------------------
@@ -490,7 +501,6 @@ cdef void rw_wunlock(thread* td, rwlock* rw) noexcept nogil:
 # Stands for: FreeBSD rw_rlock(), __rw_rlock_hard().
 cdef void rw_rlock(thread* td, rwlock* rw, uint16_t site) noexcept nogil:
     rwsx_rlock(td, rw, site, TURNSTILE)
-    td.rw_read_held += 1
 
 
 # Locks in:   any.
@@ -498,10 +508,7 @@ cdef void rw_rlock(thread* td, rwlock* rw, uint16_t site) noexcept nogil:
 # May block:  never.
 # Stands for: FreeBSD rw_try_rlock().
 cdef bint rw_try_rlock(thread* td, rwlock* rw, uint16_t site) noexcept nogil:
-    if not rwsx_try_rlock(td, rw, site):
-        return False
-    td.rw_read_held += 1
-    return True
+    return rwsx_try_rlock(td, rw, site, TURNSTILE)
 
 
 # Locks in:   the lock, for reading.
@@ -510,7 +517,6 @@ cdef bint rw_try_rlock(thread* td, rwlock* rw, uint16_t site) noexcept nogil:
 # Stands for: FreeBSD rw_runlock(), __rw_runlock_hard().
 cdef void rw_runlock(thread* td, rwlock* rw) noexcept nogil:
     rwsx_runlock(td, rw, TURNSTILE)
-    td.rw_read_held -= 1
 
 
 # Locks in:   the lock, for reading.
@@ -518,10 +524,7 @@ cdef void rw_runlock(thread* td, rwlock* rw) noexcept nogil:
 # May block:  never.
 # Stands for: FreeBSD rw_try_upgrade().
 cdef bint rw_try_upgrade(thread* td, rwlock* rw, uint16_t site) noexcept nogil:
-    if not rwsx_try_upgrade(td, rw, site, TURNSTILE):
-        return False
-    td.rw_read_held -= 1
-    return True
+    return rwsx_try_upgrade(td, rw, site, TURNSTILE)
 
 
 # Locks in:   the lock, for writing.
@@ -530,7 +533,6 @@ cdef bint rw_try_upgrade(thread* td, rwlock* rw, uint16_t site) noexcept nogil:
 # Stands for: FreeBSD rw_downgrade().
 cdef void rw_downgrade(thread* td, rwlock* rw, uint16_t site) noexcept nogil:
     rwsx_downgrade(td, rw, site, TURNSTILE)
-    td.rw_read_held += 1
 
 
 cdef bint rw_wowned(thread* td, rwlock* rw) noexcept nogil:
@@ -584,7 +586,7 @@ cdef void sx_slock(thread* td, sx* s, uint16_t site) noexcept nogil:
 # May block:  never.
 # Stands for: FreeBSD sx_try_slock().
 cdef bint sx_try_slock(thread* td, sx* s, uint16_t site) noexcept nogil:
-    return rwsx_try_rlock(td, <rwlock*>s, site)
+    return rwsx_try_rlock(td, <rwlock*>s, site, SLEEPQUEUE)
 
 
 # Locks in:   the lock, shared.

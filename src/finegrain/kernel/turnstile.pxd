@@ -26,7 +26,8 @@ cdef struct turnstile
 cdef struct turnstile_chain:            # on a cache line of its own
     uint64_t tc_lock                    # 0 or the thread that holds it
     turnstile* tc_turnstiles            # c: the chain lock
-    uint8_t pad[48]
+    uint8_t tc_kind                     # constant: TURNSTILE or SLEEPQUEUE
+    uint8_t pad[47]
 
 cdef struct turnstile:
     const void* ts_address              # c: the lock, or the sleep channel
@@ -44,12 +45,14 @@ cdef void chain_unlock(thread* td, turnstile_chain* tc) noexcept nogil
 # With the chain locked:
 cdef turnstile* turnstile_lookup(turnstile_chain* tc, const void* address) noexcept nogil
 cdef bint turnstile_empty(turnstile* ts, int queue) noexcept nogil                  # ts may be NULL
-# Queue td and lend the owner its priority.
+# Queue td and lend the owner its priority (sleep queues have no owner: NULL).
 cdef void turnstile_add(thread* td, turnstile_chain* tc, const void* address, thread* owner, int queue) noexcept nogil
 # No chain locked: leave the CPU until woken from the queue.  The time goes to td.blocked.
 cdef void turnstile_block(thread* td) noexcept nogil
 # A new owner took the lock although threads still wait (its word kept their bits).
 cdef void turnstile_claim(thread* td, turnstile_chain* tc, const void* address) noexcept nogil
+# td owns the lock no longer although threads still wait; it gives lent priority back.
+cdef void turnstile_disown(thread* td, turnstile_chain* tc, const void* address) noexcept nogil
 # Wake every thread of a queue; the owner gives lent priority back.
 cdef void turnstile_broadcast(thread* td, turnstile_chain* tc, const void* address, int queue) noexcept nogil
 

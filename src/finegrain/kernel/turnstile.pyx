@@ -9,7 +9,7 @@ from libc.stdint cimport uint8_t, uint64_t
 
 from finegrain.machine.machine cimport (
     TD_BLOCKED, TD_SLEEPING, arena_alloc, arena_free, arena_offset, atomic_cas, atomic_store, charge, lock_delay_arg,
-    machine, panic, park, ps_t, spin_until_changed, thread, unlikely, unpark, word_changed)
+    machine, panic, park, ps_t, set_priority, spin_until_changed, thread, unpark, word_changed)
 
 cdef struct turnstile_tables:
     turnstile_chain turnstiles[TC_TABLESIZE]
@@ -17,7 +17,11 @@ cdef struct turnstile_tables:
 
 
 cdef int turnstiles_create(machine* m) except -1:
-    m.turnstiles = arena_alloc(m, sizeof(turnstile_tables))
+    cdef turnstile_tables* t = <turnstile_tables*>arena_alloc(m, sizeof(turnstile_tables))
+    cdef int i
+    for i in range(SC_TABLESIZE):
+        t.sleepqueues[i].tc_kind = SLEEPQUEUE
+    m.turnstiles = t
     return 0
 
 
@@ -115,19 +119,18 @@ cdef void propagate_priority(thread* td) noexcept nogil:
     cdef turnstile* ts = <turnstile*>td.blocked_on
     cdef uint8_t priority = td.priority
     cdef thread* owner
-    while ts != NULL:
+    while True:
         owner = ts.ts_owner
         if owner == NULL or owner.priority <= priority:
             return
-        owner.priority = priority
-        if owner.state == TD_SLEEPING:
-            panic(td, b"the owner of a lock that must not be held across a sleep is asleep")
-        if owner.state != TD_BLOCKED:
-            return
         ts = <turnstile*>owner.blocked_on
-        if ts != NULL:
-            queue_remove(ts, owner, owner.blocked_queue)
-            queue_insert(ts, owner, owner.blocked_queue)
+        if owner.state == TD_SLEEPING or (owner.state == TD_BLOCKED and ts != NULL and ts.ts_chain.tc_kind == SLEEPQUEUE):
+            panic(td, b"the owner of a lock that must not be held across a sleep is asleep")
+        set_priority(owner, priority)
+        if ts == NULL or ts.ts_chain.tc_kind == SLEEPQUEUE:
+            return
+        queue_remove(ts, owner, owner.blocked_queue)
+        queue_insert(ts, owner, owner.blocked_queue)
 
 
 cdef void set_owner(turnstile* ts, thread* owner) noexcept nogil:
@@ -155,7 +158,8 @@ cdef void recompute_priority(thread* td) noexcept nogil:
             if ts.ts_first[q] != NULL and ts.ts_first[q].priority < best:
                 best = ts.ts_first[q].priority
         ts = ts.ts_contested_next
-    td.priority = best
+    if td.priority != best:
+        set_priority(td, best)
 
 
 # Queue td on the address.
@@ -204,6 +208,17 @@ cdef void turnstile_claim(thread* td, turnstile_chain* tc, const void* address) 
     cdef turnstile* ts = turnstile_lookup(tc, address)
     if ts != NULL:
         set_owner(ts, td)
+        recompute_priority(td)
+
+
+# Locks in:   the chain lock; td owned the lock at the address until now.
+# Locks out:  the same.
+# May block:  never.
+# Stands for: FreeBSD turnstile_disown().
+cdef void turnstile_disown(thread* td, turnstile_chain* tc, const void* address) noexcept nogil:
+    cdef turnstile* ts = turnstile_lookup(tc, address)
+    if ts != NULL:
+        set_owner(ts, NULL)
         recompute_priority(td)
 
 

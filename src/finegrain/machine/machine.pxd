@@ -16,6 +16,7 @@
 #   user            user time passes; may be preempted
 #   sleep_for       off the CPU for a time that no other thread ends
 #   spawn           a new thread
+#   set_priority    a thread's priority changes, and its place among those that wait for a CPU
 #   panic           stop the run, with the state of every thread
 #   arena_alloc, arena_free
 #                   kernel memory, all from one arena; an "address" in any decision or result is its offset there
@@ -146,7 +147,7 @@ cdef struct thread:
     uint32_t nheld                      # s
     held_lock held[MAX_HELD]            # s
     uint32_t superpage                  # s: the superpage whose PV list lock is wanted or worked on
-    uint32_t rw_read_held               # s: rw locks held for reading
+    uint32_t read_held[2]               # s: rw and sx locks held for reading
     void* wanted                        # l: lock_object* it waits for
     uint16_t wanted_site                # l
     uint8_t wanted_shared               # l
@@ -200,6 +201,7 @@ cdef struct machine_ops:
     void (*sleep_for)(thread* td, ps_t duration) noexcept nogil
     thread* (*spawn)(thread* td, machine* m, void (*start)(thread*, void*) noexcept nogil, void* argument,
                      void* proc) noexcept nogil
+    void (*set_priority)(thread* other, uint8_t priority) noexcept nogil
     void (*panic)(thread* td, const char* why) noexcept nogil
     void* (*arena_alloc)(machine* m, uint64_t size) noexcept nogil
     void (*arena_free)(machine* m, void* memory, uint64_t size) noexcept nogil
@@ -297,22 +299,22 @@ cdef inline ps_t line_cost(thread* td, line* l, bint write) noexcept nogil:
         from_cpu = &td.machine.cpus[l.owner - 1]
         if from_cpu.socket != c.socket or (write and l.sharers & ~bit):
             kind = LINE_CROSS
-            t = cost.xfer_cross
+            t = cost.xfer_cross if write or l.sharers == 0 else cost.share_cross
         elif from_cpu.core == c.core:
             kind = LINE_SIBLING
             t = cost.xfer_smt
         else:
             kind = LINE_SOCKET
-            t = cost.xfer_socket
+            t = cost.xfer_socket if write or l.sharers == 0 else cost.share_socket
     c.lines[kind] += 1
     c.last_line = kind
     if write:
         l.owner = me
         l.reader = 0
         l.sharers = 0
+    elif l.owner == 0:
+        l.owner = me                    # the only copy: writing it next is a hit
     else:
-        if l.owner == 0:
-            l.owner = me
         l.reader = me
         l.sharers |= bit
     return t
@@ -387,6 +389,8 @@ cdef inline void word_changed(thread* td, uint64_t* word) noexcept nogil:
         td.machine.ops.word_changed(td, word)
 
 
+# Off the CPU until unpark(); an unpark that came first counts.  May return for an old one: look again at what is waited
+# for.
 cdef inline void park(thread* td) noexcept nogil:
     td.machine.ops.park(td)
 
@@ -417,6 +421,10 @@ cdef inline void sleep_for(thread* td, ps_t duration) noexcept nogil:
 cdef inline thread* spawn(thread* td, void (*start)(thread*, void*) noexcept nogil, void* argument,
                           void* proc) noexcept nogil:
     return td.machine.ops.spawn(td, td.machine, start, argument, proc)
+
+
+cdef inline void set_priority(thread* other, uint8_t priority) noexcept nogil:
+    other.machine.ops.set_priority(other, priority)
 
 
 # Stop the run with this reason and the state of every thread.  Does not return.

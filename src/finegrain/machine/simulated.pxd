@@ -1,6 +1,6 @@
 # The simulated machine: 1 to 1,024 CPUs in one OS thread, deterministic, with a cost model.
 
-from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from finegrain.machine.machine cimport CPU_WORDS, Machine, machine, ps_t, thread
 
@@ -9,7 +9,7 @@ cdef enum:
     SIZE_CLASSES = 48
     STACK_STRIDE = 65536                # a fiber's stack and its guard page
     STACK_GUARD = 4096
-    MAX_THREADS = 32000                 # two mappings each must stay below Linux's default limit of 65,530
+    MAX_THREADS = 30000                 # two mappings each, and Python's own, stay below Linux's default of 65,530
     PANIC_TEXT = 32768
 
 cdef enum stop_reason:
@@ -32,6 +32,7 @@ cdef struct sim:
     uint64_t last_number
     # running
     thread* current                     # NULL: the main context
+    thread* last                        # the one whose fiber ran last
     void* main_context
     ps_t until
     int reason
@@ -44,9 +45,10 @@ cdef struct sim:
     char* stacks
     uint32_t stacks_made
     void* free_stacks                   # linked through their first word
+    thread* free_threads                # records of dead threads, linked by all_next
     thread* run_first                   # run queue, best priority first
     thread* run_last
-    uint64_t idle[CPU_WORDS]       # CPUs that run nothing
+    uint64_t idle[CPU_WORDS]            # CPUs that run nothing
     uint32_t idle_count
     thread* spinning[SPIN_BUCKETS]
     # the arena

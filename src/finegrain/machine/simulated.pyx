@@ -16,14 +16,15 @@ from libc.stdio cimport snprintf
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memset
 
-from finegrain.machine.machine cimport (
-    LINE_CROSS, LINE_HIT, LINE_KINDS, LINE_MEMORY, LINE_SHIFT, LINE_SIBLING, LINE_SOCKET, MAX_CPUS, NO_CPU,
-    Machine, TD_BLOCKED, TD_DEAD, TD_NEW, TD_RUNNABLE, TD_RUNNING, TD_SLEEPING, TD_SPINNING, charge, cost_model, cpu, line,
-    line_of, likely, lock_delay_arg, machine, ps_t, sched_point, thread, unlikely)
-
-from finegrain.machine.errors import KernelPanic
-
 from cpython.exc cimport PyErr_CheckSignals
+
+from finegrain.machine.machine cimport (
+    LINE_CROSS, LINE_HIT, LINE_MEMORY, LINE_SHIFT, LINE_SIBLING, LINE_SOCKET, MAX_CPUS, NO_CPU, TD_BLOCKED, TD_DEAD,
+    TD_RUNNABLE, TD_RUNNING, TD_SLEEPING, TD_SPINNING, Machine, charge, cpu, line, line_of, lock_delay_arg, machine,
+    ps_t, sched_point, thread, unlikely)
+
+from finegrain.machine.costs import CostModel
+from finegrain.machine.errors import KernelPanic
 
 cdef extern from "fiber.h" nogil:
     ctypedef void (*fiber_entry)(void* argument) noexcept nogil
@@ -50,13 +51,13 @@ cdef extern from "<time.h>" nogil:
 cdef extern from *:
     int __builtin_ctzll(unsigned long long x) noexcept nogil
     int __builtin_clzll(unsigned long long x) noexcept nogil
-    int __builtin_popcountll(unsigned long long x) noexcept nogil
 
 cdef enum:
     BREATH = 256                        # events between looks at the real clock
     BREATHE_NS = 20000000               # real time between returns to Python
     TICK_PS = 1000000000                # 1 ms: user time passes in pieces, to see the run queue and the sibling
-    LONE_PS = 200000000                 # 200 us: the longest that a thread runs without a look at the clock
+    LONE_PS = 200000000                 # 200 us: the longest that a thread runs without a look at the real clock
+    FULL_FLUSH_PAGES = 4096             # FreeBSD r291906: from here on a flush is a full one
     PAGE_ARRAY_AND_KERNEL = 96          # GiB of the arena beside the direct map: page array, locks, kernel memory
 
 cdef ps_t FOREVER = 0x7fffffffffffffff
@@ -185,7 +186,9 @@ cdef void dispatch(sim* s, thread* td) noexcept nogil:
         if next == td:
             return
         s.current = next
-        s.switches += 1
+        if next != s.last:
+            s.last = next
+            s.switches += 1
         fiber_switch(save, next.context)
         return
     if td != NULL:
@@ -200,13 +203,12 @@ cdef void sim_reschedule(thread* td) noexcept nogil:
     cdef thread* next
     cdef ps_t t
     if s.count == 0 or s.heap[0].time > td.clock:
-        # Only a look at the clock, or the end of the run.
-        s.breath -= 1
-        if td.clock < s.until and not (s.breath == 0 and out_of_breath(s)):
+        # Nobody is behind: only a look at the real clock, or the end of the run.
+        if td.clock < s.until and not out_of_breath(s):
+            s.events += 1
             set_next_event(s, td.clock)
             return
-        if s.breath == 0:
-            s.breath = 1
+        s.breath = 1                    # out of breath still when dispatch looks
         push_event(s, td, td.clock)
         dispatch(s, td)
         return
@@ -221,6 +223,7 @@ cdef void sim_reschedule(thread* td) noexcept nogil:
         sift_down(s, new_event(s, td, td.clock))
         set_next_event(s, e.time)
         s.current = next
+        s.last = next
         s.switches += 1
         fiber_switch(&td.context, next.context)
         return
@@ -257,17 +260,25 @@ cdef cpu* find_idle(sim* s, uint32_t first, uint32_t last, bint whole) noexcept 
     return NULL
 
 
-# Where a woken thread goes: the CPU it ran on, an idle core of its socket, any idle CPU there, the same elsewhere.
+cdef inline bint core_idle(cpu* c) noexcept nogil:
+    return not c.busy and not c.sibling_busy
+
+
+# Where a woken thread goes: the CPU it ran on if its core is idle, an idle core of its socket, the CPU it ran on, any
+# idle CPU of its socket, the same elsewhere.  NULL: nowhere.  (FreeBSD sched_pickcpu(): affinity, then the cache
+# group, then the machine.)
 cdef cpu* choose_cpu(sim* s, thread* td) noexcept nogil:
     cdef uint32_t size = s.m.cores_per_socket * s.m.threads_per_core
     cdef uint32_t first
     cdef cpu* c
     if s.idle_count == 0:
         return NULL
-    if not td.cpu.busy:
+    if core_idle(td.cpu):
         return td.cpu
     first = td.cpu.socket * size
     c = find_idle(s, first, first + size, True)
+    if c == NULL and not td.cpu.busy:
+        c = td.cpu
     if c == NULL:
         c = find_idle(s, first, first + size, False)
     if c == NULL:
@@ -275,6 +286,15 @@ cdef cpu* choose_cpu(sim* s, thread* td) noexcept nogil:
     if c == NULL:
         c = find_idle(s, 0, s.m.ncpus, False)
     return c
+
+
+# Where the n-th thread from outside starts: socket by socket, cores before siblings.
+cdef cpu* spread(sim* s, uint32_t n) noexcept nogil:
+    cdef uint32_t cores = s.m.nsockets * s.m.cores_per_socket
+    cdef uint32_t k = n % s.m.ncpus
+    cdef uint32_t core = k % cores
+    core = core % s.m.nsockets * s.m.cores_per_socket + core // s.m.nsockets
+    return &s.m.cpus[core * s.m.threads_per_core + k // cores]
 
 
 # td gets the CPU, whose time up to t is accounted for; it runs from `start`.
@@ -287,39 +307,23 @@ cdef void give_cpu(sim* s, cpu* c, thread* td, ps_t start) noexcept nogil:
     push_event(s, td, start)
 
 
-# td, off the CPU, may run from t on.
-cdef void make_runnable(sim* s, thread* td, ps_t t) noexcept nogil:
-    cdef cpu* c = choose_cpu(s, td)
-    cdef thread* after
-    cdef ps_t begin
-    if td.clock > t:
-        t = td.clock
-    if c == NULL:
-        td.clock = t
-        td.state = TD_RUNNABLE
-        after = s.run_last
-        while after != NULL and after.priority > td.priority:
-            after = after.run_prev
-        td.run_prev = after
-        td.run_next = after.run_next if after != NULL else s.run_first
-        if td.run_next != NULL:
-            td.run_next.run_prev = td
-        else:
-            s.run_last = td
-        if after != NULL:
-            after.run_next = td
-        else:
-            s.run_first = td
-        return
-    begin = t if t > c.idle_since else c.idle_since
-    c.times.idle += begin - c.idle_since
-    c.times.switching += s.m.cost.wakeup
-    s.wakeups += 1
-    set_busy(s, c, True)
-    give_cpu(s, c, td, begin + s.m.cost.wakeup)
+# Into the run queue: behind all of the same or a better priority.
+cdef void run_insert(sim* s, thread* td) noexcept nogil:
+    cdef thread* after = s.run_last
+    while after != NULL and after.priority > td.priority:
+        after = after.run_prev
+    td.run_prev = after
+    td.run_next = after.run_next if after != NULL else s.run_first
+    if td.run_next != NULL:
+        td.run_next.run_prev = td
+    else:
+        s.run_last = td
+    if after != NULL:
+        after.run_next = td
+    else:
+        s.run_first = td
 
 
-# Take a queued thread off the run queue (its priority changed, or it is to run).
 cdef void run_remove(sim* s, thread* td) noexcept nogil:
     if td.run_prev != NULL:
         td.run_prev.run_next = td.run_next
@@ -331,6 +335,25 @@ cdef void run_remove(sim* s, thread* td) noexcept nogil:
         s.run_last = td.run_prev
     td.run_next = NULL
     td.run_prev = NULL
+
+
+# td, off the CPU, may run from t on.
+cdef void make_runnable(sim* s, thread* td, ps_t t) noexcept nogil:
+    cdef cpu* c = choose_cpu(s, td)
+    cdef ps_t begin
+    if td.clock > t:
+        t = td.clock
+    if c == NULL:
+        td.clock = t
+        td.state = TD_RUNNABLE
+        run_insert(s, td)
+        return
+    begin = t if t > c.idle_since else c.idle_since
+    c.times.idle += begin - c.idle_since
+    c.times.switching += s.m.cost.wakeup
+    s.wakeups += 1
+    set_busy(s, c, True)
+    give_cpu(s, c, td, begin + s.m.cost.wakeup)
 
 
 # td leaves its CPU at its clock; the CPU takes the next thread or idles.
@@ -410,10 +433,8 @@ cdef void sim_user(thread* td, ps_t duration) noexcept nogil:
         sched_point(td)
         pay_stolen(td)
         c = td.cpu
-        if s.run_first != NULL and td.clock >= c.slice_end:
-            # The slice is over and others wait: to the tail of the queue.
-            td.state = TD_RUNNABLE
-            preempt(s, td)
+        if td.clock >= c.slice_end and s.run_first != NULL and s.run_first.priority <= td.priority:
+            preempt(s, td)              # the slice is over and others wait
             continue
         piece = duration if duration < TICK_PS else TICK_PS
         t = piece
@@ -426,9 +447,18 @@ cdef void sim_user(thread* td, ps_t duration) noexcept nogil:
 
 # Put td behind the others in the run queue; the next one gets its CPU.
 cdef void preempt(sim* s, thread* td) noexcept nogil:
+    td.state = TD_RUNNABLE
     leave_cpu(s, td)                    # there is a next one: the CPU does not idle
-    make_runnable(s, td, td.clock)
+    run_insert(s, td)
     dispatch(s, td)
+
+
+cdef void sim_set_priority(thread* other, uint8_t priority) noexcept nogil:
+    cdef sim* s = <sim*>other.machine
+    other.priority = priority
+    if other.state == TD_RUNNABLE:
+        run_remove(s, other)
+        run_insert(s, other)
 
 
 # --- the seam: spinning ---------------------------------------------------------------------------------------------
@@ -474,6 +504,8 @@ cdef inline bint worth_spinning(thread* td) noexcept nogil:
 # A spinning thread looks at its word at t: True when the spinning is over.
 cdef bint spin_look(sim* s, thread* td, ps_t t) noexcept nogil:
     cdef uint32_t b
+    if not td.spin_scheduled:
+        next_look(s, td, FOREVER)       # the bound is reached: the pauses up to it are spent
     td.spin_scheduled = 0
     if worth_spinning(td):
         if td.spin_limit == 0:
@@ -503,7 +535,8 @@ cdef bint spin_look(sim* s, thread* td, ps_t t) noexcept nogil:
     return True
 
 
-# The look that ends a bounded spin; an earlier one takes its place when the word changes.
+# The look that ends a bounded spin; an earlier one takes its place when the word changes.  The pauses until then are
+# counted when they are spent, not now.
 cdef void limit_look(sim* s, thread* td) noexcept nogil:
     cdef lock_delay_arg d = td.spin_delay[0]
     cdef ps_t begin = td.spin_from
@@ -559,6 +592,8 @@ cdef void sim_word_changed(thread* td, uint64_t* word) noexcept nogil:
 
 cdef void sim_shootdown(thread* td, const uint64_t* cpus, int64_t pages) noexcept nogil:
     cdef sim* s = <sim*>td.machine
+    cdef ps_t handler = s.m.cost.ipi_handler + (s.m.cost.invlpg * pages if 0 < pages < FULL_FLUSH_PAGES
+                                                else s.m.cost.cr3_write)
     cdef uint32_t word
     cdef uint64_t bits
     cdef int64_t targets = 0
@@ -568,17 +603,17 @@ cdef void sim_shootdown(thread* td, const uint64_t* cpus, int64_t pages) noexcep
         while bits:
             c = &s.m.cpus[(word << 6) + __builtin_ctzll(bits)]
             bits &= bits - 1
-            if c != td.cpu and c.busy:
-                c.stolen += s.m.cost.ipi_handler + (s.m.cost.invlpg * pages if 0 < pages < 4096
-                                                    else s.m.cost.cr3_write)
+            if c != td.cpu and c.busy:  # an idle CPU has no translations of a process
+                c.stolen += handler
                 targets += 1
     if targets == 0:
         return
     s.ipis += targets
     s.ipi_acks += targets
     charge(td, s.m.cost.ipi_send + s.m.cost.ipi_per_target * targets, 1)
-    td.clock += s.m.cost.ipi_flight + s.m.cost.ipi_handler
-    td.cpu.times.interrupt += s.m.cost.ipi_flight + s.m.cost.ipi_handler
+    # The last target acknowledges when it has flushed.
+    td.clock += s.m.cost.ipi_flight + handler
+    td.cpu.times.interrupt += s.m.cost.ipi_flight + handler
 
 
 cdef void fiber_main(void* argument) noexcept nogil:
@@ -590,6 +625,7 @@ cdef void fiber_main(void* argument) noexcept nogil:
     sched_point(td)
     td.state = TD_DEAD
     leave_cpu(s, td)
+    disown_spinners(td)
     if td.all_prev != NULL:
         td.all_prev.all_next = td.all_next
     else:
@@ -600,8 +636,31 @@ cdef void fiber_main(void* argument) noexcept nogil:
     # The stack is used once more, to leave it; nobody can take it before that.
     (<void**>td.stack)[0] = s.free_stacks
     s.free_stacks = td.stack
-    sim_arena_free(&s.m, td, sizeof(thread))
+    # Stale events may still name this record, so it is used again for threads only.
+    td.event = 0
+    td.all_next = s.free_threads
+    s.free_threads = td
     dispatch(s, td)
+
+
+# td ends: threads that spin because it ran find that its lock has changed hands, even if the next owner's record
+# turns out to be the same one.
+cdef void disown_spinners(thread* td) noexcept nogil:
+    cdef thread* spinner = td.spun_by
+    while spinner != NULL:
+        spinner.spin_owner = NULL
+        spinner.spin_seen = ~spinner.spin_word[0]
+        spinner = spinner.owner_next
+    td.spun_by = NULL
+
+
+cdef thread* new_thread(sim* s) noexcept nogil:
+    cdef thread* td = s.free_threads
+    if td == NULL:
+        return <thread*>sim_arena_alloc(&s.m, sizeof(thread))
+    s.free_threads = td.all_next
+    memset(td, 0, sizeof(thread))
+    return td
 
 
 cdef void* new_stack(sim* s) noexcept nogil:
@@ -627,7 +686,9 @@ cdef thread* sim_spawn(thread* td, machine* m, void (*start)(thread*, void*) noe
         if td != NULL:
             sim_panic(td, b"too many threads: no stack for another (is vm.max_map_count low?)")
         return NULL
-    new = <thread*>sim_arena_alloc(m, sizeof(thread))
+    new = new_thread(s)
+    if new == NULL:
+        return NULL
     s.last_thread_id += 1
     s.nthreads += 1
     new.machine = m
@@ -639,7 +700,7 @@ cdef thread* sim_spawn(thread* td, machine* m, void (*start)(thread*, void*) noe
     new.proc = proc
     new.stack = stack
     new.context = fiber_prepare(<char*>stack + STACK_STRIDE - STACK_GUARD, fiber_main, new)
-    new.cpu = td.cpu if td != NULL else &m.cpus[(new.id - 1) % m.ncpus]
+    new.cpu = td.cpu if td != NULL else spread(s, new.id - 1)
     new.all_next = m.threads
     if new.all_next != NULL:
         new.all_next.all_prev = new
@@ -697,22 +758,21 @@ cdef void sim_panic(thread* td, const char* why) noexcept nogil:
 
 # --- the arena ------------------------------------------------------------------------------------------------------
 
+# Blocks are powers of two: what is not touched of a large one costs address space, not memory.
 cdef inline int size_class(uint64_t size) noexcept nogil:
-    return 6 if size <= 64 else 64 - __builtin_clzll(size - 1)
+    return LINE_SHIFT if size <= 1 << LINE_SHIFT else 64 - __builtin_clzll(size - 1)
 
 
 cdef void* sim_arena_alloc(machine* m, uint64_t size) noexcept nogil:
     cdef sim* s = <sim*>m
     cdef int k = size_class(size)
-    cdef uint64_t whole = <uint64_t>1 << k, align
+    cdef uint64_t whole = <uint64_t>1 << k
+    cdef uint64_t align = whole if whole < 4096 else 4096
     cdef void* memory = s.free_memory[k]
     if memory != NULL:
         s.free_memory[k] = (<void**>memory)[0]
         memset(memory, 0, size)
         return memory
-    if whole > 4096:
-        whole = (size + 4095) & ~<uint64_t>4095
-    align = whole if whole < 4096 else 4096
     s.bump = (s.bump + align - 1) & ~(align - 1)
     if s.bump + whole > s.m.arena_size:
         if s.current != NULL:
@@ -726,9 +786,6 @@ cdef void* sim_arena_alloc(machine* m, uint64_t size) noexcept nogil:
 cdef void sim_arena_free(machine* m, void* memory, uint64_t size) noexcept nogil:
     cdef sim* s = <sim*>m
     cdef int k = size_class(size)
-    if size > 4096 and <uint64_t>1 << k != size:
-        # A big block holds its own size rounded to a page: only blocks of equal class and full size may be reused.
-        k -= 1
     (<void**>memory)[0] = s.free_memory[k]
     s.free_memory[k] = memory
 
@@ -738,16 +795,14 @@ cdef void sim_arena_free(machine* m, void* memory, uint64_t size) noexcept nogil
 cdef class SimulatedMachine(Machine):
     """A deterministic multiprocessor in one OS thread.
 
-    `sockets` x `cores` x `threads` CPUs (1 to 1,024); `cpus`, when given, uses only that many of them, filling
-    cores before siblings of other sockets. `memory` is the span of the direct map in bytes. `costs` is a
-    `finegrain.machine.costs.CostModel`. Raises ValueError for shapes that cannot be, MemoryError when the
-    address space cannot be reserved.
+    `sockets` x `cores` x `threads` CPUs (1 to 1,024). `costs` is a `finegrain.machine.costs.CostModel`. `memory` is
+    the span of the direct map in bytes. Raises ValueError for shapes that cannot be, MemoryError when the address
+    space cannot be reserved.
     """
 
-    def __cinit__(self, *, int sockets=2, int cores=26, int threads=2, costs=None, memory=None, seed=1):
-        from finegrain.machine.costs import CostModel
+    def __cinit__(self, *, int sockets=2, int cores=26, int threads=2, costs=None, size_t memory=0, uint64_t seed=1):
         cdef sim* s
-        cdef uint32_t i, n = 0
+        cdef uint32_t i, n
         cdef cpu* c
         cdef size_t dmap
         if sockets < 1 or cores < 1 or threads not in (1, 2) or sockets > 16:
@@ -759,8 +814,7 @@ cdef class SimulatedMachine(Machine):
         self.s = s = <sim*>calloc(1, sizeof(sim))
         if s == NULL:
             raise MemoryError
-        dmap = 0 if memory is None else memory
-        dmap = (dmap + 0x1fffff) & ~<size_t>0x1fffff
+        dmap = (memory + 0x1fffff) & ~<size_t>0x1fffff
         self.m = &s.m
         s.m.seed = seed
         s.m.ncpus = n
@@ -780,8 +834,7 @@ cdef class SimulatedMachine(Machine):
         if s.m.arena == NULL or s.m.lines == NULL or s.stacks == NULL or s.m.cpus == NULL or s.heap == NULL:
             raise MemoryError(f"cannot reserve {s.m.arena_size >> 30} GiB of address space for the simulated machine")
         s.m.dmap = s.m.arena
-        for name, value in self.costs.picoseconds().items():
-            set_cost(&s.m.cost, name, value)
+        s.m.cost = self.costs.picoseconds()
         for i in range(n):
             c = &s.m.cpus[i]
             c.id = i
@@ -800,6 +853,7 @@ cdef class SimulatedMachine(Machine):
         s.m.ops.user = sim_user
         s.m.ops.sleep_for = sim_sleep_for
         s.m.ops.spawn = sim_spawn
+        s.m.ops.set_priority = sim_set_priority
         s.m.ops.panic = sim_panic
         s.m.ops.arena_alloc = sim_arena_alloc
         s.m.ops.arena_free = sim_arena_free
@@ -832,6 +886,8 @@ cdef class SimulatedMachine(Machine):
         if s.reason == STOP_PANIC:
             raise KernelPanic(s.panic_text.decode())
         s.until = FOREVER if until is None else until
+        if s.until < s.time:
+            raise ValueError(f"the machine is at {s.time} ps already, past {s.until}")
         if fiber_watch(s.stacks, <size_t>MAX_THREADS * STACK_STRIDE, STACK_STRIDE) != 0:
             raise OSError("cannot watch the fibers' stacks")
         self.running_now = True
@@ -916,67 +972,3 @@ cdef void* reserve(size_t size, int prot):
         return NULL
     madvise(at, size, MADV_NOHUGEPAGE)  # sparse: a huge page would hold what nobody touches
     return at
-
-
-cdef int set_cost(cost_model* cost, str name, int64_t value) except -1:
-    if name == "op":
-        cost.op = value
-    elif name == "l1_hit":
-        cost.l1_hit = value
-    elif name == "llc_hit":
-        cost.llc_hit = value
-    elif name == "dram_local":
-        cost.dram_local = value
-    elif name == "dram_remote":
-        cost.dram_remote = value
-    elif name == "xfer_smt":
-        cost.xfer_smt = value
-    elif name == "xfer_socket":
-        cost.xfer_socket = value
-    elif name == "xfer_cross":
-        cost.xfer_cross = value
-    elif name == "share_socket":
-        cost.share_socket = value
-    elif name == "share_cross":
-        cost.share_cross = value
-    elif name == "rmw_hit":
-        cost.rmw_hit = value
-    elif name == "pause":
-        cost.pause = value
-    elif name == "syscall":
-        cost.syscall = value
-    elif name == "fault":
-        cost.fault = value
-    elif name == "invlpg":
-        cost.invlpg = value
-    elif name == "cr3_write":
-        cost.cr3_write = value
-    elif name == "ipi_send":
-        cost.ipi_send = value
-    elif name == "ipi_flight":
-        cost.ipi_flight = value
-    elif name == "ipi_handler":
-        cost.ipi_handler = value
-    elif name == "ipi_per_target":
-        cost.ipi_per_target = value
-    elif name == "ctx_switch":
-        cost.ctx_switch = value
-    elif name == "wakeup":
-        cost.wakeup = value
-    elif name == "zero_4k":
-        cost.zero_4k = value
-    elif name == "copy_4k":
-        cost.copy_4k = value
-    elif name == "time_slice":
-        cost.time_slice = value
-    elif name == "smt_kernel_num":
-        cost.smt_kernel_num = value
-    elif name == "smt_kernel_den":
-        cost.smt_kernel_den = value
-    elif name == "smt_user_num":
-        cost.smt_user_num = value
-    elif name == "smt_user_den":
-        cost.smt_user_den = value
-    else:
-        raise ValueError(f"unknown cost: {name}")
-    return 0
