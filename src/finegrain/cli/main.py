@@ -10,6 +10,7 @@ from finegrain.errors import UserError
 
 # command name -> module under finegrain.cli that defines `app` (a Typer group) or `command` (a function)
 COMMANDS: dict[str, str] = {
+    "compare": "compare",
     "profile": "profile",
     "record": "record",
     "workload": "workload",
@@ -22,7 +23,6 @@ UsageError: Any = typer.BadParameter.__bases__[0]
 
 app = typer.Typer(
     name="finegrain",
-    help="What a finer lock is worth, before you build it.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -30,8 +30,16 @@ app = typer.Typer(
 )
 
 
-def _register() -> None:
-    for name, module_name in COMMANDS.items():
+@app.callback()
+def finegrain() -> None:
+    """What a finer lock is worth, before you build it."""
+
+
+def _register(arguments: list[str]) -> None:
+    """Add the command that is asked for, or all of them for the help: what is not used is not loaded."""
+    asked = [name for name in arguments[:1] if name in COMMANDS]
+    for name in asked or COMMANDS:
+        module_name = COMMANDS[name]
         module = importlib.import_module(f"finegrain.cli.{module_name}")
         if hasattr(module, "app"):
             app.add_typer(module.app, name=name)
@@ -41,8 +49,8 @@ def _register() -> None:
 
 def main() -> None:
     """Run the command line and exit with its status."""
-    _register()
     try:
+        _register(sys.argv[1:])
         status = app(standalone_mode=False)
     except UserError as error:
         print(f"finegrain: {error}", file=sys.stderr)
