@@ -33,7 +33,7 @@ def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess
         (["--workload", "absent.fgrec"], "absent.fgrec"),
         (["--json", "absent/out.json"], "no directory"),
         (["--frobnicate"], "--frobnicate"),
-        (["--seconds", "soon"], "soon"),
+        (["--seconds", "soon"], "--seconds"),
     ],
 )
 def test_bad_input_gets_one_line_and_status_2(arguments: list[str], says: str, tmp_path: Path) -> None:
