@@ -29,7 +29,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin
 
 import polars as pl
 
@@ -63,7 +63,9 @@ COLUMNS: dict[str, pl.DataType] = {
     "info": pl.UInt32(),
     "file": pl.UInt32(),
 }
-_STORED = [("after" if name == "time" else name, dtype) for name, dtype in COLUMNS.items()]
+_STORED = {"after" if name == "time" else name: dtype for name, dtype in COLUMNS.items()}
+# a damaged file can also make the Parquet reader panic
+_PARQUET_ERRORS = (pl.exceptions.PolarsError, pl.exceptions.PanicException)
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,9 @@ class Recording:
     name: str = ""  # how it was opened; not stored
 
 
-_META = [f.name for f in fields(Recording) if f.name not in ("events", "name")]
+_META: dict[str, Any] = {
+    f.name: get_origin(f.type) or f.type for f in fields(Recording) if f.name not in ("events", "name")
+}
 
 
 @contextmanager
@@ -122,7 +126,7 @@ def save(recording: Recording, path: Path) -> None:
         )
     )
     meta = {key: value for key, value in asdict(recording).items() if key in _META}
-    meta = {"schema": SCHEMA, "events": len(stored), "time_unit_ns": TIME_UNIT_NS, **meta}
+    meta = {"schema": SCHEMA, "events": len(stored), **meta}
     with written_whole(path) as beside:
         stored.write_parquet(
             beside,
@@ -152,7 +156,7 @@ def _metadata(path: Path, name: str) -> dict[str, Any]:
         raise UserError(f"recording {name} is truncated; copy it again or record again")
     try:
         meta = json.loads(pl.read_parquet_metadata(path).get(METADATA_KEY, "null"))
-    except (pl.exceptions.PolarsError, OSError, ValueError):
+    except (*_PARQUET_ERRORS, OSError, ValueError):
         raise UserError(f"recording {name} is damaged; copy it again or record again") from None
     if not isinstance(meta, dict) or "schema" not in meta:
         raise UserError(f"{name} is a Parquet file but not a finegrain recording{again}")
@@ -170,18 +174,17 @@ def read(path: Path, name: str | None = None) -> Recording:
     damaged = UserError(f"recording {name} is damaged; copy it again or record again")
     try:
         stored = pl.read_parquet(path)
-    except (pl.exceptions.PolarsError, OSError):
+    except (*_PARQUET_ERRORS, OSError):
         raise damaged from None
-    expected = [(key, pl.Int64() if key == "after" else dtype) for key, dtype in _STORED]
     if (
-        dict(stored.schema) != dict(expected)
-        or list(stored.columns) != [key for key, _ in expected]
+        list(stored.schema.items()) != list(_STORED.items())
         or len(stored) != meta.get("events")
+        or any(not isinstance(meta.get(key), types) for key, types in _META.items())
+        or stored.null_count().sum_horizontal().sum() > 0
+        or not (stored["after"] >= 0).all()
     ):
         raise damaged
-    if any(key not in meta for key in _META) or stored.null_count().sum_horizontal().sum() > 0:
-        raise damaged
-    time = pl.col("after").cum_sum().over("process") * meta["time_unit_ns"]
+    time = pl.col("after").cum_sum().over("process") * TIME_UNIT_NS
     events = stored.with_columns(time.alias("time")).select(list(COLUMNS))
     if not _sound(events, meta["processes"], len(meta["files"])):
         raise damaged
@@ -197,7 +200,6 @@ def _sound(events: pl.DataFrame, processes: int, files: int) -> bool:
     return bool(
         process.is_sorted()
         and process[-1] < processes
-        and (events["time"] >= 0).all()
         and events["kind"].is_between(FAULT, ON).all()
         and (events["file"] <= files).all()
         and (child < processes).all()
