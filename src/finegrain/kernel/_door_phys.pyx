@@ -1,4 +1,5 @@
-# Test door to physical memory: runs a list of operations on one simulated thread and shows what the state is then.
+# Test door to physical memory: runs a list of operations on one simulated thread and shows what the state is
+# then.
 
 from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
@@ -10,14 +11,13 @@ from finegrain.kernel.phys cimport (
     vm_page_activate, vm_page_alloc, vm_page_alloc_noobj, vm_page_free, vm_page_insert, vm_page_lookup,
     vm_page_remove, vm_page_rename, vm_page_unwire, vm_page_wire, vm_page_xunbusy, vm_phys_seg, vm_radix_free,
     vm_radix_lookup_le, vm_reserv_break_all, vm_reserv_level_iffullpop, vm_reserv_to_superpage)
-from finegrain.kernel.objpages cimport vm_radix
 from finegrain.kernel.phys_free cimport pgcache_count
 from finegrain.kernel.phys_types cimport (
-    PQ_COUNT, VM_NFREELIST, VM_NFREEORDER, VM_NFREEPOOL, VM_PHYSSEG_MAX, vm_domain, vm_reserv)
-from finegrain.kernel.pagequeue cimport pagequeue_count, vm_page_dequeue
+    PQ_COUNT, VM_NFREELIST, VM_NFREEORDER, VM_NFREEPOOL, VM_PHYSSEG_MAX, mtx_padalign, vm_domain, vm_reserv)
+from finegrain.kernel.pagequeue cimport pagequeue_count, vm_page_lockptr
 from finegrain.kernel.reserv cimport vm_reserv_reclaim_inactive
-from finegrain.kernel.types cimport PAGE_SHIFT, PDRSHIFT, md_page, pv_chunk, pv_entry, vm_object, vm_page
-from finegrain.machine.machine cimport Machine, arena_alloc, charge, cpu, machine, thread
+from finegrain.kernel.types cimport PAGE_SHIFT, md_page, pv_chunk, pv_entry, vm_object, vm_page
+from finegrain.machine.machine cimport Machine, arena_alloc, charge, cpu, machine, ps_t, thread
 
 cdef uint16_t NAME_OBJECT = lock_name(b"rw", b"vm object")
 cdef uint16_t SITE = lock_site(b"door phys")
@@ -26,6 +26,9 @@ cdef uint16_t SITE_UNWIRE = lock_site(b"door phys/unwire")
 OPS = ("alloc", "noobj", "free", "lookup", "lookup_le", "insert", "remove", "rename", "wire", "unwire", "activate",
        "xunbusy", "break_all", "terminate", "reclaim", "iffullpop", "superpage", "cpu", "wait", "alloc_unlocked")
 OP_NUMBERS = {name: number for number, name in enumerate(OPS)}
+
+cdef enum:
+    PROBE = 65536                       # a size that nothing here ever frees
 
 cdef struct op:
     int code
@@ -36,6 +39,7 @@ cdef struct job:
     vm_object** objects
     op* ops
     int64_t count
+    ps_t clock                          # when the last run ended
 
 
 # Free all pages of an object as its termination does, then its reservations and its index.
@@ -98,6 +102,8 @@ cdef void run_job(thread* td, void* argument) noexcept nogil:
     cdef op* o
     cdef vm_object* obj
     cdef vm_object* other
+    td.cpu = &td.machine.cpus[0]
+    td.clock = j.clock
     for i in range(j.count):
         o = &j.ops[i]
         if o.code == 1:
@@ -133,6 +139,7 @@ cdef void run_job(thread* td, void* argument) noexcept nogil:
             if obj != NULL:
                 rw_wunlock(td, &obj.lock)
     td.cpu = home
+    j.clock = td.clock
 
 
 cdef class PhysDoor:
@@ -142,6 +149,7 @@ cdef class PhysDoor:
     cdef phys_state* s
     cdef job* j
     cdef list objects
+    cdef int64_t probes
 
     def __init__(self, Machine machine, segments):
         cdef vm_phys_seg segs[VM_PHYSSEG_MAX]
@@ -176,7 +184,7 @@ cdef class PhysDoor:
         return len(self.objects) - 1
 
     def run(self, operations):
-        """Run (name, a, b, c) tuples in order on one thread; what each answered."""
+        """Run (name, a, b, c) tuples in order on one thread, on CPU 0 and after the last run; what each answered."""
         cdef int64_t i
         operations = [tuple(o) + (0,) * (4 - len(o)) for o in operations]
         self.j.count = len(operations)
@@ -256,6 +264,18 @@ cdef class PhysDoor:
         if self.j.objects[number].memq_last != last or self.j.objects[number].resident_page_count != len(out):
             raise AssertionError("the list of pages is broken")
         return out
+
+    def page_lock(self, uint64_t pa):
+        """The number of a page's "vm page" mutex."""
+        cdef vm_page m
+        m.phys_addr = pa
+        return (<char*>vm_page_lockptr(self.s, &m) - <char*>self.s.pa_locks) // sizeof(mtx_padalign)
+
+    def memory_taken(self):
+        """Bytes that the kernel has taken from the arena up to now, free ones that it keeps for reuse included."""
+        cdef char* end = <char*>arena_alloc(self.machine.m, PROBE)
+        self.probes += 1
+        return end - self.machine.m.arena - PROBE * (self.probes - 1)
 
     def counts(self):
         """Pages: free (caches included), allocated, cached by domain, queued by queue; faults that an audit finds."""

@@ -1,7 +1,7 @@
 # The pages of an object: the index from pindex to page, and the list in order of pindex.
 #
-# The index stands for FreeBSD's radix tree and is cheap for three pages as for 10^5: a directory over leaves of 64
-# pages, which covers only the span of leaves in use.
+# The index stands for FreeBSD's radix tree and is cheap for three pages as for 10^5: a directory over leaves
+# of 64 pages, which covers only the span of leaves in use.
 
 from libc.stdint cimport uint32_t, uint64_t
 

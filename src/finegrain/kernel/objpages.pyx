@@ -9,6 +9,8 @@ from finegrain.kernel.types cimport vm_object, vm_page, vm_pindex_t
 from finegrain.machine.machine cimport arena_alloc, arena_free, charge, machine, panic, thread
 
 cdef enum:
+    INSERT_OPS = 60                     # [A] a descent of FreeBSD's tree (three nodes, mostly from the L2), the list
+    REMOVE_OPS = 60
     LEAF_SHIFT = 6
     LEAF_BYTES = 64 * 8
     MIN_CAPACITY = 4
@@ -203,7 +205,7 @@ cdef void vm_page_insert_after(thread* td, vm_page* m, vm_object* obj, vm_pindex
     else:
         obj.memq_last = m
     obj.resident_page_count += 1
-    charge(td, td.machine.cost.op, 4)
+    charge(td, td.machine.cost.op, INSERT_OPS)
 
 
 # Take a page out of its object.
@@ -231,4 +233,4 @@ cdef void vm_page_object_remove(thread* td, vm_page* m) noexcept nogil:
     m.listq_prev = NULL
     m.object = NULL
     obj.resident_page_count -= 1
-    charge(td, td.machine.cost.op, 4)
+    charge(td, td.machine.cost.op, REMOVE_OPS)

@@ -1,5 +1,5 @@
-# Page queues: which pages are active.  Locks: "vm page" (the state of a page, by superpage) and, once for a batch of
-# operations, "vm active pagequeue" or "vm inactive pagequeue".
+# Page queues: which pages are active.  Locks: "vm page" (the state of a page, by superpage) and, once for a
+# batch of operations, "vm active pagequeue" or "vm inactive pagequeue".
 
 from libc.stdint cimport int64_t, uint16_t
 
@@ -9,7 +9,7 @@ from finegrain.kernel.types cimport vm_page
 from finegrain.machine.machine cimport machine, thread
 
 # The "vm page" mutex of the page.
-cdef mtx* vm_page_lockptr(thread* td, vm_page* m) noexcept nogil
+cdef mtx* vm_page_lockptr(phys_state* s, vm_page* m) noexcept nogil
 # A slow-path fault has mapped the page.  None held; takes vm page.
 cdef void vm_page_activate(thread* td, vm_page* m, uint16_t site) noexcept nogil
 # The page goes to the inactive queue, unless it is active already.  vm page held.

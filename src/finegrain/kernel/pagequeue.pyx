@@ -1,10 +1,10 @@
 # Page queues.
 #
-# A page's `queue` says where it belongs; PGA_ENQUEUED says whether it is linked there yet.  Operations are noted in the
-# page (PGA_REQUEUE: to the tail; PGA_DEQUEUE: off) and put in the CPU's batch of that domain and queue.  The
-# operation that finds a batch of 31 full takes the queue's mutex and carries out all 32.  So the mutex is taken
-# once for 32 operations, and a page that is freed may stay linked for a while; whoever allocates it meanwhile takes
-# it off first.
+# A page's `queue` says where it belongs; PGA_ENQUEUED says whether it is linked there yet.  Operations are
+# noted in the page (PGA_REQUEUE: to the tail; PGA_DEQUEUE: off) and put in the CPU's batch of that domain and
+# queue.  The operation that finds a batch of 31 full takes the queue's mutex and carries out all 32.  So the
+# mutex is taken once for 32 operations, and a page that is freed may stay linked for a while; whoever
+# allocates it meanwhile takes it off first.
 #
 # Lock order: "vm page" > "vm active pagequeue".
 
@@ -27,11 +27,12 @@ cdef uint16_t SITE_BATCH = lock_site(b"vm_page_pqbatch_submit")
 cdef uint16_t SITE_DEQUEUE = lock_site(b"vm_page_dequeue")
 
 cdef enum:
+    QUEUE_OPS = 15                      # [A] to queue or unqueue a page, without its lines
     ACT_INIT = 5                        # FreeBSD's act_count of a page that has just become active
 
 
-cdef mtx* vm_page_lockptr(thread* td, vm_page* m) noexcept nogil:
-    return &phys_of(td).pa_locks[(m.phys_addr >> PDRSHIFT) % PA_LOCK_COUNT].lock
+cdef mtx* vm_page_lockptr(phys_state* s, vm_page* m) noexcept nogil:
+    return &s.pa_locks[(m.phys_addr >> PDRSHIFT) % PA_LOCK_COUNT].lock
 
 
 cdef inline vm_pagequeue* queue_of(phys_state* s, vm_page* m, uint8_t queue) noexcept nogil:
@@ -111,7 +112,7 @@ cdef void pqbatch_submit(thread* td, vm_page* m, uint8_t queue) noexcept nogil:
         process_page(td, pq, batch.pages[i], queue)
     batch.count = 0
     process_page(td, pq, m, queue)
-    charge(td, td.machine.cost.op, VM_BATCHQUEUE_SIZE + 1)
+    charge(td, td.machine.cost.op, QUEUE_OPS * (VM_BATCHQUEUE_SIZE + 1))
     mtx_unlock(td, &pq.mutex.lock)
 
 
@@ -144,11 +145,12 @@ cdef void vm_page_dequeue(thread* td, vm_page* m) noexcept nogil:
             unlink(pq, m)
         m.aflags &= ~<uint8_t>PGA_QUEUE_STATE_MASK
         m.queue = PQ_NONE
-    charge(td, td.machine.cost.op, 2)
+    charge(td, td.machine.cost.op, QUEUE_OPS)
     mtx_unlock(td, &pq.mutex.lock)
 
 
-# Note that a page is to leave its queue; it stays linked until its batch is carried out or it is allocated again.
+# Note that a page is to leave its queue; it stays linked until its batch is carried out or it is allocated
+# again.
 #
 # Locks in:   the "vm page" mutex of the page, or the page is being freed and has no references.
 # Locks out:  the same.
@@ -168,7 +170,7 @@ cdef void vm_page_dequeue_deferred(thread* td, vm_page* m) noexcept nogil:
 # May block:  on the "vm page" mutex of the page and on page queues' mutexes.
 # Stands for: FreeBSD vm_page_activate(), with the vm_page_lock() around it.
 cdef void vm_page_activate(thread* td, vm_page* m, uint16_t site) noexcept nogil:
-    cdef mtx* lock = vm_page_lockptr(td, m)
+    cdef mtx* lock = vm_page_lockptr(phys_of(td), m)
     mtx_lock(td, lock, site)
     if not (m.ref_count & ~VPRC_OBJREF or m.oflags & VPO_UNMANAGED):
         if m.act_count < ACT_INIT:
@@ -176,7 +178,7 @@ cdef void vm_page_activate(thread* td, vm_page* m, uint16_t site) noexcept nogil
         if m.queue != PQ_ACTIVE:
             vm_page_dequeue(td, m)
             enqueue(td, m, PQ_ACTIVE)
-    charge(td, td.machine.cost.op, 1)
+    charge(td, td.machine.cost.op, QUEUE_OPS)
     mtx_unlock(td, lock)
 
 

@@ -1,9 +1,10 @@
 # Physical memory: pages.
 #
-# A page for an object comes, in this order, from a reservation that covers its place (nothing but "vm reserv" and
-# perhaps "VM reserv domain" is taken), from a new reservation, from the CPU's cache of single pages, from the buddy
-# allocator directly; and then the same in the next domain, the CPU's own being first ("first touch").  Pages without
-# an object - page tables and pv chunks - take the last two steps, in the pool of pages used through the direct map.
+# A page for an object comes, in this order, from a reservation that covers its place (nothing but "vm reserv"
+# and perhaps "VM reserv domain" is taken), from a new reservation, from the CPU's cache of single pages, from
+# the buddy allocator directly; and then the same in the next domain, the CPU's own being first ("first
+# touch").  Pages without an object - page tables and pv chunks - take the last two steps, in the pool of
+# pages used through the direct map.
 #
 # A page goes back where it came from: into the CPU's cache if it came out of one (PG_PCPU_CACHE), else to its
 # reservation, else (the reservation has been broken meanwhile) to the buddy allocator.
@@ -17,7 +18,7 @@ from finegrain.kernel.objpages cimport vm_page_insert_after, vm_page_object_remo
 from finegrain.kernel.pagequeue cimport (
     pagequeue_init, vm_page_deactivate_locked, vm_page_dequeue, vm_page_dequeue_deferred, vm_page_lockptr)
 from finegrain.kernel.phys_free cimport (
-    FREE_LOCK_ALLOC, FREE_LOCK_FREE, page_at, pgcache_alloc, pgcache_count, pgcache_free, vm_domain_allocate,
+    FREE_LOCK_ALLOC, FREE_LOCK_FREE, charge_blocks, page_at, pgcache_alloc, pgcache_count, pgcache_free, vm_domain_allocate,
     vm_domain_free_lock, vm_domain_free_unlock, vm_domain_freecnt_inc, vm_page_first_use, vm_phys_alloc_pages,
     vm_phys_free_pages, vm_phys_init)
 from finegrain.kernel.phys_types cimport (
@@ -28,7 +29,7 @@ from finegrain.kernel.reserv cimport (
     vm_object_reserv, vm_reserv_alloc_page, vm_reserv_audit, vm_reserv_extend, vm_reserv_free_page, vm_reserv_init,
     vm_reserv_reclaim_inactive, vm_reserv_rename)
 from finegrain.kernel.types cimport (
-    PDRSHIFT, PG_PCPU_CACHE, PG_ZERO, PQ_NONE, VPB_EXCLUSIVE, VPB_UNBUSIED, VPO_UNMANAGED)
+    PDRSHIFT, PG_ALLOCATED, PG_PCPU_CACHE, PG_ZERO, PQ_NONE, VPB_EXCLUSIVE, VPB_UNBUSIED, VPO_UNMANAGED)
 from finegrain.machine.machine cimport arena_alloc, atomic_fetchadd, charge, panic, touch_write
 
 cdef extern from *:
@@ -40,6 +41,11 @@ cdef extern from *:
     vm_paddr_t LOWMEM_BOUNDARY "FG_LOWMEM_BOUNDARY"
     vm_paddr_t DMA32_BOUNDARY "FG_DMA32_BOUNDARY"
     vm_paddr_t DMA32_THRESHOLD "FG_DMA32_THRESHOLD"
+
+
+cdef enum:
+    PREPARE_OPS = 60                    # [A] policy, cache and page struct of an allocation
+    FREE_OPS = 40                       # [A] checks and page struct of a free
 
 
 # --- creation
@@ -129,7 +135,7 @@ cdef vm_page* alloc_single(thread* td, phys_state* s, int domain, int pool) noex
             return NULL
         vm_domain_free_lock(td, d, FREE_LOCK_ALLOC)
         m = vm_phys_alloc_pages(s, domain, pool, 0)
-        charge(td, td.machine.cost.op, 4)
+        charge_blocks(td, 1)
         vm_domain_free_unlock(td, d)
         if m != NULL:
             return m
@@ -151,10 +157,11 @@ cdef inline void prepare(thread* td, vm_page* m, int pool, int request, uint8_t 
     touch_write(td, m)
     if m.queue != PQ_NONE:
         vm_page_dequeue(td, m)
-    if m.object != NULL or m.ref_count != 0 or m.order != 0 or m.md.pv_first != NULL:
+    if m.flags & PG_ALLOCATED or m.order != 0 or m.ref_count != 0:
         panic(td, b"vm_page_alloc: the page is in use")
     if not request & VM_ALLOC_ZERO:
         m.flags &= ~<uint16_t>PG_ZERO
+    m.flags |= PG_ALLOCATED
     m.aflags = 0
     m.oflags = oflags
     m.pool = <uint8_t>pool
@@ -163,7 +170,7 @@ cdef inline void prepare(thread* td, vm_page* m, int pool, int request, uint8_t 
     m.dirty = 0
     m.ref_count = 1 if request & VM_ALLOC_WIRED else 0
     m.busy_lock = VPB_UNBUSIED if request & VM_ALLOC_NOBUSY or oflags & VPO_UNMANAGED else VPB_EXCLUSIVE
-    charge(td, td.machine.cost.op, 3)
+    charge(td, td.machine.cost.op, PREPARE_OPS)
 
 
 # Allocate a page of an object.
@@ -230,19 +237,22 @@ cdef vm_page* vm_page_alloc_noobj(thread* td, int domain, int request) noexcept 
 cdef void vm_page_free(thread* td, vm_page* m) noexcept nogil:
     cdef phys_state* s = phys_of(td)
     cdef vm_domain* d
-    cdef int domain, merges
+    cdef int domain
+    if not m.flags & PG_ALLOCATED:
+        panic(td, b"vm_page_free: the page is free already")
     if m.object != NULL:
         vm_page_object_remove(td, m)
         m.ref_count -= VPRC_OBJREF
     if m.ref_count != 0:
-        panic(td, b"vm_page_free: the page is wired, or free")
+        panic(td, b"vm_page_free: the page is wired")
     if m.md.pv_first != NULL:
         panic(td, b"vm_page_free: the page is mapped")
     vm_page_dequeue_deferred(td, m)
     m.valid = 0
     m.dirty = 0
     m.busy_lock = VPB_UNBUSIED
-    charge(td, td.machine.cost.op, 2)
+    m.flags &= ~<uint16_t>PG_ALLOCATED
+    charge(td, td.machine.cost.op, FREE_OPS)
     domain = <int>s.segs[m.segind].domain
     if m.flags & PG_PCPU_CACHE:
         m.flags &= ~<uint16_t>PG_PCPU_CACHE
@@ -252,8 +262,7 @@ cdef void vm_page_free(thread* td, vm_page* m) noexcept nogil:
         return
     d = &s.domains[domain]
     vm_domain_free_lock(td, d, FREE_LOCK_FREE)
-    merges = vm_phys_free_pages(s, m, 0, m.pool)
-    charge(td, td.machine.cost.op, 1 + 2 * merges)
+    charge_blocks(td, vm_phys_free_pages(s, m, 0, m.pool))
     vm_domain_free_unlock(td, d)
     vm_domain_freecnt_inc(td, d, 1)
 
@@ -298,8 +307,9 @@ cdef void vm_page_rename(thread* td, vm_page* m, vm_object* obj, vm_pindex_t pin
 
 # --- wirings and busy state
 
-# ref_count and busy_lock are two halves of one aligned word, ref_count the low one; the seam's atomics are 64 bits wide.
-# A reference is dropped only where there is one, so nothing is ever carried from one half into the other.
+# ref_count and busy_lock are two halves of one aligned word, ref_count the low one; the seam's atomics are 64
+# bits wide. A reference is dropped only where there is one, so nothing is ever carried from one half into the
+# other.
 cdef inline uint32_t ref_count_add(thread* td, vm_page* m, uint64_t value) noexcept nogil:
     return <uint32_t>atomic_fetchadd(td, <uint64_t*>&m.ref_count, value)
 
@@ -316,7 +326,8 @@ cdef void vm_page_xunbusy(thread* td, vm_page* m) noexcept nogil:
     atomic_fetchadd(td, <uint64_t*>&m.ref_count, (<uint64_t>VPB_UNBUSIED - <uint64_t>VPB_EXCLUSIVE) << 32)
 
 
-# Locks in, out: whatever keeps the page from being freed.  May block: no.  Stands for: FreeBSD vm_page_wire().
+# Locks in, out: whatever keeps the page from being freed.  May block: no.  Stands for: FreeBSD
+# vm_page_wire().
 cdef void vm_page_wire(thread* td, vm_page* m) noexcept nogil:
     ref_count_add(td, m, 1)
 
@@ -340,15 +351,15 @@ cdef bint vm_page_unwire_noq(thread* td, vm_page* m) noexcept nogil:
 #
 # Locks in:   the caller holds the wiring.
 # Locks out:  the same, without it.
-# May block:  on the "vm page" mutex of the page (last wiring of a managed page), then on page queues' mutexes; if it
-#             frees the page, as vm_page_free.
+# May block:  on the "vm page" mutex of the page (last wiring of a managed page), then on page queues'
+#             mutexes; if it frees the page, as vm_page_free.
 # Stands for: FreeBSD vm_page_unwire(m, PQ_INACTIVE), vm_page_unwire_managed().
 cdef void vm_page_unwire(thread* td, vm_page* m, uint16_t site) noexcept nogil:
     cdef mtx* lock = NULL
     cdef bint last
     if not m.oflags & VPO_UNMANAGED and m.ref_count & ~VPRC_OBJREF == 1:
         # Queue it before the wiring goes, so that nobody sees it unwired and on no queue.
-        lock = vm_page_lockptr(td, m)
+        lock = vm_page_lockptr(phys_of(td), m)
         mtx_lock(td, lock, site)
         vm_page_deactivate_locked(td, m)
     last = vm_page_unwire_noq(td, m)

@@ -1,25 +1,25 @@
 # Free physical memory.
 #
-# Each domain has a buddy allocator: for each free list (default, below 4 GB, below 16 MB), pool and order a queue of
-# free blocks of 2**order pages.  Which address comes next decides which pages share a superpage and hence, in
-# every design, a PV list lock; so the order of search is FreeBSD's:
+# Each domain has a buddy allocator: for each free list (default, below 4 GB, below 16 MB), pool and order a
+# queue of free blocks of 2**order pages.  Which address comes next decides which pages share a superpage and
+# hence, in every design, a PV list lock; so the order of search is FreeBSD's:
 #
 #   - a request takes the head of the smallest sufficient order of its pool and puts what it splits off at the
 #     tails of the smaller orders;
 #   - a pool that is empty takes over a whole block, the largest there is, from whichever pool has one;
-#   - a freed block merges with its free buddy as far as it can, across pools too (the merged block belongs to the
-#     pool of the block freed), and goes to the tail.
+#   - a freed block merges with its free buddy as far as it can, across pools too (the merged block belongs to
+#     the pool of the block freed), and goes to the tail.
 #
-# Single pages do not come from there one by one.  Each CPU has, for each (domain, pool), a UMA cache of two buckets
-# of 253 pages.  An empty cache imports a bucket in one hold of the free page queue mutex, smallest blocks first, so
-# a bucket gathers the scattered single pages of many superpages before it cuts a fresh block.  Pages go out from the
-# end of a bucket (of a fresh block: in descending order of address) and come back to it last in, first out.  When
-# both buckets are full, one is given back whole.
+# Single pages do not come from there one by one.  Each CPU has, for each (domain, pool), a UMA cache of two
+# buckets of 253 pages.  An empty cache imports a bucket in one hold of the free page queue mutex, smallest
+# blocks first, so a bucket gathers the scattered single pages of many superpages before it cuts a fresh
+# block.  Pages go out from the end of a bucket (of a fresh block: in descending order of address) and come
+# back to it last in, first out.  When both buckets are full, one is given back whole.
 #
-# A machine may have 2**27 pages.  Blocks of the largest order that have never been used are therefore only a range of
-# addresses for each segment (`virgin`).  They stand in front of their queue, as they would after FreeBSD's boot has
-# freed all memory in ascending order, since everything freed later goes to the tail, and since blocks of the
-# largest order are never taken out of the middle.
+# A machine may have 2**27 pages.  Blocks of the largest order that have never been used are therefore only a
+# range of addresses for each segment (`virgin`).  They stand in front of their queue, as they would after
+# FreeBSD's boot has freed all memory in ascending order, since everything freed later goes to the tail, and
+# since blocks of the largest order are never taken out of the middle.
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
@@ -43,6 +43,7 @@ SITES[FREE_LOCK_RESERV_FREE] = lock_site(b"vm_reserv_depopulate/free queue")
 SITES[FREE_LOCK_RESERV_BREAK] = lock_site(b"vm_reserv_break")
 
 cdef enum:
+    BLOCK_OPS = 20                      # [A] to link or unlink a block
     MAX_ORDER = VM_NFREEORDER - 1
     BUCKET_BYTES = PGCACHE_BUCKET * 8
 
@@ -59,7 +60,8 @@ cdef inline void init_page(vm_page* m, vm_paddr_t pa, uint32_t segind) noexcept 
 
 # Fill in a page struct that was never used, its address and segment above all.
 #
-# Locks in:   none: the page, or the block that it heads, is the caller's or is on a queue that the caller has locked.
+# Locks in:   none: the page, or the block that it heads, is the caller's or is on a queue that the caller has
+#             locked.
 # Locks out:  the same.
 # May block:  no.
 # Stands for: FreeBSD vm_page_init_page(), which is called for every page at boot.
@@ -132,7 +134,8 @@ cdef inline vm_page* take_first(phys_state* s, vm_domain* d, int freelist, int p
     return m
 
 
-# Take the largest block of any pool, for a pool that is empty.  order: at least this large, and the block's order out.
+# Take the largest block of any pool, for a pool that is empty.  order: at least this large, and the block's
+# order out.
 cdef vm_page* take_largest(phys_state* s, vm_domain* d, int freelist, int* order) noexcept nogil:
     cdef int oind = MAX_ORDER
     cdef int pind
@@ -196,9 +199,10 @@ cdef inline void enqueue_rest(phys_state* s, vm_domain* d, int freelist, int poo
 # Locks in:   the free page queue mutex of the domain.
 # Locks out:  the same.
 # May block:  no.
-# Returns:    how many there were; they are in pages[].
+# Returns:    how many there were; they are in pages[].  *blocks grows by the number of blocks they came from.
 # Stands for: FreeBSD vm_phys_alloc_npages(), vm_phys_enq_range().
-cdef int vm_phys_alloc_npages(phys_state* s, int domain, int pool, int npages, vm_page** pages) noexcept nogil:
+cdef int vm_phys_alloc_npages(phys_state* s, int domain, int pool, int npages, vm_page** pages,
+                              int* blocks) noexcept nogil:
     cdef vm_domain* d = &s.domains[domain]
     cdef vm_page* m
     cdef int freelist, oind, order, need, i = 0, j
@@ -217,6 +221,7 @@ cdef int vm_phys_alloc_npages(phys_state* s, int domain, int pool, int npages, v
                 m = take_largest(s, d, freelist, &order)
                 if m == NULL:
                     break
+            blocks[0] += 1
             need = npages - i if npages - i < (1 << order) else 1 << order
             for j in range(need):
                 pages[i + j] = m + j
@@ -232,14 +237,14 @@ cdef int vm_phys_alloc_npages(phys_state* s, int domain, int pool, int npages, v
 # Locks in:   the free page queue mutex of the page's domain.
 # Locks out:  the same.
 # May block:  no.
-# Returns:    how many buddies it was merged with.
+# Returns:    how many blocks were handled: itself and the buddies it was merged with.
 # Stands for: FreeBSD vm_phys_free_pages().
 cdef int vm_phys_free_pages(phys_state* s, vm_page* m, int order, int pool) noexcept nogil:
     cdef vm_phys_seg* seg
     cdef vm_domain* d
     cdef vm_page* buddy
     cdef vm_paddr_t pa, buddy_pa
-    cdef int merges = 0
+    cdef int blocks = 1
     if m.phys_addr == 0:
         vm_page_first_use(s, m)
     seg = &s.segs[m.segind]
@@ -254,10 +259,10 @@ cdef int vm_phys_free_pages(phys_state* s, vm_page* m, int order, int pool) noex
             break
         freelist_remove(&d.free_queues[seg.freelist][buddy.pool][order], buddy)
         order += 1
-        merges += 1
+        blocks += 1
         pa &= ~((<vm_paddr_t>1 << (PAGE_SHIFT + order)) - 1)
     freelist_add(s, &d.free_queues[seg.freelist][pool][order], page_at(s, pa), order, pool)
-    return merges
+    return blocks
 
 
 # Give back npages consecutive pages of one segment, in the largest blocks that their addresses allow.
@@ -265,11 +270,11 @@ cdef int vm_phys_free_pages(phys_state* s, vm_page* m, int order, int pool) noex
 # Locks in:   the free page queue mutex of the pages' domain.
 # Locks out:  the same.
 # May block:  no.
-# Returns:    how many blocks and merges it took.
+# Returns:    how many blocks were handled.
 # Stands for: FreeBSD vm_phys_free_contig().
 cdef int vm_phys_free_contig(phys_state* s, vm_page* m, int64_t npages, int pool) noexcept nogil:
     cdef vm_paddr_t page = <vm_paddr_t>(m - s.page_array)
-    cdef int steps = 0
+    cdef int blocks = 0
     cdef int order
     while npages > 0:
         order = __builtin_ctzll(page) if page != 0 else MAX_ORDER
@@ -277,10 +282,10 @@ cdef int vm_phys_free_contig(phys_state* s, vm_page* m, int64_t npages, int pool
             order = MAX_ORDER
         while (<int64_t>1 << order) > npages:
             order -= 1
-        steps += 1 + vm_phys_free_pages(s, &s.page_array[page], order, pool)
+        blocks += vm_phys_free_pages(s, &s.page_array[page], order, pool)
         page += <vm_paddr_t>1 << order
         npages -= <int64_t>1 << order
-    return steps
+    return blocks
 
 
 # --- free counts
@@ -314,6 +319,11 @@ cdef void vm_domain_free_lock(thread* td, vm_domain* d, int why) noexcept nogil:
     touch_write(td, &d.free_queues[0][0][0])
 
 
+cdef void charge_blocks(thread* td, int blocks) noexcept nogil:
+    charge(td, td.machine.cost.llc_hit, blocks)
+    charge(td, td.machine.cost.op, BLOCK_OPS * blocks)
+
+
 # Locks in: the free page queue mutex.  Locks out: not this one.  May block: no.
 # Stands for: FreeBSD vm_domain_free_unlock().
 cdef void vm_domain_free_unlock(thread* td, vm_domain* d) noexcept nogil:
@@ -327,7 +337,8 @@ cdef inline pgcache* this_cache(thread* td, int domain, int pool) noexcept nogil
     return &s.caches[(<uint64_t>td.cpu.id * s.ndomains + <uint64_t>domain) * VM_NFREEPOOL + <uint64_t>pool]
 
 
-# Give a bucket's pages back to the buddy allocator.  Most of their structs were written by this CPU some time ago.
+# Give a bucket's pages back to the buddy allocator.  Most of their structs were written by this CPU some time
+# ago.
 #
 # Locks in:   none.
 # Locks out:  none.
@@ -336,12 +347,11 @@ cdef inline pgcache* this_cache(thread* td, int domain, int pool) noexcept nogil
 cdef void release_bucket(thread* td, int domain, int pool, vm_page** pages, int npages) noexcept nogil:
     cdef phys_state* s = phys_of(td)
     cdef vm_domain* d = &s.domains[domain]
-    cdef int i, merges = 0
+    cdef int i, blocks = 0
     vm_domain_free_lock(td, d, FREE_LOCK_RELEASE)
     for i in range(npages):
-        merges += vm_phys_free_pages(s, pages[i], 0, pool)
-    charge(td, td.machine.cost.llc_hit, npages)
-    charge(td, td.machine.cost.op, npages + 2 * merges)
+        blocks += vm_phys_free_pages(s, pages[i], 0, pool)
+    charge_blocks(td, blocks)
     vm_domain_free_unlock(td, d)
     vm_domain_freecnt_inc(td, d, npages)
 
@@ -356,12 +366,13 @@ cdef void release_bucket(thread* td, int domain, int pool, vm_page** pages, int 
 cdef int import_bucket(thread* td, int domain, int pool, vm_page** pages) noexcept nogil:
     cdef phys_state* s = phys_of(td)
     cdef vm_domain* d = &s.domains[domain]
-    cdef int n
+    cdef int n, blocks = 0
     if not vm_domain_allocate(td, d, PGCACHE_BUCKET):
         return 0
     vm_domain_free_lock(td, d, FREE_LOCK_IMPORT)
-    n = vm_phys_alloc_npages(s, domain, pool, PGCACHE_BUCKET, pages)
-    charge(td, td.machine.cost.op, n // 4 + 1)
+    n = vm_phys_alloc_npages(s, domain, pool, PGCACHE_BUCKET, pages, &blocks)
+    charge_blocks(td, blocks)
+    charge(td, td.machine.cost.op, n)
     vm_domain_free_unlock(td, d)
     if n != PGCACHE_BUCKET:
         vm_domain_freecnt_inc(td, d, PGCACHE_BUCKET - n)

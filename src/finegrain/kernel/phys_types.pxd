@@ -1,13 +1,15 @@
 # The structs of physical memory, shared by phys (pages), phys_free (free blocks and per-CPU caches), reserv
 # (2 MB reservations), pagequeue (page queues) and objpages (the pages of an object).
 #
-# Everything here is zeroed arena memory, and a zeroed struct is a right one: a page array of 14 GB for 512 GB of
-# memory costs real memory only where pages have been handed out.  Hence vm_page.order counts from 1 (0: heads no
-# free block), a page struct gets its address when its page is first handed out or heads a block, and blocks that
-# nobody has touched yet are not on the free lists at all but are a range of addresses (`virgin` below).
+# Everything here is zeroed arena memory, and a zeroed struct is a right one: a page array of 14 GB for 512 GB
+# of memory costs real memory only where pages have been handed out.  Hence vm_page.order counts from 1 (0:
+# heads no free block), a page struct gets its address when its page is first handed out or heads a block, and
+# blocks that nobody has touched yet are not on the free lists at all but are a range of addresses (`virgin`
+# below).
 #
-# Keys: c constant; f free page queue mutex of the domain; p private to a CPU (used between two scheduling points);
-# r reservation's mutex; d reservation domain mutex; b "resv obj lock" of the object; q page queue mutex; a atomic.
+# Keys: c constant; f free page queue mutex of the domain; p private to a CPU (used between two scheduling
+# points); r reservation's mutex; d reservation domain mutex; b "resv obj lock" of the object; q page queue
+# mutex; a atomic.
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
@@ -16,7 +18,7 @@ from finegrain.kernel.types cimport vm_object, vm_page, vm_paddr_t, vm_pindex_t
 from finegrain.machine.machine cimport machine, thread
 
 cdef enum:
-    MAXMEMDOM = 8
+    MAXMEMDOM = 16                      # as many as the simulated machine has sockets at most
     VM_PHYSSEG_MAX = 63
     VM_NFREEORDER = 13                  # blocks of 2**0 to 2**12 pages
     VM_NFREEPOOL = 2

@@ -1,6 +1,6 @@
-# Reservations: 2 MB of physical memory set aside for 2 MB of one object, so that its pages come to lie as a superpage
-# needs them.  Locks: "vm reserv" (each), "VM reserv domain" (partly populated ones), "resv obj lock" (those of an
-# object), and under them "vm page free queue".
+# Reservations: 2 MB of physical memory set aside for 2 MB of one object, so that its pages come to lie as a
+# superpage needs them.  Locks: "vm reserv" (each), "VM reserv domain" (partly populated ones), "resv obj
+# lock" (those of an object), and under them "vm page free queue".
 
 from libc.stdint cimport int64_t
 

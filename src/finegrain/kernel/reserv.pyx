@@ -1,15 +1,16 @@
 # Reservations.
 #
-# The first page that an object needs in an aligned 2 MB of itself sets aside a whole block of 512 free pages; pages
-# that it needs there later come from the same block, at the place where a superpage wants them.  The block counts
-# as free memory except for the pages in use.  A reservation ends when its last page is freed (the block goes back to
-# the buddy allocator whole), when its object dies or when memory is short (the unused pages go back, run by run).
+# The first page that an object needs in an aligned 2 MB of itself sets aside a whole block of 512 free pages;
+# pages that it needs there later come from the same block, at the place where a superpage wants them.  The
+# block counts as free memory except for the pages in use.  A reservation ends when its last page is freed
+# (the block goes back to the buddy allocator whole), when its object dies or when memory is short (the unused
+# pages go back, run by run).
 #
-# Each domain keeps its partly populated reservations in a queue, least recently changed first, under a mutex that all
-# CPUs share: "VM reserv domain".  Moving a reservation to the queue's tail at every page would be too dear, so it is
-# done once a tick (a millisecond): a page goes in without the mutex if the reservation is queued already, was
-# moved in this tick, and does not become full; a page goes out without it if the reservation was moved in this tick
-# and does not become empty.
+# Each domain keeps its partly populated reservations in a queue, least recently changed first, under a mutex
+# that all CPUs share: "VM reserv domain".  Moving a reservation to the queue's tail at every page would be
+# too dear, so it is done once a tick (a millisecond): a page goes in without the mutex if the reservation is
+# queued already, was moved in this tick, and does not become full; a page goes out without it if the
+# reservation was moved in this tick and does not become empty.
 #
 # Lock order: object rw > "vm reserv" > {"VM reserv domain", "resv obj lock", "vm page free queue"}.
 
@@ -18,7 +19,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint64_t
 from finegrain.kernel.lock_profile cimport lock_name, lock_site
 from finegrain.kernel.locks cimport mtx, mtx_init, mtx_lock, mtx_owned, mtx_unlock, rw_owned, rw_wowned
 from finegrain.kernel.phys_free cimport (
-    FREE_LOCK_RESERV_ALLOC, FREE_LOCK_RESERV_BREAK, FREE_LOCK_RESERV_FREE, vm_domain_allocate, vm_domain_free_lock,
+    FREE_LOCK_RESERV_ALLOC, FREE_LOCK_RESERV_BREAK, FREE_LOCK_RESERV_FREE, charge_blocks, vm_domain_allocate, vm_domain_free_lock,
     vm_domain_free_unlock, vm_domain_freecnt_inc, vm_phys_alloc_pages, vm_phys_free_contig, vm_phys_free_pages)
 from finegrain.kernel.phys_types cimport (
     NPOPMAP, VM_FREEPOOL_DEFAULT, VM_LEVEL_0_NPAGES, VM_LEVEL_0_ORDER, VM_RESERV_OBJ_LOCK_COUNT, phys_of,
@@ -52,6 +53,8 @@ cdef extern from *:
 
 cdef enum:
     PARTPOPSLOP = 1                     # ticks
+    POPULATE_OPS = 20                   # [A] the map, the count, the tick
+    QUEUE_OPS = 15                      # [A] off a queue and on it again; the lines are extra
 
 
 cdef inline int32_t ticks(thread* td) noexcept nogil:
@@ -100,7 +103,6 @@ cdef void partpopq_append(vm_domain* d, vm_reserv* rv) noexcept nogil:
     rv.partpopq_prev = d.partpop_last
     if d.partpop_last != NULL:
         d.partpop_last.partpopq_next = rv
-        # Under this mutex the neighbours were last written by other CPUs.
     else:
         d.partpop_first = rv
     d.partpop_last = rv
@@ -130,7 +132,7 @@ cdef void requeue(thread* td, vm_reserv* rv, uint16_t site) noexcept nogil:
         partpopq_append(d, rv)
     if rv.popcnt == VM_LEVEL_0_NPAGES:
         rv.pages.psind = 1
-    charge(td, td.machine.cost.op, 2)
+    charge(td, td.machine.cost.op, QUEUE_OPS)
     mtx_unlock(td, &d.reserv_mtx.lock)
 
 
@@ -200,7 +202,7 @@ cdef void vm_reserv_populate(thread* td, vm_reserv* rv, uint64_t index) noexcept
     touch_write(td, &rv.popmap)
     rv.popmap[index >> 6] |= <uint64_t>1 << (index & 63)
     rv.popcnt += 1
-    charge(td, td.machine.cost.op, 2)
+    charge(td, td.machine.cost.op, POPULATE_OPS)
     if ticks(td) - rv.lasttick < PARTPOPSLOP and rv.inpartpopq and rv.popcnt != VM_LEVEL_0_NPAGES:
         return
     requeue(td, rv, SITE_POPULATE)
@@ -210,7 +212,8 @@ cdef void vm_reserv_populate(thread* td, vm_reserv* rv, uint64_t index) noexcept
 #
 # Locks in:   the reservation's mutex.
 # Locks out:  the same.
-# May block:  on the reservation domain mutex (see the tick filter), "resv obj lock", the free page queue mutex.
+# May block:  on the reservation domain mutex (see the tick filter), "resv obj lock", the free page queue
+#             mutex.
 # Stands for: FreeBSD vm_reserv_depopulate().
 cdef void vm_reserv_depopulate(thread* td, vm_reserv* rv, uint64_t index) noexcept nogil:
     cdef phys_state* s = phys_of(td)
@@ -222,19 +225,19 @@ cdef void vm_reserv_depopulate(thread* td, vm_reserv* rv, uint64_t index) noexce
         rv.pages.psind = 0
     rv.popmap[index >> 6] &= ~(<uint64_t>1 << (index & 63))
     rv.popcnt -= 1
-    charge(td, td.machine.cost.op, 2)
+    charge(td, td.machine.cost.op, POPULATE_OPS)
     if ticks(td) - rv.lasttick >= PARTPOPSLOP or rv.popcnt == 0:
         requeue(td, rv, SITE_DEPOPULATE)
     if rv.popcnt == 0:
         vm_reserv_remove(td, rv)
         vm_domain_free_lock(td, d, FREE_LOCK_RESERV_FREE)
-        charge(td, td.machine.cost.op, 2 + vm_phys_free_pages(s, rv.pages, VM_LEVEL_0_ORDER, VM_FREEPOOL_DEFAULT))
+        charge_blocks(td, vm_phys_free_pages(s, rv.pages, VM_LEVEL_0_ORDER, VM_FREEPOOL_DEFAULT))
         vm_domain_free_unlock(td, d)
     vm_domain_freecnt_inc(td, d, 1)
 
 
-# The reservation that a neighbour of pindex in the object belongs to and that covers pindex; NULL when there is none.
-# msuccp: the first page of the object after pindex, when mpred's reservation was not the one.
+# The reservation that a neighbour of pindex in the object belongs to and that covers pindex; NULL when there
+# is none. msuccp: the first page of the object after pindex, when mpred's reservation was not the one.
 cdef vm_reserv* vm_reserv_from_object(phys_state* s, vm_object* obj, vm_pindex_t pindex, vm_page* mpred,
                                       vm_page** msuccp) noexcept nogil:
     cdef vm_reserv* rv
@@ -310,7 +313,8 @@ cdef bint reserv_fits(thread* td, vm_object* obj, vm_pindex_t first, vm_page* mp
 #
 # Locks in:   the object's rw lock, exclusive; vm_reserv_extend() has failed.
 # Locks out:  the same.
-# May block:  on "resv obj lock", the free page queue mutex, the reservation's mutex, the reservation domain mutex.
+# May block:  on "resv obj lock", the free page queue mutex, the reservation's mutex, the reservation domain
+#             mutex.
 # Returns:    the page; NULL when there is no room in the object or no free block in the domain.
 # Stands for: FreeBSD vm_reserv_alloc_page().
 cdef vm_page* vm_reserv_alloc_page(thread* td, vm_object* obj, vm_pindex_t pindex, int domain,
@@ -327,7 +331,7 @@ cdef vm_page* vm_reserv_alloc_page(thread* td, vm_object* obj, vm_pindex_t pinde
         return NULL
     vm_domain_free_lock(td, d, FREE_LOCK_RESERV_ALLOC)
     m = vm_phys_alloc_pages(s, domain, VM_FREEPOOL_DEFAULT, VM_LEVEL_0_ORDER)
-    charge(td, td.machine.cost.op, 4)
+    charge_blocks(td, 1)
     vm_domain_free_unlock(td, d)
     if m == NULL:
         vm_domain_freecnt_inc(td, d, 1)
@@ -366,7 +370,8 @@ cdef bint vm_reserv_free_page(thread* td, vm_page* m) noexcept nogil:
 
 # --- the end of a reservation
 
-# Dissolve the reservation: unused pages go back to the buddy allocator run by run; used ones become single pages.
+# Dissolve the reservation: unused pages go back to the buddy allocator run by run; used ones become single
+# pages.
 #
 # Locks in:   the reservation's mutex; it is on no queue of partly populated ones.
 # Locks out:  the same.
@@ -384,7 +389,7 @@ cdef void vm_reserv_break(thread* td, vm_reserv* rv) noexcept nogil:
             break
         high = next_bit(rv.popmap, low, True)
         vm_domain_free_lock(td, d, FREE_LOCK_RESERV_BREAK)
-        charge(td, td.machine.cost.op, 1 + vm_phys_free_contig(s, &rv.pages[low], high - low, VM_FREEPOOL_DEFAULT))
+        charge_blocks(td, vm_phys_free_contig(s, &rv.pages[low], high - low, VM_FREEPOOL_DEFAULT))
         vm_domain_free_unlock(td, d)
         low = high
     for low in range(NPOPMAP):
@@ -512,7 +517,8 @@ cdef void vm_reserv_init(phys_state* s) noexcept nogil:
         mtx_init(&s.resv_obj_locks[i].lock, NAME_OBJECT, 0)
 
 
-# Check every reservation: popcnt against popmap, the queue against popcnt.
+# Check every reservation: popcnt against popmap, the queue against popcnt.  One that is partly populated may
+# be off the queue: it was full, and its first page left in the tick in which the last one came.
 cdef int64_t vm_reserv_audit(phys_state* s) noexcept nogil:
     cdef vm_reserv* rv
     cdef int64_t faults = 0, bits
@@ -527,7 +533,7 @@ cdef int64_t vm_reserv_audit(phys_state* s) noexcept nogil:
             bits += __builtin_popcountll(rv.popmap[w])
         if bits != rv.popcnt or (rv.object == NULL) != (bits == 0):
             faults += 1
-        elif (rv.inpartpopq != 0) != (0 < bits < VM_LEVEL_0_NPAGES):
+        elif rv.inpartpopq and not 0 < bits < VM_LEVEL_0_NPAGES:
             faults += 1
         elif rv.object != NULL and rv.pages.psind != (1 if bits == VM_LEVEL_0_NPAGES else 0):
             faults += 1

@@ -44,6 +44,7 @@ cdef enum vm_page_flags:
     PG_PCPU_CACHE = 1                   # taken from a per-CPU cache: goes back to one when freed
     PG_ZERO = 2                         # known to be zero; kept from vm_page_free to vm_page_alloc(ZERO)
     PG_FICTITIOUS = 4
+    PG_ALLOCATED = 8                    # between vm_page_alloc and vm_page_free
 
 cdef enum:
     PGA_WRITEABLE = 1                   # aflags: may be mapped writable
