@@ -6,6 +6,7 @@ the caller says which.
 
 from collections import defaultdict
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 MAX_ORDER = 12
 BUCKET = 253
@@ -119,7 +120,7 @@ class Model:
             for start, end, d in segments:
                 if d == domain:
                     cuts = [start >> 12, *([LOWMEM] if start >> 12 < LOWMEM < end >> 12 else []), end >> 12]
-                    mine += [(a, b, 2 if b <= LOWMEM else 0) for a, b in zip(cuts, cuts[1:], strict=False)]
+                    mine += [(a, b, 2 if b <= LOWMEM else 0) for a, b in pairwise(cuts)]
             self.buddies.append(Buddy(mine))
         self.total = sum(b.free_pages() for b in self.buddies)
         # Each cache is an alloc bucket and a free bucket; None: that bucket has yet to be made.

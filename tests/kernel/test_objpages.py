@@ -1,12 +1,12 @@
 """The index and the list of an object's pages against a dict."""
 
 import pytest
+from finegrain.kernel._door_phys import PhysDoor
+from finegrain.machine.simulated import SimulatedMachine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from finegrain.kernel._door_phys import PhysDoor
 from finegrain.machine.errors import KernelPanic
-from finegrain.machine.simulated import SimulatedMachine
 
 MIB = 1 << 20
 SIZE = 1 << 30

@@ -1,11 +1,11 @@
 """Page queues: batches of 31, deferred removal, wiring, and the locks of each step."""
 
 import pytest
-
 from finegrain.kernel._door_phys import PhysDoor
 from finegrain.kernel.lock_profile import read_profile
-from finegrain.machine.errors import KernelPanic
 from finegrain.machine.simulated import SimulatedMachine
+
+from finegrain.machine.errors import KernelPanic
 
 MIB = 1 << 20
 INACTIVE, ACTIVE, NONE = 0, 1, 255

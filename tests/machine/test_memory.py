@@ -1,5 +1,7 @@
 """Memory layouts: right size, hole and domains, for any machine."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,7 +22,7 @@ def test_the_default_is_two_domains_that_meet_at_258_gb() -> None:
 @given(st.integers(1, 16), st.integers(16 * MIB, 1 << 40))
 def test_segments_ascend_avoid_the_hole_and_give_each_socket_its_share(sockets: int, share: int) -> None:
     segments = default_segments(sockets, share * sockets)
-    assert all(a.end <= b.start for a, b in zip(segments, segments[1:], strict=False))
+    assert all(a.end <= b.start for a, b in pairwise(segments))
     for s in segments:
         assert LOW_START <= s.start < s.end
         assert s.end <= HOLE_START or s.start >= HOLE_END

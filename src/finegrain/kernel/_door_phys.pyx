@@ -17,7 +17,7 @@ from finegrain.kernel.phys_types cimport (
 from finegrain.kernel.pagequeue cimport pagequeue_count, vm_page_lockptr
 from finegrain.kernel.reserv cimport vm_reserv_reclaim_inactive
 from finegrain.kernel.types cimport PAGE_SHIFT, md_page, pv_chunk, pv_entry, vm_object, vm_page
-from finegrain.machine.machine cimport Machine, arena_alloc, charge, cpu, machine, ps_t, thread
+from finegrain.machine.machine cimport Machine, arena_alloc, charge, cpu, ps_t, thread
 
 cdef uint16_t NAME_OBJECT = lock_name(b"rw", b"vm object")
 cdef uint16_t SITE = lock_site(b"door phys")
@@ -143,7 +143,7 @@ cdef void run_job(thread* td, void* argument) noexcept nogil:
 
 
 cdef class PhysDoor:
-    """Physical memory of `segments` (start, end, domain) on a machine, with objects to put pages into."""
+    """Physical memory of `segments` (start, end, domain) on the machine `on`, with objects to put pages into."""
 
     cdef Machine machine
     cdef phys_state* s
@@ -151,12 +151,12 @@ cdef class PhysDoor:
     cdef list objects
     cdef int64_t probes
 
-    def __init__(self, Machine machine, segments):
+    def __init__(self, Machine on, segments):
         cdef vm_phys_seg segs[VM_PHYSSEG_MAX]
         cdef uint32_t n = 0
-        self.machine = machine
-        locks_create(machine.m)
-        lock_profile_create(machine.m)
+        self.machine = on
+        locks_create(on.m)
+        lock_profile_create(on.m)
         for start, end, domain in segments:
             if n == VM_PHYSSEG_MAX:
                 raise ValueError("too many segments")
@@ -164,10 +164,10 @@ cdef class PhysDoor:
             segs[n].end = end
             segs[n].domain = domain
             n += 1
-        phys_create(machine.m, segs, n)
-        self.s = <phys_state*>machine.m.phys
-        self.j = <job*>arena_alloc(machine.m, sizeof(job))
-        self.j.objects = <vm_object**>arena_alloc(machine.m, 1024 * sizeof(vm_object*))
+        phys_create(on.m, segs, n)
+        self.s = <phys_state*>on.m.phys
+        self.j = <job*>arena_alloc(on.m, sizeof(job))
+        self.j.objects = <vm_object**>arena_alloc(on.m, 1024 * sizeof(vm_object*))
         self.objects = []
 
     def object(self, uint64_t size, *, int64_t color=-1, int type=0, backing=None):

@@ -30,5 +30,6 @@ cdef void vm_radix_remove(machine* m, vm_object* obj, vm_pindex_t pindex) noexce
 # Release the index of an empty object.  Object W, or its last reference.
 cdef void vm_radix_free(thread* td, vm_object* obj) noexcept nogil
 # Both: list and index.  mpred: the page before it in the object, or NULL.  Object W.
-cdef void vm_page_insert_after(thread* td, vm_page* m, vm_object* obj, vm_pindex_t pindex, vm_page* mpred) noexcept nogil
+cdef void vm_page_insert_after(thread* td, vm_page* m, vm_object* obj, vm_pindex_t pindex,
+                               vm_page* mpred) noexcept nogil
 cdef void vm_page_object_remove(thread* td, vm_page* m) noexcept nogil

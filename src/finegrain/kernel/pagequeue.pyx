@@ -8,16 +8,16 @@
 #
 # Lock order: "vm page" > "vm active pagequeue".
 
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint64_t
 
 from finegrain.kernel.lock_profile cimport lock_name, lock_site
 from finegrain.kernel.locks cimport mtx, mtx_init, mtx_lock, mtx_owned, mtx_unlock
 from finegrain.kernel.phys_types cimport (
     PA_LOCK_COUNT, PGA_DEQUEUE, PGA_ENQUEUED, PGA_QUEUE_OP_MASK, PGA_QUEUE_STATE_MASK, PGA_REQUEUE, PQ_COUNT,
-    VM_BATCHQUEUE_SIZE, VPRC_OBJREF, phys_of, phys_state, vm_batchqueue, vm_domain, vm_pagequeue)
+    VM_BATCHQUEUE_SIZE, VPRC_OBJREF, phys_of, phys_state, vm_batchqueue, vm_pagequeue)
 from finegrain.kernel.types cimport (
     PDRSHIFT, PGA_REFERENCED, PQ_ACTIVE, PQ_INACTIVE, PQ_NONE, VPO_UNMANAGED, vm_page)
-from finegrain.machine.machine cimport charge, machine, panic, thread, touch_write
+from finegrain.machine.machine cimport charge, panic, thread, touch_write
 
 cdef uint16_t NAME_PAGE = lock_name(b"sleep mutex", b"vm page")
 cdef uint16_t[PQ_COUNT] NAME_QUEUE
@@ -78,6 +78,8 @@ cdef inline void append(vm_pagequeue* pq, vm_page* m) noexcept nogil:
 # Stands for: FreeBSD vm_pqbatch_process_page().
 cdef void process_page(thread* td, vm_pagequeue* pq, vm_page* m, uint8_t queue) noexcept nogil:
     cdef uint8_t flags = m.aflags
+    if not mtx_owned(td, &pq.mutex.lock):
+        panic(td, b"vm_pqbatch_process_page: the page queue is not locked")
     if m.queue != queue or flags & PGA_QUEUE_OP_MASK == 0:
         return
     touch_write(td, m)
@@ -189,6 +191,8 @@ cdef void vm_page_activate(thread* td, vm_page* m, uint16_t site) noexcept nogil
 # May block:  on page queues' mutexes.
 # Stands for: FreeBSD vm_page_release_toq(..., PQ_INACTIVE, false).
 cdef void vm_page_deactivate_locked(thread* td, vm_page* m) noexcept nogil:
+    if not mtx_owned(td, vm_page_lockptr(phys_of(td), m)):
+        panic(td, b"vm_page_deactivate: the page is not locked")
     if m.queue == PQ_ACTIVE:
         m.aflags |= PGA_REFERENCED
         return

@@ -18,9 +18,9 @@ from finegrain.kernel.objpages cimport vm_page_insert_after, vm_page_object_remo
 from finegrain.kernel.pagequeue cimport (
     pagequeue_init, vm_page_deactivate_locked, vm_page_dequeue, vm_page_dequeue_deferred, vm_page_lockptr)
 from finegrain.kernel.phys_free cimport (
-    FREE_LOCK_ALLOC, FREE_LOCK_FREE, charge_blocks, page_at, pgcache_alloc, pgcache_count, pgcache_free, vm_domain_allocate,
-    vm_domain_free_lock, vm_domain_free_unlock, vm_domain_freecnt_inc, vm_page_first_use, vm_phys_alloc_pages,
-    vm_phys_free_pages, vm_phys_init)
+    FREE_LOCK_ALLOC, FREE_LOCK_FREE, charge_blocks, page_at, pgcache_alloc, pgcache_count, pgcache_free,
+    vm_domain_allocate, vm_domain_free_lock, vm_domain_free_unlock, vm_domain_freecnt_inc, vm_page_first_use,
+    vm_phys_alloc_pages, vm_phys_free_pages, vm_phys_init)
 from finegrain.kernel.phys_types cimport (
     MAXMEMDOM, PA_LOCK_COUNT, PQ_COUNT, VM_FREELIST_DEFAULT, VM_FREELIST_DMA32, VM_FREELIST_LOWMEM,
     VM_FREEPOOL_DEFAULT, VM_FREEPOOL_DIRECT, VM_NFREELIST, VM_NFREEORDER, VM_NFREEPOOL, VM_RESERV_OBJ_LOCK_COUNT,
@@ -135,7 +135,7 @@ cdef vm_page* alloc_single(thread* td, phys_state* s, int domain, int pool) noex
             return NULL
         vm_domain_free_lock(td, d, FREE_LOCK_ALLOC)
         m = vm_phys_alloc_pages(s, domain, pool, 0)
-        charge_blocks(td, 1)
+        charge_blocks(td, d, 1)
         vm_domain_free_unlock(td, d)
         if m != NULL:
             return m
@@ -262,7 +262,7 @@ cdef void vm_page_free(thread* td, vm_page* m) noexcept nogil:
         return
     d = &s.domains[domain]
     vm_domain_free_lock(td, d, FREE_LOCK_FREE)
-    charge_blocks(td, vm_phys_free_pages(s, m, 0, m.pool))
+    charge_blocks(td, d, vm_phys_free_pages(s, m, 0, m.pool))
     vm_domain_free_unlock(td, d)
     vm_domain_freecnt_inc(td, d, 1)
 

@@ -9,7 +9,8 @@ from finegrain.machine.machine cimport machine, thread
 
 # Free blocks.  The free page queue mutex of the domain is held.
 cdef vm_page* vm_phys_alloc_pages(phys_state* s, int domain, int pool, int order) noexcept nogil
-cdef int vm_phys_alloc_npages(phys_state* s, int domain, int pool, int npages, vm_page** pages, int* blocks) noexcept nogil
+cdef int vm_phys_alloc_npages(phys_state* s, int domain, int pool, int npages, vm_page** pages,
+                              int* blocks) noexcept nogil
 cdef int vm_phys_free_pages(phys_state* s, vm_page* m, int order, int pool) noexcept nogil  # blocks handled
 cdef int vm_phys_free_contig(phys_state* s, vm_page* m, int64_t npages, int pool) noexcept nogil
 cdef void vm_phys_init(phys_state* s) noexcept nogil            # all memory of the segments becomes free
@@ -20,7 +21,7 @@ cdef void vm_domain_freecnt_inc(thread* td, vm_domain* d, int64_t npages) noexce
 
 cdef void vm_domain_free_lock(thread* td, vm_domain* d, int why) noexcept nogil
 # What handling so many blocks costs while it is held: heads of blocks are rarely in a near cache.
-cdef void charge_blocks(thread* td, int blocks) noexcept nogil
+cdef void charge_blocks(thread* td, vm_domain* d, int blocks) noexcept nogil
 cdef void vm_domain_free_unlock(thread* td, vm_domain* d) noexcept nogil
 cdef enum:                                                      # why: the acquisition point
     FREE_LOCK_IMPORT = 0

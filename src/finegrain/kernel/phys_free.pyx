@@ -319,7 +319,16 @@ cdef void vm_domain_free_lock(thread* td, vm_domain* d, int why) noexcept nogil:
     touch_write(td, &d.free_queues[0][0][0])
 
 
-cdef void charge_blocks(thread* td, int blocks) noexcept nogil:
+# Charge for handling blocks.
+#
+# Locks in:   the free page queue mutex of the domain.
+# Locks out:  the same.
+# May block:  no.
+# Stands for: nothing: a simulated machine's time.  Everything that moves blocks ends here, so that the mutex is
+#             asserted in one place.
+cdef void charge_blocks(thread* td, vm_domain* d, int blocks) noexcept nogil:
+    if not mtx_owned(td, &d.free_mtx.lock):
+        panic(td, b"vm_phys: the free page queue is not locked")
     charge(td, td.machine.cost.llc_hit, blocks)
     charge(td, td.machine.cost.op, BLOCK_OPS * blocks)
 
@@ -351,7 +360,7 @@ cdef void release_bucket(thread* td, int domain, int pool, vm_page** pages, int 
     vm_domain_free_lock(td, d, FREE_LOCK_RELEASE)
     for i in range(npages):
         blocks += vm_phys_free_pages(s, pages[i], 0, pool)
-    charge_blocks(td, blocks)
+    charge_blocks(td, d, blocks)
     vm_domain_free_unlock(td, d)
     vm_domain_freecnt_inc(td, d, npages)
 
@@ -371,7 +380,7 @@ cdef int import_bucket(thread* td, int domain, int pool, vm_page** pages) noexce
         return 0
     vm_domain_free_lock(td, d, FREE_LOCK_IMPORT)
     n = vm_phys_alloc_npages(s, domain, pool, PGCACHE_BUCKET, pages, &blocks)
-    charge_blocks(td, blocks)
+    charge_blocks(td, d, blocks)
     charge(td, td.machine.cost.op, n)
     vm_domain_free_unlock(td, d)
     if n != PGCACHE_BUCKET:

@@ -12,13 +12,15 @@ from finegrain.machine.machine cimport machine, thread
 cdef bint vm_object_reserv(vm_object* obj) noexcept nogil
 # A page of a reservation that the object has, or of a new one in the domain; NULL: neither.  Object W.
 cdef vm_page* vm_reserv_extend(thread* td, vm_object* obj, vm_pindex_t pindex, vm_page* mpred) noexcept nogil
-cdef vm_page* vm_reserv_alloc_page(thread* td, vm_object* obj, vm_pindex_t pindex, int domain, vm_page* mpred) noexcept nogil
+cdef vm_page* vm_reserv_alloc_page(thread* td, vm_object* obj, vm_pindex_t pindex, int domain,
+                                   vm_page* mpred) noexcept nogil
 # Give a page back to its reservation; False when it has none.
 cdef bint vm_reserv_free_page(thread* td, vm_page* m) noexcept nogil
 # Dissolve all reservations of a dying object.  Object W.
 cdef void vm_reserv_break_all(thread* td, vm_object* obj) noexcept nogil
 # The page moves to another object, and its reservation with it.  New object W.
-cdef void vm_reserv_rename(thread* td, vm_page* m, vm_object* new_object, vm_object* old_object, vm_pindex_t offset) noexcept nogil
+cdef void vm_reserv_rename(thread* td, vm_page* m, vm_object* new_object, vm_object* old_object,
+                           vm_pindex_t offset) noexcept nogil
 # Dissolve the domain's least recently changed partly populated reservation; False when there is none.
 cdef bint vm_reserv_reclaim_inactive(thread* td, int domain) noexcept nogil
 # 0 when the page's reservation is full (promotion and superpage mapping are possible), else -1.

@@ -17,15 +17,16 @@
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint64_t
 
 from finegrain.kernel.lock_profile cimport lock_name, lock_site
-from finegrain.kernel.locks cimport mtx, mtx_init, mtx_lock, mtx_owned, mtx_unlock, rw_owned, rw_wowned
+from finegrain.kernel.locks cimport mtx, mtx_init, mtx_lock, mtx_owned, mtx_unlock, rw_wowned
 from finegrain.kernel.phys_free cimport (
-    FREE_LOCK_RESERV_ALLOC, FREE_LOCK_RESERV_BREAK, FREE_LOCK_RESERV_FREE, charge_blocks, vm_domain_allocate, vm_domain_free_lock,
-    vm_domain_free_unlock, vm_domain_freecnt_inc, vm_phys_alloc_pages, vm_phys_free_contig, vm_phys_free_pages)
+    FREE_LOCK_RESERV_ALLOC, FREE_LOCK_RESERV_BREAK, FREE_LOCK_RESERV_FREE, charge_blocks, vm_domain_allocate,
+    vm_domain_free_lock, vm_domain_free_unlock, vm_domain_freecnt_inc, vm_phys_alloc_pages, vm_phys_free_contig,
+    vm_phys_free_pages)
 from finegrain.kernel.phys_types cimport (
     NPOPMAP, VM_FREEPOOL_DEFAULT, VM_LEVEL_0_NPAGES, VM_LEVEL_0_ORDER, VM_RESERV_OBJ_LOCK_COUNT, phys_of,
     phys_state, vm_domain, vm_reserv)
-from finegrain.kernel.types cimport OBJT_VNODE, PAGE_SHIFT, PDRSHIFT, vm_object, vm_page, vm_pindex_t
-from finegrain.machine.machine cimport arena_offset, charge, machine, now, panic, thread, touch_write
+from finegrain.kernel.types cimport OBJT_VNODE, PDRSHIFT, vm_object, vm_page, vm_pindex_t
+from finegrain.machine.machine cimport arena_offset, charge, now, panic, thread, touch_write
 
 cdef uint16_t NAME_RESERV = lock_name(b"sleep mutex", b"vm reserv")
 cdef uint16_t NAME_DOMAIN = lock_name(b"sleep mutex", b"VM reserv domain")
@@ -169,6 +170,8 @@ cdef void vm_reserv_insert(thread* td, vm_reserv* rv, vm_object* obj, vm_pindex_
 cdef void vm_reserv_remove(thread* td, vm_reserv* rv) noexcept nogil:
     cdef vm_object* obj = rv.object
     cdef mtx* lock = obj_lock(phys_of(td), obj)
+    if not mtx_owned(td, &rv.lock):
+        panic(td, b"vm_reserv_remove: the reservation is not locked")
     if rv.inpartpopq:
         panic(td, b"vm_reserv_remove: the reservation is queued")
     mtx_lock(td, lock, SITE_REMOVE)
@@ -197,6 +200,8 @@ cdef void objq_unlink(vm_object* obj, vm_reserv* rv) noexcept nogil:
 # May block:  on the reservation domain mutex, unless the tick filter passes it by.
 # Stands for: FreeBSD vm_reserv_populate().
 cdef void vm_reserv_populate(thread* td, vm_reserv* rv, uint64_t index) noexcept nogil:
+    if not mtx_owned(td, &rv.lock):
+        panic(td, b"vm_reserv_populate: the reservation is not locked")
     if rv.popmap[index >> 6] >> (index & 63) & 1:
         panic(td, b"vm_reserv_populate: the page is in use")
     touch_write(td, &rv.popmap)
@@ -218,6 +223,8 @@ cdef void vm_reserv_populate(thread* td, vm_reserv* rv, uint64_t index) noexcept
 cdef void vm_reserv_depopulate(thread* td, vm_reserv* rv, uint64_t index) noexcept nogil:
     cdef phys_state* s = phys_of(td)
     cdef vm_domain* d = &s.domains[rv.domain]
+    if not mtx_owned(td, &rv.lock):
+        panic(td, b"vm_reserv_depopulate: the reservation is not locked")
     if not rv.popmap[index >> 6] >> (index & 63) & 1:
         panic(td, b"vm_reserv_depopulate: the page is free")
     touch_write(td, &rv.popmap)
@@ -231,7 +238,7 @@ cdef void vm_reserv_depopulate(thread* td, vm_reserv* rv, uint64_t index) noexce
     if rv.popcnt == 0:
         vm_reserv_remove(td, rv)
         vm_domain_free_lock(td, d, FREE_LOCK_RESERV_FREE)
-        charge_blocks(td, vm_phys_free_pages(s, rv.pages, VM_LEVEL_0_ORDER, VM_FREEPOOL_DEFAULT))
+        charge_blocks(td, d, vm_phys_free_pages(s, rv.pages, VM_LEVEL_0_ORDER, VM_FREEPOOL_DEFAULT))
         vm_domain_free_unlock(td, d)
     vm_domain_freecnt_inc(td, d, 1)
 
@@ -331,7 +338,7 @@ cdef vm_page* vm_reserv_alloc_page(thread* td, vm_object* obj, vm_pindex_t pinde
         return NULL
     vm_domain_free_lock(td, d, FREE_LOCK_RESERV_ALLOC)
     m = vm_phys_alloc_pages(s, domain, VM_FREEPOOL_DEFAULT, VM_LEVEL_0_ORDER)
-    charge_blocks(td, 1)
+    charge_blocks(td, d, 1)
     vm_domain_free_unlock(td, d)
     if m == NULL:
         vm_domain_freecnt_inc(td, d, 1)
@@ -389,7 +396,7 @@ cdef void vm_reserv_break(thread* td, vm_reserv* rv) noexcept nogil:
             break
         high = next_bit(rv.popmap, low, True)
         vm_domain_free_lock(td, d, FREE_LOCK_RESERV_BREAK)
-        charge_blocks(td, vm_phys_free_contig(s, &rv.pages[low], high - low, VM_FREEPOOL_DEFAULT))
+        charge_blocks(td, d, vm_phys_free_contig(s, &rv.pages[low], high - low, VM_FREEPOOL_DEFAULT))
         vm_domain_free_unlock(td, d)
         low = high
     for low in range(NPOPMAP):
