@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from finegrain.errors import UserError
-from finegrain.profile.group import FIGURES, SUMS, Grouped, grouped
+from finegrain.profile.group import FIGURES, SUMS, Grouped, grouped, row_name
 from finegrain.profile.match import Key, Matched, match
 from finegrain.profile.render import seconds
 from finegrain.profile.rules import METRICS, Rule
@@ -116,23 +116,16 @@ def _figures(group: Grouped, factor: float) -> dict[Key, Figures]:
 def _joined(
     profiles: Sequence[Profile], by: str, tables: list[dict[Key, Figures]], matched: Matched, notes: list[str]
 ) -> Comparison:
-    rows = []
-    names: list[dict[Key, str]] = [{} for _ in tables]
-    for at, keys in enumerate(matched.rows):
-        name = matched.name(at)
-        for file, key in enumerate(keys):
-            if key is not None:
-                names[file][key] = name
-        rows.append((name, [None if key is None else tables[file][key] for file, key in enumerate(keys)]))
+    rows = [
+        (matched.name(at), [None if key is None else tables[file][key] for file, key in enumerate(keys)])
+        for at, keys in enumerate(matched.rows)
+    ]
 
     def worst(row: tuple[str, list[Figures | None]]) -> tuple[Any, ...]:
         waits = [-1.0 if figures is None else figures["wait_us"] or 0.0 for figures in row[1]]
         return (*[-wait for wait in waits], row[0])
 
-    ranked = [
-        [(figures["wait_us"], names[file][key]) for key, figures in table.items()]
-        for file, table in enumerate(tables)
-    ]
+    ranked = [[(figures["wait_us"], row_name(*key)) for key, figures in table.items()] for table in tables]
     totals = [_total([figures["wait_us"] for figures in table.values()]) for table in tables]
     if all(total is None for total in totals):
         raise UserError("none of these profiles has waiting times in it: there is nothing to compare")

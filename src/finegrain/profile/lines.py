@@ -12,9 +12,6 @@ from typing import BinaryIO
 # A longer line is not a line of any profile; the rest of it is not read into memory.
 MAX_LINE = 1 << 20
 
-_NEEDS_WORK = re.compile(
-    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u00a0\u200b\ufeff\\]|=|&#?\w+;|<[/a-zA-Z]|^\s*\w{0,4}>"
-)
 _ANSI = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\ufeff]")
 _ENTITY = re.compile(r"&(amp|lt|gt|quot|apos|nbsp|hellip|#\d{1,7}|#[xX][0-9a-fA-F]{1,6});")
@@ -23,6 +20,7 @@ _TAG_NAMES = (
     "pre|code|samp|tt|kbd|span|font|b|i|em|strong|u|a|table|tbody|thead|td|th"
     "|body|html|head|blockquote|ul|ol|img"
 )
+_TAG_LIKE = re.compile(r"(?<!\[)</?[a-zA-Z]")
 _TAG = re.compile(rf"(?<!\[)</?(?:{_TAG_NAMES})(?:\s[^<>]*)?/?>", re.IGNORECASE)
 _BREAK_TAG = re.compile(r"(?<!\[)</?(?:br|p|div|tr|li|h[1-6])(?:\s[^<>]*)?/?>", re.IGNORECASE)
 _QUOTE = re.compile(r"^(?:[ \t]*[A-Za-z]{0,4}>)+[ \t]?")
@@ -69,41 +67,52 @@ def _soft_break(line: str, declared: bool | None) -> bool:
     return bool(declared) or 60 <= len(line) <= 77
 
 
-def _raw_lines(stream: BinaryIO) -> Iterator[tuple[int, str]]:
-    number = 0
-    while raw := stream.readline(MAX_LINE):
-        number += 1
-        whole = raw
-        while not whole.endswith(b"\n") and len(whole) == MAX_LINE:
-            whole = stream.readline(MAX_LINE)
-            if len(whole) < MAX_LINE:
-                break
-        yield number, raw.decode("utf-8", "replace").rstrip("\r\n")
+def _clean(text: str) -> bool:
+    """Is there surely nothing in this line to undo?  This is asked of every line."""
+    return (
+        text.isascii()
+        and text.isprintable()
+        and "=" not in text
+        and "\\" not in text
+        and (";" not in text or not _ENTITY.search(text))
+        and (">" not in text or not _QUOTE.match(text))
+        and ("<" not in text or not _TAG_LIKE.search(text))
+    )
 
 
 def clean_lines(stream: BinaryIO) -> Iterator[tuple[int, str]]:
     """Yield (line number, text) of every line of the stream, unmangled; holds one line at a time."""
     declared: bool | None = None  # what the mail says of itself: quoted-printable or not
     held, held_number = "", 0
-    for number, line in _raw_lines(stream):
-        if not held and not _NEEDS_WORK.search(line):
-            if line[:1] in "CcF" and (declared is not None or ":" in line):
+    number = 0
+    while raw := stream.readline(MAX_LINE):
+        number += 1
+        if len(raw) == MAX_LINE and not raw.endswith(b"\n"):
+            _skip_rest(stream)
+        line = raw.decode("utf-8", "replace").rstrip("\r\n").expandtabs()
+        if not held and _clean(line):
+            if line[:1] in "CcF":
                 declared = _declaration(line, declared)
-            yield number, line.expandtabs()
+            yield number, line
             continue
-        text = line
+        text, first = line, number
         if held:
             quote = _QUOTE.match(held)
             if quote and text.startswith(quote[0]):
                 text = text[len(quote[0]) :]
-            text, number = held + text, held_number
+            text, first = held + text, held_number
             held = ""
         if _soft_break(line, declared) and len(text) < MAX_LINE:
-            held, held_number = text[:-1], number
+            held, held_number = text[:-1], first
             continue
-        yield from _finished(number, text, declared)
+        yield from _finished(first, text, declared)
     if held:
         yield from _finished(held_number, held, declared)
+
+
+def _skip_rest(stream: BinaryIO) -> None:
+    while (more := stream.readline(MAX_LINE)) and len(more) == MAX_LINE and not more.endswith(b"\n"):
+        pass
 
 
 def _declaration(line: str, declared: bool | None) -> bool | None:
@@ -118,7 +127,7 @@ def _finished(number: int, text: str, declared: bool | None) -> Iterator[tuple[i
         text = (_QP_RUN if declared else _QP_SURE).sub(_decode_run, text)
     text = unmangle(text)
     if "\n" not in text:
-        yield number, text.expandtabs()
+        yield number, text
         return
     for part in text.split("\n"):
-        yield number, unmangle(part).expandtabs()
+        yield number, unmangle(part)

@@ -3,9 +3,10 @@
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from io import BufferedReader
 from itertools import chain, islice
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from finegrain.errors import UserError
 from finegrain.profile.lines import clean_lines
@@ -61,6 +62,8 @@ def read_lines(stream: BinaryIO, source: str) -> File:
     if active is not None:
         active.close()
     found_profiles = [profile for reader in order for profile in reader.profiles(source)]
+    if not log.lines:
+        raise UserError(f"{source}: empty")
     if not found_profiles:
         raise UserError(f"{source}: no lock profile found in {log.lines:,} lines (known: {KNOWN})")
     found_profiles.sort(key=lambda profile: int(profile.table["line"][0] or 0))
@@ -86,40 +89,17 @@ def _find(readers: Sequence[Reader], text: str) -> Reader | None:
     return None
 
 
-def read_stream(stream: BinaryIO, source: str) -> File:
-    """Read a profile of any kind from a stream of bytes."""
-    head = stream.read(4096)
-    if not head:
-        raise UserError(f"{source}: empty")
-    text = head.lstrip(b"\xef\xbb\xbf \t\r\n")
-    rest = _Chained(head, stream)
-    if text.startswith(b"{"):
-        data = rest.read_all(compare_json.MAX_BYTES)
-        if data is None:
+def read_stream(stream: BufferedReader, source: str) -> File:
+    """Read a profile of any kind from a buffered stream of bytes."""
+    head = stream.peek(64).lstrip(b"\xef\xbb\xbf \t\r\n")
+    if head.startswith(b"{"):
+        data = stream.read(compare_json.MAX_BYTES + 1)
+        if len(data) > compare_json.MAX_BYTES:
             raise UserError(f"{source}: more than {compare_json.MAX_BYTES >> 20} MB of JSON")
         return File(
             source, compare_json.read_json(data, source), {"finegrain compare": list(compare_json.NOTES)}
         )
-    return read_lines(rest, source)  # type: ignore[arg-type]
-
-
-class _Chained:
-    """A stream whose first bytes have been read already."""
-
-    def __init__(self, head: bytes, stream: BinaryIO) -> None:
-        self._head = head
-        self._stream = stream
-
-    def readline(self, limit: int) -> bytes:
-        if not self._head:
-            return self._stream.readline(limit)
-        end = self._head.find(b"\n") + 1
-        line, self._head = (self._head[:end], self._head[end:]) if end else (self._head, b"")
-        return line if end else line + self._stream.readline(limit - len(line))
-
-    def read_all(self, limit: int) -> bytes | None:
-        data = self._head + self._stream.read(limit)
-        return data if len(data) <= limit else None
+    return read_lines(stream, source)
 
 
 def read_file(name: str) -> File:
@@ -137,7 +117,7 @@ def read_file(name: str) -> File:
     shown = printable(path)
     try:
         if path == "-":
-            file = read_stream(sys.stdin.buffer, "-")
+            file = read_stream(cast(BufferedReader, sys.stdin.buffer), "-")
         else:
             with open(path, "rb") as stream:
                 file = read_stream(stream, shown)

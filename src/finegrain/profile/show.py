@@ -153,4 +153,7 @@ def as_json(file: File, by: str, top: int) -> str:
 
 
 def _present(row: dict[str, Any]) -> dict[str, Any]:
-    return {key: _finite(value) for key, value in row.items() if value is not None}
+    told = {key: _finite(value) for key, value in row.items() if value is not None}
+    if bins := told.get("histogram_ns"):  # [[upper end, count], ...], as in finegrain compare
+        told["histogram_ns"] = [list(pair) for pair in zip(bins[::2], bins[1::2], strict=True)]
+    return told

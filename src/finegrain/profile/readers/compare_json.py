@@ -6,7 +6,7 @@ from typing import Any
 import polars as pl
 
 from finegrain.errors import UserError
-from finegrain.profile.table import MAX_COUNT, Builder, Profile
+from finegrain.profile.table import BETWEEN, MAX_COUNT, Builder, Profile
 
 SCHEMA = "finegrain.compare/1"
 # JSON is held whole while it is read; a comparison is a few megabytes at most.
@@ -18,7 +18,7 @@ _TIMES = {
     "wait_max_us": "wait_max_us",
     "hold_max_us": "hold_max_us",
 }
-_EXTRA = {"spin_us": pl.Float64(), "block_us": pl.Float64(), "histogram_ns": pl.List(pl.List(pl.Int64()))}
+_EXTRA = {"spin_us": pl.Float64(), "block_us": pl.Float64(), "histogram_ns": pl.List(pl.Int64())}
 _FIELDS = ("lock_class", "lock", "site", "role", "count", "contended", *_TIMES.values(), *_EXTRA)
 
 NOTES = (
@@ -60,16 +60,15 @@ def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is not a number of JSON")
 
 
-def _histogram(value: Any, where: str) -> list[list[int]] | None:
+def _histogram(value: Any, where: str) -> str | None:
     if value is None:
         return None
-    bins = []
+    bins: list[int] = []
     for pair in _list(value, where):
         if len(_list(pair, where)) != 2:
             raise UserError(f"{where} is not a list of pairs")
-        upper, count = (_number(part, where, whole=True) for part in pair)
-        bins.append([upper, count])
-    return bins
+        bins += (_number(part, where, whole=True) or 0 for part in pair)
+    return BETWEEN.join(map(str, bins)) or None
 
 
 def _design(design: dict[str, Any], where: str) -> pl.DataFrame:

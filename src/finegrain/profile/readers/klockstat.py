@@ -5,7 +5,8 @@ from typing import ClassVar
 
 import polars as pl
 
-from finegrain.profile.readers.base import TIME, Log, Reader, time_us
+from finegrain.profile.readers.base import TIME, Joiner, Log, Reader, time_us
+from finegrain.profile.table import BETWEEN
 
 _HEADING = re.compile(
     r"(Caller|Tid\s+Comm)\s+(?:Avg|Average)\s+(Spin|Wait|Hold)\s+Count\s+Max\s+\w+\s+Total\s+\w+\s*$",
@@ -13,6 +14,10 @@ _HEADING = re.compile(
 )
 _NUMBERS = re.compile(r"(\S.*?)\s+(\d{1,18})\s+(\d{1,18})\s+(\d{1,20})\s+(\d{1,20})\s*$")
 _TIMES = re.compile(rf"(\S.*?)\s+({TIME})\s+(\d{{1,18}})\s+({TIME})\s+({TIME})\s*$")
+_MAY_BE_HEADING = re.compile(
+    r"(?:Caller|Tid\s+Comm)(?:\s+(?:Avg|Average|Spin|Wait|Hold|Count|Max|Total))*\s*$", re.I
+)
+_MAY_BE_ROW = re.compile(rf"\S.*?\s+(?:\d{{1,18}}|{TIME})(?:\s+(?:[\d.]+|ns|us|ms|s|m|h)){{0,6}}\s*$")
 _MAX = re.compile(r"Max PID (\d+), COMM (.*?), Lock (.+?) \((0x[0-9a-f]+)\)\s*$")
 _FRAME = re.compile(r"(?:b')?(\[?[\w.$]+\]?(?:\+0x[0-9a-f]+)?)'?$")
 _THREAD = re.compile(r"(\d{1,10})\s+(\S.*)$")
@@ -43,12 +48,15 @@ class Klockstat(Reader):
         self._kind = ""
         self._tables: set[str] = set()
         self._threads = self._wrapped = False
+        self._joiner = Joiner(log, 3)
         self._row: dict[str, object] | None = None
         self._stack: list[str] = []
 
     def starts(self, text: str) -> bool:
         """Is it a heading of this format?"""
-        return "ount" in text and bool(_HEADING.match(text))
+        return ("ount" in text and bool(_HEADING.match(text))) or (
+            text[:6].lower() == "caller" and self._broken_heading(text)
+        )
 
     def looks(self, text: str) -> bool:
         """Could it be a row of this format?"""
@@ -57,6 +65,17 @@ class Klockstat(Reader):
     def feed(self, number: int, text: str) -> bool:
         """Take one line."""
         text = text.strip()
+        if self._joiner.parts:
+            joined = self._joiner.text(text)
+            first = self._joiner.first(number)
+            if _HEADING.match(joined) or (self._kind and (_NUMBERS.match(joined) or _TIMES.match(joined))):
+                self._joiner.parts.clear()
+                return self.feed(first, joined)
+            if (_MAY_BE_HEADING.match(joined) or _MAY_BE_ROW.match(joined)) and self._joiner.hold(
+                number, text
+            ):
+                return True
+            self._joiner.drop("row cut short")
         heading = _HEADING.match(text) if "ount" in text else None
         if heading:
             self._finish()
@@ -68,6 +87,8 @@ class Klockstat(Reader):
             self._kind = kind
             self._tables.add(kind)
             return True
+        if self._broken_heading(text):
+            return self._joiner.hold(number, text)
         if not self._kind:
             return False
         match = _NUMBERS.match(text)
@@ -81,6 +102,8 @@ class Klockstat(Reader):
             times = [time_us(value) for value in (average, longest, total)]
             self._begin(number, name, int(count), times)
             return True
+        if _MAY_BE_ROW.match(text) and (_FRAME.match(text.split()[0]) or self._threads):
+            return self._joiner.hold(number, text)
         if self._row is None:
             return not text or text == "^C"
         match = _MAX.match(text)
@@ -95,6 +118,10 @@ class Klockstat(Reader):
             self._stack.append(frame[1])
             return True
         return not text
+
+    @staticmethod
+    def _broken_heading(text: str) -> bool:
+        return "ount" in text and bool(_MAY_BE_HEADING.match(text)) and not _HEADING.match(text)
 
     def _begin(self, number: int, name: str, count: int, times: list[float | None]) -> None:
         self._finish()
@@ -120,12 +147,13 @@ class Klockstat(Reader):
             return
         if stack and stack[0] == row["site"]:
             del stack[0]
-        row["stack"] = stack or None
+        row["stack"] = BETWEEN.join(stack) or None
         self.dump(int(str(row["line"]))).builder.add(tuple(row.get(name) for name in self.fields))
 
     def close(self) -> None:
         """Report what is left over."""
         self._finish()
+        self._joiner.drop("row cut short")
 
     def notes(self) -> list[str]:
         """What this format does not tell."""

@@ -6,6 +6,7 @@ from typing import ClassVar
 import polars as pl
 
 from finegrain.profile.readers.base import Joiner, Log, Reader
+from finegrain.profile.table import Builder
 
 # Column -> column of the table.  LOCK_PROFILING(9), MUTEX_PROFILING(9): all times are microseconds.
 COLUMNS = {
@@ -49,6 +50,7 @@ class LockProfiling(Reader):
         super().__init__(log)
         self._row = Joiner(log)
         self._layout: tuple[str, ...] = ()
+        self._places: list[int] = []  # of each column in a row's numbers; -1 where there is none
         self._old = False
         self._no_cnt_hold = False
         self._cut_names = 0
@@ -83,16 +85,24 @@ class LockProfiling(Reader):
             dump.headed = False
         if words:
             dump.headed = True
-            self._layout = tuple(word for word in words if word != "name")
+            self._set_layout(tuple(word for word in words if word != "name"))
         else:
-            self._layout = ()
+            self._set_layout(())
+
+    def _set_layout(self, layout: tuple[str, ...]) -> None:
+        # a heading that names a column twice is none that can be trusted
+        self._layout = layout = layout if len(set(layout)) == len(layout) else ()
+        self._places = [layout.index(name) if name in layout else -1 for name in COLUMNS]
+
+    def _builder(self, number: int) -> Builder:
+        return self.dumps[-1].builder if self.dumps else self.dump(number).builder
 
     def _slowly(self, number: int, text: str) -> bool:
         """A row without heading, a part of a broken row, or a heading's second half."""
         text = text.strip()
         words = text.split(maxsplit=11)
         if words and self._layout and all(w in COLUMNS or w == "name" for w in words):
-            self._layout += tuple(word for word in words if word != "name")
+            self._set_layout(self._layout + tuple(word for word in words if word != "name"))
             return True
         if self._row.parts:
             joined = self._row.text(text)
@@ -135,17 +145,15 @@ class LockProfiling(Reader):
             match = _ROW[len(layout)].match(text) if layout else None
             if match is None:
                 return False
-            self._layout = layout
+            self._set_layout(layout)
         *numbers, site, lock_class, lock = match.groups()
-        if lock.count("(") != lock.count(")"):
+        if "(" in lock and lock.count("(") != lock.count(")"):
             return False
         if lock_class is not None and "wait_total" not in layout and lock_class not in CLASSES:
             lock_class, lock = None, f"{lock_class}:{lock}"  # before FreeBSD 7 there was no class
-        values = dict(zip(layout, map(int, numbers), strict=True))
-        get = values.get
-        self.dump(number).builder.add(
-            (lock_class, lock, site, "site", *[get(name) for name in COLUMNS], number)
-        )
+        values = [*map(int, numbers), None]
+        cells = [values[place] for place in self._places]
+        self._builder(number).add((lock_class, lock, site, "site", *cells, number))
         return True
 
     def close(self) -> None:

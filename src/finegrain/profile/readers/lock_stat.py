@@ -64,6 +64,7 @@ class LockStat(Reader):
         self._points_role = "waiter"
         self._points_seen = False
         self._expected = -1
+        self._signs: set[str] = set()
         self._disabled = False
         self._averages_missing = False
 
@@ -101,8 +102,10 @@ class LockStat(Reader):
             if found == self._expected or (found < 10 and _VERSION.match(text[match.end() :])):
                 self._expected = found + 1
                 return text[match.end() :]
-        if text:
-            text = _LEAD.sub("", text)
+        lead = _LEAD.match(text)
+        if lead:
+            self._signs |= set(lead[0]) & {"+", "-"}
+            return text[lead.end() :]
         return text
 
     def _rule(self, text: str) -> bool:
@@ -239,6 +242,8 @@ class LockStat(Reader):
         ]
         if self._averages_missing:
             notes.append("version 0.3 prints no averages")
+        if len(self._signs) == 2:
+            notes.append("lines are marked + and -, a diff of two dumps: rows of both are in one profile")
         if self._disabled:
             notes.append("the kernel says that lock debugging was off: the figures stopped at some point")
         return notes

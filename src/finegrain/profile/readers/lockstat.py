@@ -2,11 +2,13 @@
 
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import ClassVar
 
 import polars as pl
 
 from finegrain.profile.readers.base import Joiner, Log, Reader
+from finegrain.profile.table import BETWEEN
 
 _SECTION = re.compile(
     r"(\S.{2,60}?):\s+(\d+(?:\.\d+)?)\s+events in\s+(\d{1,9}(?:\.\d+)?)\s+seconds\b(?:.*events/sec\))?\s*$"
@@ -18,7 +20,7 @@ _HEADING = re.compile(
 _ROW = re.compile(r"(\d{1,18})\s+\d{1,3}%\s+(?:\d{1,3}%|----)\s+(\d{1,9}\.\d\d)\s+(\S.*?)\s*$")
 _BINS = re.compile(r"(nsec|spin|units)\s+-+\s*Time Distribution\s*-+\s+(count|ops/s)(?:\s+Stack)?\s*$")
 _BIN = re.compile(r"(\d{1,19})\s+\|(@*)\s+(\d{1,18})(?:\s+(\S.*))?$")
-_SYMBOL = re.compile(r"(?:0x[0-9a-fA-F]+|[\w.$`'\-*:]+(?:\+0x[0-9a-fA-F]+)?)$")
+_SYMBOL = re.compile(r"(?:0x[0-9a-fA-F]+|\(usermode\)|[\w.$`'\-*:]+(?:\+0x[0-9a-fA-F]+)?)$")
 _SURE_SYMBOL = re.compile(r"(?:0x[0-9a-fA-F]+|\S+\+0x[0-9a-fA-F]+)$")
 _RULE = re.compile(r"-{5,}$")
 # lockstat -p: event, count, lock, caller, mean reference count, total time, 64 bins, stack
@@ -40,6 +42,7 @@ _EVENTS = (
 _CLASSES = ("adaptive mutex", "spin lock", "thread lock", "r/w", "sx", "lockmgr", "rm")
 
 
+@lru_cache(64)
 def _kind(event: str) -> str | None:
     """What an event's time is: spin, block, hold; None when it is no time of a lock."""
     words = event.lower()
@@ -49,12 +52,14 @@ def _kind(event: str) -> str | None:
     return None
 
 
+@lru_cache(64)
 def _class(event: str) -> str | None:
     words = event.lower()
     found = next((name for name in _CLASSES if words.startswith(name)), None)
     return "rw" if found == "r/w" else found
 
 
+@lru_cache(64)
 def _mode(event: str) -> str | None:
     first = re.search(r"\b(writer|exclusive|reader|shared)\b", event.lower())
     return None if not first else "write" if first[1] in ("writer", "exclusive") else "read"
@@ -68,7 +73,7 @@ class _Record:
     average: int | None
     lock: str
     caller: str
-    bins: list[list[int]] = field(default_factory=list)
+    bins: list[int] = field(default_factory=list)  # upper end, count, upper end, count ...
     stack: list[str] = field(default_factory=list)
     total_ns: int | None = None
 
@@ -84,7 +89,7 @@ class Lockstat(Reader):
         "spins_avg": pl.Int64(),
         "time_us": pl.Float64(),
         "time_avg_us": pl.Float64(),
-        "histogram_ns": pl.List(pl.List(pl.Int64())),
+        "histogram_ns": pl.List(pl.Int64()),
     }
     fields = (
         *("lock_class", "lock", "site", "stack", "role", "event", "mode", "count", "contended", "wait_us"),
@@ -170,7 +175,7 @@ class Lockstat(Reader):
         average = None
         if rest[0].isdigit() and len(rest[0]) < 19 and (self._unit or len(rest) > 2):
             average = int(rest.pop(0))
-        if len(rest) < 2 or not _SYMBOL.match(rest[-1]):
+        if len(rest) < 2:
             return None
         return _Record(number, int(match[1]), float(match[2]), average, " ".join(rest[:-1]), rest[-1])
 
@@ -192,16 +197,17 @@ class Lockstat(Reader):
         if bin_:
             upper = int(bin_[1])
             if upper < 1 << 63:
-                record.bins.append([upper, int(bin_[3])])
+                record.bins += (upper, int(bin_[3]))
             if bin_[4]:
                 record.stack.append(bin_[4].strip())
             return True
         if record.bins and _SYMBOL.match(text):
             record.stack.append(text)
             return True
-        if not record.bins and not _SURE_SYMBOL.match(record.caller) and _SURE_SYMBOL.match(text):
-            record.lock, record.caller = f"{record.lock} {record.caller}", text
-            return True
+        words = text.split(maxsplit=8)
+        if not record.bins and not _SURE_SYMBOL.match(record.caller) and _SURE_SYMBOL.match(words[-1]):
+            record.lock, record.caller = " ".join([record.lock, record.caller, *words[:-1]]), words[-1]
+            return len(words) < 8
         return False
 
     def _rest(self, number: int, text: str) -> bool:
@@ -231,7 +237,7 @@ class Lockstat(Reader):
             record.total_ns = int(match[6])
         if match[7]:
             bins = enumerate(map(int, match[7].split()))
-            record.bins = [[1 << bit, count] for bit, count in bins if count and bit < 63]
+            record.bins = [part for bit, count in bins if count and bit < 63 for part in (1 << bit, count)]
         record.stack = match[8].split()
         self._rates, self._inclusive = False, False
         self._record = record
@@ -275,7 +281,14 @@ class Lockstat(Reader):
         unknown = not wait and not hold
         dump.builder.add(
             (
-                *(_class(event or ""), record.lock, record.caller, record.stack or None, role, event),
+                *(
+                    _class(event or ""),
+                    record.lock,
+                    record.caller,
+                    BETWEEN.join(record.stack) or None,
+                    role,
+                    event,
+                ),
                 *(_mode(event or ""), count if hold or unknown else None, count if wait else None),
                 *(total if wait else None, average if wait else None),
                 *(total if hold else None, average if hold else None),
@@ -283,7 +296,7 @@ class Lockstat(Reader):
                 *(
                     total if unknown else None,
                     average if unknown else None,
-                    record.bins or None,
+                    BETWEEN.join(map(str, record.bins)) or None,
                     record.number,
                 ),
             )

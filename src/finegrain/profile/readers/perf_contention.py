@@ -6,6 +6,7 @@ from typing import ClassVar
 import polars as pl
 
 from finegrain.profile.readers.base import TIME, Joiner, Log, Reader, time_us
+from finegrain.profile.table import BETWEEN
 
 COLUMNS = {
     "acquired": "count",
@@ -293,9 +294,16 @@ class PerfContention(Reader):
             self.dumps[-1].derived["wait_us"] = "contended x the printed mean"
         self.dump(number).builder.add(
             (
-                *(lock_class, lock, site, [name for _, name in frames] or None, role, mode),
+                *(
+                    lock_class,
+                    lock,
+                    site,
+                    BETWEEN.join(name for _, name in frames) or None,
+                    role,
+                    mode,
+                ),
                 *[values.get(name) for name in COLUMNS.values()],
-                *(pid, address, [address for address, _ in frames] or None, number),
+                *(pid, address, BETWEEN.join(address for address, _ in frames) or None, number),
             )
         )
 
