@@ -89,11 +89,11 @@ def clean_lines(stream: BinaryIO) -> Iterator[tuple[int, str]]:
         number += 1
         if len(raw) == MAX_LINE and not raw.endswith(b"\n"):
             _skip_rest(stream)
-        line = raw.decode("utf-8", "replace").rstrip("\r\n").expandtabs()
-        if not held and _clean(line):
-            if line[:1] in "CcF":
-                declared = _declaration(line, declared)
-            yield number, line
+        line = raw.decode("utf-8", "replace").rstrip("\r\n")
+        if not held and _clean(plain := line.expandtabs()):
+            if plain[:1] in "CcF":
+                declared = _declaration(plain, declared)
+            yield number, plain
             continue
         text, first = line, number
         if held:
@@ -125,9 +125,9 @@ def _declaration(line: str, declared: bool | None) -> bool | None:
 def _finished(number: int, text: str, declared: bool | None) -> Iterator[tuple[int, str]]:
     if declared is not False and "=" in text:
         text = (_QP_RUN if declared else _QP_SURE).sub(_decode_run, text)
-    text = unmangle(text)
+    text = unmangle(text.expandtabs())
     if "\n" not in text:
         yield number, text
         return
-    for part in text.split("\n"):
+    for part in text.removesuffix("\n").split("\n"):
         yield number, unmangle(part)

@@ -7,7 +7,6 @@ or a spreadsheet as anything but text.
 import re
 import unicodedata
 
-_UNSAFE_CATEGORIES = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 _MARKDOWN = re.compile(r"([\\`*_\[\]<>|~&@]|://|www\.)")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -18,7 +17,7 @@ def printable(text: str) -> str:
         return text
     return "".join(
         char
-        if not (unicodedata.category(char) in _UNSAFE_CATEGORIES or unicodedata.combining(char))
+        if char.isprintable() and not unicodedata.combining(char)
         else f"\\x{ord(char):02x}"
         if ord(char) < 256
         else f"\\u{{{ord(char):x}}}"

@@ -137,4 +137,6 @@ def _profiles(document: Any, source: str) -> list[Profile]:
                 meta={key: value for key, value in meta.items() if value is not None},
             )
         )
+    if not profiles:
+        raise UserError("no design in it")
     return profiles

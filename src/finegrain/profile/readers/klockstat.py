@@ -65,6 +65,8 @@ class Klockstat(Reader):
     def feed(self, number: int, text: str) -> bool:
         """Take one line."""
         text = text.strip()
+        if not text:
+            return True
         if self._joiner.parts:
             joined = self._joiner.text(text)
             first = self._joiner.first(number)
@@ -105,7 +107,7 @@ class Klockstat(Reader):
         if _MAY_BE_ROW.match(text) and (_FRAME.match(text.split()[0]) or self._threads):
             return self._joiner.hold(number, text)
         if self._row is None:
-            return not text or text == "^C"
+            return text == "^C"
         match = _MAX.match(text)
         if match:
             row = self._row
@@ -117,7 +119,7 @@ class Klockstat(Reader):
         if frame and ("+0x" in text or self._stack):
             self._stack.append(frame[1])
             return True
-        return not text
+        return False
 
     @staticmethod
     def _broken_heading(text: str) -> bool:

@@ -70,6 +70,8 @@ class LockProfiling(Reader):
         """Take one line."""
         if self._layout and not self._row.parts and self._add(number, text):
             return True
+        if not text or text.isspace():
+            return True
         if self.starts(text.strip()):
             self._heading(number, text)
             return True

@@ -144,6 +144,8 @@ class LockStat(Reader):
         if "WARNING" in text and "lock debugging disabled" in text:
             self._disabled = True
             return True
+        if not text:
+            return bool(self.dumps)
         if self._point is not None:
             first, name, count, address = self._point
             match = _POINT_TAIL.match(text) if address is None else None

@@ -11,8 +11,14 @@ from finegrain.profile.readers.base import Joiner, Log, Reader
 from finegrain.profile.table import BETWEEN
 
 _SECTION = re.compile(
-    r"(\S.{2,60}?):\s+(\d+(?:\.\d+)?)\s+events in\s+(\d{1,9}(?:\.\d+)?)\s+seconds\b(?:.*events/sec\))?\s*$"
+    r"(\S.{2,60}?):\s+(\d+(?:\.\d+)?)\s+events in\s+(\d{1,9}(?:\.\d+)?)\s+seconds\b(?:\s*\([\d.]*.*)?$"
 )
+_SECTION_HEAD = re.compile(
+    r"(?:Adaptive mutex|Spin lock|Thread lock|R/W|SX|Lockmgr|Rm|Profiling interrupt|Unknown event)\b.{0,50}:"
+    r"\s+\d+(?:\s+events(?:\s+in(?:\s+\d{1,9}(?:\.\d+)?)?)?)?\s*$",
+    re.IGNORECASE,
+)
+_SECTION_TAIL = re.compile(r"\(?[\d.]*\s*events/sec\)$")
 _HEADING = re.compile(
     r"(Count|ops/s)\s+(indv|genr)\s+cuml\s+rcnt(?:\s+(nsec|spin|units))?"
     r"\s+(?:Hottest\s+)?(Lock|CPU\+\w+)\s+(?:Hottest\s+)?Caller\s*$"
@@ -20,7 +26,7 @@ _HEADING = re.compile(
 _ROW = re.compile(r"(\d{1,18})\s+\d{1,3}%\s+(?:\d{1,3}%|----)\s+(\d{1,9}\.\d\d)\s+(\S.*?)\s*$")
 _BINS = re.compile(r"(nsec|spin|units)\s+-+\s*Time Distribution\s*-+\s+(count|ops/s)(?:\s+Stack)?\s*$")
 _BIN = re.compile(r"(\d{1,19})\s+\|(@*)\s+(\d{1,18})(?:\s+(\S.*))?$")
-_SYMBOL = re.compile(r"(?:0x[0-9a-fA-F]+|\(usermode\)|[\w.$`'\-*:]+(?:\+0x[0-9a-fA-F]+)?)$")
+_SYMBOL = re.compile(r"(?:0x[0-9a-fA-F]+|\(usermode\)|[\w.$`'\-*:]*\w(?:\+0x[0-9a-fA-F]+)?)$")
 _SURE_SYMBOL = re.compile(r"(?:0x[0-9a-fA-F]+|\S+\+0x[0-9a-fA-F]+)$")
 _RULE = re.compile(r"-{5,}$")
 # lockstat -p: event, count, lock, caller, mean reference count, total time, 64 bins, stack
@@ -111,7 +117,7 @@ class Lockstat(Reader):
     def starts(self, text: str) -> bool:
         """Is it a heading of this format?"""
         section = "events in" in text and _SECTION.match(text)
-        return bool(section or ("cuml" in text and _HEADING.match(text)))
+        return bool(section or _SECTION_HEAD.match(text) or ("cuml" in text and _HEADING.match(text)))
 
     def looks(self, text: str) -> bool:
         """Could it be a row of this format?"""
@@ -120,6 +126,8 @@ class Lockstat(Reader):
     def feed(self, number: int, text: str) -> bool:
         """Take one line."""
         text = text.strip()
+        if not text:
+            return True
         if self._joiner.parts:
             joined = self._joiner.text(text)
             section = _SECTION.match(joined) or _HEADING.match(joined)
@@ -141,6 +149,8 @@ class Lockstat(Reader):
 
     def _heading(self, number: int, text: str) -> bool:
         self._finish()
+        if _SECTION_HEAD.match(text):
+            return self._joiner.hold(number, text)
         section = _SECTION.match(text)
         if section:
             event, span = section[1].strip(), float(section[3])
@@ -185,9 +195,10 @@ class Lockstat(Reader):
 
     def _under_row(self, text: str) -> bool:
         """A histogram, a stack, or the caller that a mail program put on the next line."""
-        record = self._record
-        if not text or _RULE.match(text):
+        if _RULE.match(text):
+            self._finish()
             return True
+        record = self._record
         if record is None:
             return False
         if _BINS.match(text):
@@ -217,12 +228,11 @@ class Lockstat(Reader):
             return True
         if self.dumps and (
             re.match(r"\d{1,18}\s+\d{1,3}%\s+(?:\d|-)", text)
-            or ("events in" in text and re.match(r"\S.{2,60}?:\s+\d+\s+events in", text))
             or re.match(r"(?:Count|ops/s)\s+(?:indv|genr)", text)
         ):
             self._finish()
             return self._joiner.hold(number, text)
-        return text in ("[...]", "...", "^C")
+        return text in ("[...]", "...", "^C") or bool(self.dumps and _SECTION_TAIL.match(text))
 
     def _parsable(self, number: int, match: re.Match[str]) -> None:
         self._finish()

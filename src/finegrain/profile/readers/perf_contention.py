@@ -18,6 +18,8 @@ COLUMNS = {
 }
 COUNTS = ("acquired", "contended")
 KEY = re.compile(r"(acquired|contended|(?:total|max|min|avg) wait)(?:\s+\((ns|us|ms)\))?(?:\s+|$)")
+_WORDS = {*"acquired contended total max min avg wait (ns) (us) (ms)".split(), "stacktrace"}  # noqa: SIM905
+_WORDS |= {"type", "caller", "pid", "comm", "owner", "address", "symbol", "cgroup"}
 _MODES = {
     ("type", "caller"): "caller",
     ("pid", "comm"): "task",
@@ -34,6 +36,7 @@ _TAILS = {
 }
 _CSV = re.compile(r"#\s*output:\s*(?=(?:acquired|contended|(?:total|max|min|avg) wait))(.*)$")
 _STACK = re.compile(r"(0x[0-9a-f]{6,16})\s+(\S.*)$")
+_CSV_STACK = re.compile(r"(?::\s*)?(?:0x[0-9a-f]{6,16}(?:\s|$)|[\w.$]+\+0x[0-9a-f]+(?::|$))")
 _SYMBOL_TYPE = re.compile(r"^(.*?)\s*\(([\w:?-]+)\)$")
 _DEBUG = re.compile(r"#?\s*(?:debug: total=\d+, bad=(\d+)|bad: (\d+), total: \d+)")
 _DEFAULT = ("contended", "total wait", "max wait", "avg wait")
@@ -58,6 +61,11 @@ def keys_of(text: str) -> tuple[list[tuple[str, str | None]], str]:
         keys.append((match[1], match[2]))
         position = match.end()
     return keys, text[position:]
+
+
+def only_headings(text: str) -> bool:
+    """Does the text hold nothing but words of a heading, perhaps a part of it?"""
+    return all(word in _WORDS for word in text.split(maxsplit=24))
 
 
 def row_pattern(keys: list[tuple[str, str | None]], head: str, tail: str) -> re.Pattern[str]:
@@ -91,13 +99,14 @@ class PerfContention(Reader):
         super().__init__(log)
         self._joiner = Joiner(log, 3)
         self._keys: list[tuple[str, str | None]] = []
-        self._tail: tuple[str, ...] = ()
+        self._heading_text = ""
         self._mode = ""
         self._pattern: re.Pattern[str] | None = None
         self._separator: str | None = None
         self._open = False
         self._row: tuple[int, tuple[str, ...], str, str] | None = None
         self._frames: list[tuple[str, str]] = []
+        self._csv_stack = ""
         self._bad = 0
         self._modes: set[str] = set()
         self._no_total = False
@@ -109,7 +118,7 @@ class PerfContention(Reader):
         if _CSV.match(text):
             return True
         keys, rest = keys_of(text)
-        return bool(keys) and (not rest or tuple(rest.split()) in _MODES) and (len(keys) > 1 or bool(rest))
+        return bool(keys) and only_headings(rest) and (len(keys) > 1 or bool(rest))
 
     def looks(self, text: str) -> bool:
         """Could it be a row of this format?"""
@@ -118,22 +127,19 @@ class PerfContention(Reader):
     def feed(self, number: int, text: str) -> bool:
         """Take one line."""
         text = text.strip()
+        if not text:
+            return True
         if self._open:
-            keys, rest = keys_of(text)
-            tail = (*self._tail, *rest.split())
-            if text and (not rest or any(mode[: len(tail)] == tail for mode in _MODES)):
-                self._keys += keys
-                self._tail = tail
-                self._heading_done()
+            self._open = only_headings(text.replace(self._separator or " ", " "))
+            if self._open:
+                self._parse_heading(f"{self._heading_text} {text}")
                 return True
-            if text:
-                self._open = False
         if self._joiner.parts:
             joined = self._joiner.text(text)
             if self._take(self._joiner.first(number), joined):
                 self._joiner.parts.clear()
                 return True
-            if not self._take_probe(text) and self._may_go_on(joined) and self._joiner.hold(number, text):
+            if not self._whole(text) and self._may_go_on(joined) and self._joiner.hold(number, text):
                 return True
             self._joiner.drop("row cut short")
         if self._take(number, text):
@@ -141,8 +147,9 @@ class PerfContention(Reader):
         if self.starts(text):
             self._heading(number, text)
             return True
-        if not text:
-            return bool(self.dumps)
+        if self._row and self._csv_stack and _CSV_STACK.match(text):
+            self._csv_stack += f" {text}"
+            return True
         if self._row and (frame := _STACK.match(text)):
             self._frames.append((frame[1], frame[2]))
             return True
@@ -153,11 +160,11 @@ class PerfContention(Reader):
         if not self.dumps:
             default = self._without_heading(text)
             if default:
-                self._keys = [(key, None) for key in _DEFAULT]
-                self._tail = next(words for words, mode in _MODES.items() if mode == default)
-                self._heading_done()
+                words = next(words for words, mode in _MODES.items() if mode == default)
+                self._parse_heading(" ".join([*_DEFAULT, *words]))
+                self.dump(number)
                 return self._take(number, text)
-        if self._pattern and self._may_go_on(text):
+        if (self._pattern or self._separator is not None) and self._may_go_on(text):
             return self._joiner.hold(number, text)
         return False
 
@@ -183,17 +190,18 @@ class PerfContention(Reader):
     def _heading(self, number: int, text: str) -> None:
         self._finish()
         self.dump(number, new=bool(self.dumps and self.dumps[-1].headed)).headed = True
+        self._parse_heading(text)
+
+    def _parse_heading(self, text: str) -> None:
+        """Take a heading, which stays open for the next line while it has not named the last column."""
+        self._heading_text = text
         csv = _CSV.match(text)
-        self._separator = None
+        self._separator, self._pattern, self._mode = None, None, ""
         if csv:
             self._csv_heading(csv[1])
             return
         self._keys, rest = keys_of(text)
-        self._tail = tuple(rest.split())
-        self._heading_done()
-
-    def _heading_done(self) -> None:
-        mode = _MODES.get(self._tail)
+        mode = _MODES.get(tuple(rest.split()))
         self._open = mode is None
         if mode:
             self._set_mode(mode)
@@ -211,15 +219,12 @@ class PerfContention(Reader):
         # tabs have become blanks by now, and every separator is followed by a blank of perf's own
         self._separator = separator[0].strip() if separator else ""
         names = re.split(
-            rf"\s*{re.escape(self._separator)}\s+" if self._separator else r"\s{2,}", text.strip()
+            rf"\s*{re.escape(self._separator)}\s*" if self._separator else r"\s{2,}", text.strip()
         )
         self._keys = [(name, "ns") for name in names if name in COLUMNS]
         tail = tuple(name for name in names if name not in COLUMNS and name not in ("stacktrace", ""))
-        tail = ("address", "symbol") if tail[:2] == ("address", "symbol") else tail
-        self._tail = tail
-        mode = _MODES.get(tail)
-        self._pattern = None
-        self._open = False
+        mode = _MODES.get(tail[:2])
+        self._open = mode is None
         if mode:
             self._set_mode(mode)
 
@@ -233,19 +238,19 @@ class PerfContention(Reader):
             if len(cells) < wanted or not all(re.fullmatch(r"\d{1,18}", cell) for cell in cells[:count]):
                 return False
         rest = cells[count:]
-        stack = []
+        stack = ""
         if self._mode == "address" and len(rest) > 2:
             rest = [rest[0], f"{rest[1]} ({rest[2]})"]
         elif self._mode == "caller" and len(rest) > 2:
-            stack = re.findall(r"(0x[0-9a-f]{6,16})\s+([^:\s]+)", rest[2])
+            stack = rest[2]
         elif self._mode == "cgroup":
             rest = ["", rest[0]]
         self._finish()
         self._row = (number, tuple(cells[:count]), rest[0], rest[1])
-        self._frames = list(stack)
+        self._csv_stack = stack
         return True
 
-    def _take_probe(self, text: str) -> bool:
+    def _whole(self, text: str) -> bool:
         return bool(self._pattern and self._pattern.match(text))
 
     def _take(self, number: int, text: str) -> bool:
@@ -261,16 +266,21 @@ class PerfContention(Reader):
 
     def _may_go_on(self, text: str) -> bool:
         """Is this the beginning of a row: at least its first two columns, or all but the names?"""
-        if self._separator is not None or not text[:1].isdigit() or not self._keys:
+        if not text[:1].isdigit() or not self._keys:
             return False
+        if self._separator is not None:
+            cells = text.split(self._separator or None)
+            return all(cell.strip().isdigit() for cell in cells[: len(self._keys)]) and len(text) < 2000
         few = row_pattern(self._keys[:2], "", r"(?:\s+.*)?")
         return bool(few.match(text)) and len(text) < 300
 
     def _finish(self) -> None:
         row, self._row = self._row, None
         frames, self._frames = self._frames, []
+        stack, self._csv_stack = self._csv_stack, ""
         if row is None:
             return
+        frames += re.findall(r"(0x[0-9a-f]{6,16})\s+([^:\s]+)", stack)
         number, cells, first, second = row
         values = values_of(self._keys, cells)
         lock_class = lock = site = mode = pid = address = None

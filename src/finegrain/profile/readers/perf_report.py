@@ -3,7 +3,14 @@
 import re
 
 from finegrain.profile.readers.base import TIME, Joiner, Log, Reader
-from finegrain.profile.readers.perf_contention import COLUMNS, COUNTS, keys_of, row_pattern, values_of
+from finegrain.profile.readers.perf_contention import (
+    COLUMNS,
+    COUNTS,
+    keys_of,
+    only_headings,
+    row_pattern,
+    values_of,
+)
 
 _DEBUG = re.compile(r"bad: (\d{1,12}), total: \d{1,12}")
 _DEBUG_REST = re.compile(
@@ -26,7 +33,7 @@ class PerfReport(Reader):
         self._keys: list[tuple[str, str | None]] = []
         self._pattern: re.Pattern[str] | None = None
         self._prefix: re.Pattern[str] | None = None
-        self._open = False
+        self._open, self._heading_text = False, ""
         self._bad = 0
         self._cut = False
         self._no_acquired = False
@@ -36,7 +43,7 @@ class PerfReport(Reader):
         if not text.startswith("Name ") and text != "Name":
             return False
         keys, rest = keys_of(text[4:].lstrip())
-        return bool(keys) and not rest
+        return bool(keys) and only_headings(rest)
 
     def looks(self, text: str) -> bool:
         """Could it be a row of this format?"""
@@ -45,12 +52,13 @@ class PerfReport(Reader):
     def feed(self, number: int, text: str) -> bool:
         """Take one line."""
         text = text.strip()
-        if self._open and text:
-            keys, rest = keys_of(text)
-            if keys and not rest:
-                self._columns(self._keys + keys)
+        if not text:
+            return True
+        if self._open:
+            self._open = only_headings(text)
+            if self._open:
+                self._columns(f"{self._heading_text} {text}")
                 return True
-            self._open = False
         if self._joiner.parts:
             joined = self._joiner.text(text)
             if self._add(self._joiner.first(number), joined):
@@ -63,11 +71,11 @@ class PerfReport(Reader):
             return True
         if self.starts(text):
             self.dump(number, new=True)
-            self._columns(keys_of(text[4:].lstrip())[0])
+            self._columns(text[4:].lstrip())
             self._open = True
             return True
-        if not self.dumps or not text:
-            return bool(self.dumps)
+        if not self.dumps:
+            return False
         bad = _DEBUG.match(text)
         if bad:
             self._bad += int(bad[1])
@@ -78,8 +86,9 @@ class PerfReport(Reader):
             return self._joiner.hold(number, text)
         return False
 
-    def _columns(self, keys: list[tuple[str, str | None]]) -> None:
-        self._keys = keys
+    def _columns(self, heading: str) -> None:
+        self._heading_text = heading
+        self._keys = keys = keys_of(heading)[0]
         self._pattern = row_pattern(keys, r"(\S.{0,200}?)\s+", "")
         parts = [r"\d{1,18}" if key in COUNTS or unit else TIME for key, unit in keys]
         few = r"\s+".join(parts[:2])

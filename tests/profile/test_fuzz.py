@@ -1,0 +1,131 @@
+"""A file is hostile input: the worst that reading it may do is to refuse it in one line."""
+
+import io
+import json
+import string
+
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from finegrain.errors import UserError
+from finegrain.profile import show
+from finegrain.profile.diff import compare
+from finegrain.profile.group import BY
+from finegrain.profile.lines import clean_lines
+from finegrain.profile.names import csv_cell, markdown, printable
+from finegrain.profile.read import File, read_stream
+
+# Pieces that the readers look for, put together at random with figures and rubbish.
+PIECES = (
+    "debug.lock.prof.stats:|max|wait_max|total|wait_total|count|avg|wait_avg|cnt_hold|cnt_lock|name|(rw:a b)|/a.c:3"
+    "|lock_stat version 0.4|class name|con-bounces|contentions|waittime-min|acq-bounces|acquisitions|&mm->sem-W:"
+    "|[<ffffffff81502a70>]|f+0x1/0x2|-------|.......|Adaptive mutex spin:|events in|seconds (1 events/sec)"
+    "|Count indv cuml rcnt nsec Lock Caller|33%|0.00|nsec ------ Time Distribution ------ count Stack|512 |@@@@"
+    "|contended|acquired|total wait|max wait|avg wait (ns)|type caller|pid owner|address symbol|cgroup|# output:"
+    "|1.5 us|2.3 ms|12 ns|9 h|spinlock|mutex|0xffffffffac6318e7|Name|Caller|Avg Spin Count Max spin Total spin"
+    "|Max PID 3, COMM a b, Lock x (0xff)|=3D|&lt;|&#27;|<br>|> |=|,|;|:|\x1b[31m|\x00|\u202e|99999999999999999999"
+    "|Content-Transfer-Encoding: quoted-printable|bad: 3, total: 4|{|}|[|]|-1|1|2|3|44|567"
+).split("|")
+LINES = st.lists(
+    st.lists(st.one_of(st.sampled_from(PIECES), st.text(max_size=4)), max_size=14).map(" ".join), max_size=30
+)
+
+
+def read(data: bytes) -> File | None:
+    try:
+        return read_stream(io.BufferedReader(io.BytesIO(data)), "hostile")
+    except UserError as error:
+        assert "\n" not in str(error)
+        return None
+
+
+def use(file: File) -> None:
+    """Everything that a command would print of it can be printed, and is plain."""
+    for by in BY:
+        for page in (show.text(file, by, 20), show.markdown_text(file, by, 20), show.csv_text(file, by, 0)):
+            assert all(char == "\n" or char.isprintable() for char in page)
+        json.loads(show.as_json(file, by, 0))
+    try:
+        compare([file.profiles[0], file.profiles[-1]])
+    except UserError as error:
+        assert "\n" not in str(error)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@given(lines=LINES)
+def test_rubbish_made_of_the_formats_own_words(lines: list[str]) -> None:
+    file = read("\n".join(lines).encode("utf-8", "surrogatepass"))
+    if file:
+        use(file)
+
+
+@settings(max_examples=100, deadline=None)
+@given(data=st.binary(max_size=400))
+@example(data=b"{" * 100_000)
+@example(data=b'{"schema": "finegrain.compare/1", "designs": [{"name": "a", "locks": [{"lock": 3}]}]}')
+@example(
+    data=b'{"schema": "finegrain.compare/1", "designs": [{"name": "a", "locks": [{"lock": "b", "wait_us": NaN}]}]}'
+)
+@example(data=b"9" * 5000)
+@example(data=b'{"a": ' + b"9" * 5000 + b"}")
+@example(data=b"\xff\xfe" + b"a\x00" * 50)
+def test_any_bytes(data: bytes) -> None:
+    file = read(data)
+    if file:
+        use(file)
+
+
+JSON = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(-(2**70), 2**70), st.floats(), st.text(max_size=5)),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(data=st.data())
+def test_json_with_something_wrong_in_it(data: st.DataObject) -> None:
+    lock = {"lock": "rw:a", "acquisitions": 1, "contested": 1, "wait_us": 1.0, "wait_histogram_ns": [[1, 2]]}
+    lock[data.draw(st.sampled_from([*lock, "held_by", "hold_us"]))] = data.draw(JSON)
+    design = {"name": "a", "locks": [lock]}
+    design[data.draw(st.sampled_from(["name", "locks", "x"]))] = data.draw(st.one_of(JSON, st.just([lock])))
+    root = {"schema": "finegrain.compare/1", "designs": [design], "machine": {"cpus": 3}}
+    root[data.draw(st.sampled_from([*root, "simulated_seconds", "seed"]))] = data.draw(
+        st.one_of(JSON, st.just([design]))
+    )
+    file = read(json.dumps(root).encode())
+    if file:
+        use(file)
+
+
+@given(st.text(max_size=30))
+def test_names_are_shown_as_text_only(name: str) -> None:
+    shown = printable(name)
+    assert all(char.isprintable() for char in shown)
+    assert not csv_cell(name).startswith(("=", "+", "-", "@"))
+    cell = markdown(name)
+    assert all(cell[at - 1] == "\\" for at, char in enumerate(cell) if char in "|`*_[]")
+    assert not set("<>") & set(cell)
+
+
+def test_names_of_letters_stay_as_they_are() -> None:
+    assert printable("rw:pmap pv list (user)[3]") == "rw:pmap pv list (user)[3]"
+    assert printable("a\x1b[31mb\u202ec\td") == "a\\x1b[31mb\\u{202e}c\\x09d"
+
+
+@given(st.text(alphabet=string.printable + "\u00a0é", max_size=300))
+def test_lines_keep_their_numbers_and_hold_no_control_characters(text: str) -> None:
+    lines = list(clean_lines(io.BytesIO(text.encode())))
+    numbers = [number for number, _ in lines]
+    assert numbers == sorted(numbers)
+    assert all(line.isprintable() or "\u00a0" in line for _, line in lines)
+
+
+def test_a_line_of_megabytes_is_not_held() -> None:
+    data = b"x" * (5 << 20) + b"\nlast line\n"
+    lines = list(clean_lines(io.BytesIO(data)))
+    assert [number for number, _ in lines] == [1, 2]
+    assert lines[-1][1] == "last line"
+    assert len(lines[0][1]) <= 1 << 20
