@@ -122,12 +122,14 @@ cdef struct vm_object:
     uint8_t type                        # c
     uint8_t flags                       # o
     uint16_t pad
+    int32_t audit                       # references found by vm_audit()
     int32_t ref_count                   # o
     int32_t shadow_count                # o
     int32_t file                        # c: index of the file in its image, -1: none
     int32_t builder                     # c: whose copy of the file, -1: shared by all
     uint32_t id                         # c: counts from 1, in order of creation
     vm_pindex_t size                    # o: in pages
+    uint64_t paging_in_progress         # a: faults that work on the object or its pages: it must not be collapsed
     int64_t resident_page_count         # o
     vm_page* memq_first                 # o: resident pages, in order of pindex where cheap
     vm_page* memq_last
@@ -165,6 +167,5 @@ cdef struct vmspace:
     uint32_t nentries                   # m
     uint32_t capacity                   # m
     vm_map_entry** entries              # m: sorted by start
-    vm_offset_t brk_end                 # m: 0 until the program has said where its heap is
     vmspace* all_next                   # every address space, for audits
     vmspace* all_prev

@@ -1,0 +1,40 @@
+from collections.abc import Sequence
+from typing import Any
+
+import numpy.typing as npt
+
+from finegrain.machine.machine import Machine
+from finegrain.workload.program import Program
+
+def memory_of(host: Machine) -> tuple[int, int]: ...
+
+class Kernel:
+    def __init__(
+        self,
+        host: Machine,
+        segments: Sequence[tuple[int, int, int]],
+        *,
+        hashed_locks: int,
+        padded: bool,
+        batch: bool,
+    ) -> None: ...
+    def load(
+        self,
+        program: Program,
+        past: Sequence[npt.NDArray[Any]],
+        live: Sequence[tuple[int, ...]],
+        runs: Sequence[tuple[int, int, int, int]],
+        builders: Sequence[tuple[int, ...]],
+        *,
+        shared: bool,
+    ) -> None: ...
+    def start(self) -> None: ...
+    @property
+    def start_ps(self) -> int: ...
+    @property
+    def pv_bytes(self) -> int: ...
+    def counts(self) -> dict[str, int]: ...
+    def reset_counts(self) -> None: ...
+    def chunks_freed(self) -> list[list[int]]: ...
+    def audit(self, *, quiet: bool = False) -> tuple[int, str]: ...
+    def in_use(self) -> dict[str, int]: ...
