@@ -26,7 +26,7 @@ from finegrain.kernel.locks cimport (
     sx_slock, sx_sunlock, sx_try_upgrade, sx_xlock)
 from finegrain.kernel.pagequeue cimport vm_page_deactivate_locked, vm_page_lockptr
 from finegrain.kernel.phys cimport (
-    VM_ALLOC_NORMAL, VM_ALLOC_ZERO, vm_page_activate, vm_page_alloc, vm_page_free, vm_page_lookup, vm_page_rename,
+    VM_ALLOC_NORMAL, VM_ALLOC_ZERO, phys_of, vm_page_activate, vm_page_alloc, vm_page_free, vm_page_lookup, vm_page_rename,
     vm_page_xunbusy, vm_reserv_to_superpage)
 from finegrain.kernel.pmap cimport (
     KERN_SUCCESS, PMAP_ENTER_NOSLEEP, pmap_enter, pmap_enter_quick, pmap_is_prefaultable)
@@ -399,7 +399,7 @@ cdef int copy_on_write(thread* td, faultstate* fs) noexcept nogil:
         rw_wunlock(td, &backing.lock)
         copy_page(td, fs.m, fs.first_m)
         fs.first_m.valid = 0xff
-        lock = vm_page_lockptr(td, fs.m)
+        lock = vm_page_lockptr(phys_of(td), fs.m)
         mtx_lock(td, lock, SITE_RELEASE)
         vm_page_deactivate_locked(td, fs.m)
         mtx_unlock(td, lock)
