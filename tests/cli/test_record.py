@@ -93,8 +93,10 @@ def test_a_command_is_recorded(run, stand_in):
 
 def test_software_events_where_tracepoints_are_refused(run, stand_in):
     stand_in(refuses="exceptions:*")
-    assert run("-o", "a.fgrec", "--", "true")[0] == 0
+    code, _, err, _ = run("-o", "a.fgrec", "--", "true")
+    assert code == 0
     assert load("a.fgrec").kind == "software"
+    assert "tracefs" in err
 
 
 def test_a_smaller_buffer_where_a_big_one_is_refused(run, stand_in):

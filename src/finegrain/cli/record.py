@@ -42,6 +42,12 @@ def command(
         f" in {seconds:.1f} s ({recording.kind}); look at it with: finegrain workload show {output}",
         file=sys.stderr,
     )
+    if recording.kind == "software":
+        print(
+            "finegrain: tracepoints are not to be had here, so how pages were touched and what was unmapped is"
+            " inferred; for them, be root and mount -t tracefs nodev /sys/kernel/tracing",
+            file=sys.stderr,
+        )
     if recording.lost:
         print(
             f"finegrain: perf lost {recording.lost:,} records, so the replay misses some of what happened;"

@@ -20,9 +20,10 @@ _NEAR_PAGES = 16
 # How far below what is known of it a stack may grow: Linux's default limit of 8 MB.
 _STACK_PAGES = 2048
 _RW = pr.PROT_READ | pr.PROT_WRITE
-# the protection that each kind of touch asks for
+# an access not told by the recording, beside the TOUCH_* bits
 _UNKNOWN = 3
-_NEEDS = {0: pr.PROT_READ, pr.TOUCH_WRITE: pr.PROT_WRITE, pr.TOUCH_EXEC: pr.PROT_EXEC, _UNKNOWN: 0}
+# by protection and access: whether the one allows the other
+_ALLOWED = [(prot & pr.PROT_READ, prot & pr.PROT_WRITE, prot & pr.PROT_EXEC, 0) for prot in range(8)]
 _UINT32_MAX = (1 << 32) - 1
 
 
@@ -255,11 +256,10 @@ class _Compiler:
 
     def _touches(self, first: int, stop: int, space: Space, borrowed: bool) -> None:
         """Check the touches in rows first..stop against the mappings."""
-        access, dropped, pages = self.steps.access, self.steps.dropped, self.pages
+        access, dropped = self.steps.access, self.steps.dropped
         starts, regions = space.starts, space.regions
-        low, high, prot = 0, 0, 0
-        for row in range(first, stop):
-            page = pages[row]
+        low, high, allowed = 0, 0, _ALLOWED[0]
+        for row, page in enumerate(self.pages[first:stop], first):
             if not low <= page < high:
                 i = bisect_right(starts, page) - 1
                 if i < 0 or page >= regions[i].end:
@@ -269,13 +269,13 @@ class _Compiler:
                         continue
                     self._infer(row, space, access[row])
                     i = bisect_right(starts, page) - 1
-                low, high, prot, backing, *_ = regions[i]
+                low, high, prot, backing, _, _ = regions[i]
                 if backing == SPECIAL:
                     dropped[row] = 1
                     high = low
                     continue
-            how = access[row]
-            if not prot & _NEEDS[how]:
+                allowed = _ALLOWED[prot]
+            if not allowed[access[row]]:
                 self._settle(row, prot)
 
     def _settle(self, row: int, prot: int) -> None:
@@ -396,6 +396,10 @@ def _program(recording: Recording, made: _Compiler) -> Program:
     since[1:] = upto[:-1]
     since[first_step[:-1]] = before[made.bounds[:-1]]
 
+    user = upto - since
+    if (user > _UINT32_MAX).any():
+        made.inferred["stretches of user time cut to 4.3 s"] = int((user > _UINT32_MAX).sum())
+
     maps = np.array(list(made.steps.maps), np.int64).reshape(-1, 4)
     mapped = others[others[:, 2] == pr.MMAP]
     of = maps[mapped[:, 5]]
@@ -412,7 +416,7 @@ def _program(recording: Recording, made: _Compiler) -> Program:
         end=made.end,
         first_step=first_step.astype(np.int64),
         op=column(others[:, 2], pr.TOUCH).astype(np.uint8),
-        user_ns=np.minimum(upto - since, _UINT32_MAX).astype(np.uint32),
+        user_ns=np.minimum(user, _UINT32_MAX).astype(np.uint32),
         time=column(other_time, times[touches]),
         arg0=column(others[:, 3], made.page[touches] * pr.PAGE_BYTES).astype(np.uint64),
         arg1=column(others[:, 4], 0).astype(np.uint64),
