@@ -107,6 +107,7 @@ def test_the_vdso_is_left_out(make_recording, model):
     rows = [
         row(1, rec.MAP, page=50, pages=2, info=5 | rec.MAP_EXEC, file=3),
         row(2, rec.FAULT, page=50),
+        row(2, rec.FAULT, page=51),
         row(3, rec.FAULT, page=100),
     ]
     program = compiled(make_recording, model, [*begin(), *rows])
@@ -163,6 +164,8 @@ def test_a_vfork_child_maps_nothing_before_it_execs(make_recording, model):
         *begin(),
         row(1, rec.FORK, info=1, pages=1),
         row(2, rec.MAP, 1, page=300, pages=1, info=RW),
+        row(2, rec.UNMAP, 1, page=100, pages=1),
+        row(2, rec.BREAK, 1, page=200),
         row(3, rec.FAULT, 1, page=300, info=1),
         row(4, rec.FAULT, 1, page=106, info=1),
         *begin(1, 5),

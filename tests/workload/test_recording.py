@@ -147,6 +147,16 @@ def write_half(path):
         raise RuntimeError
 
 
+def test_a_child_that_does_not_exist(make_recording, tmp_path):
+    path = tmp_path / "a.fgrec"
+    rec.save(make_recording(ROWS, ["/bin/sh"]), path)
+    stored = pl.read_parquet(path)
+    meta = pl.read_parquet_metadata(path)[rec.METADATA_KEY]
+    info = pl.when(pl.col("kind") == rec.FORK).then(2).otherwise(pl.col("info"))
+    stored.with_columns(info=info.cast(pl.UInt32)).write_parquet(path, metadata={rec.METADATA_KEY: meta})
+    refused(path, "damaged")
+
+
 def test_nothing_is_left_when_writing_fails(tmp_path):
     with pytest.raises(RuntimeError):
         write_half(tmp_path / "out")

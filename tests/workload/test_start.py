@@ -97,6 +97,21 @@ def test_a_child_without_an_exec_of_its_own_is_forked_and_shares(make_recording)
     assert start.next_step.tolist() == [5, 7]
 
 
+def test_a_child_of_a_parent_that_has_called_exec_since(make_recording, model):
+    rows = [
+        {"time": 0, "kind": rec.EXEC},
+        {"time": 1000, "kind": rec.MAP, "page": 100, "pages": 4, "info": RW},
+        {"time": 3000, "kind": rec.FORK, "info": 1},
+        {"time": 4000, "kind": rec.EXEC},
+        {"time": 5000, "kind": rec.MAP, "page": 300, "pages": 4, "info": RW},
+        {"time": 5000, "kind": rec.FAULT, "process": 1, "page": 101, "info": rec.FAULT_WRITE},
+        {"time": 9000, "kind": rec.EXIT, "process": 1},
+        {"time": 9500, "kind": rec.EXIT},
+    ]
+    start = assert_same(model, compile_program(make_recording(rows, ["/bin/sh"])), 6000)
+    assert pr.FORK not in start.op
+
+
 def test_a_page_touched_again_is_touched_once_and_a_write_wins(make_recording):
     rows = [
         {"time": 0, "kind": rec.EXEC},

@@ -1,125 +1,42 @@
 """Compiles a recording into a program; the rules of inference are explained in docs/recordings.md."""
 
 from bisect import bisect_right
-from collections import Counter
-from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 
 from finegrain.workload import program as pr
 from finegrain.workload import recording as rec
-from finegrain.workload.clock import Pause, pauses, user_time
+from finegrain.workload.clock import Pause, pauses
 from finegrain.workload.program import Program
 from finegrain.workload.recording import Recording
+from finegrain.workload.rows import Rows, ready
 from finegrain.workload.space import ANONYMOUS, SPECIAL, Region, Space
+from finegrain.workload.steps import UNKNOWN, Steps, lay_out
 
 # A region is inferred around a touched page as far as later touches are no more than this many pages apart.
 _NEAR_PAGES = 16
 # How far below what is known of it a stack may grow: Linux's default limit of 8 MB.
 _STACK_PAGES = 2048
 _RW = pr.PROT_READ | pr.PROT_WRITE
-# an access not told by the recording, beside the TOUCH_* bits
-_UNKNOWN = 3
 # by protection and access: whether the one allows the other
 _ALLOWED = [(prot & pr.PROT_READ, prot & pr.PROT_WRITE, prot & pr.PROT_EXEC, 0) for prot in range(8)]
-_UINT32_MAX = (1 << 32) - 1
-
-
-def _until_exit(events: pl.DataFrame) -> pl.DataFrame:
-    """Leave out what a process's rows still say after its EXIT: that its last thread left the CPU."""
-    exits = (pl.col("kind") == rec.EXIT).cast(pl.Int32)
-    return events.filter(exits.cum_sum().over("process") - exits == 0)
-
-
-def _tuck_exec_maps(events: pl.DataFrame) -> pl.DataFrame:
-    """Cut what exec maps of a file where its next segment begins.
-
-    Linux first maps the whole span of a position-independent program, then its segments over it.
-    """
-    maps = events.with_row_index("row").filter(pl.col("kind") == rec.MAP)
-    following = {
-        name: pl.col(name).shift(-1).over("process").alias(f"next_{name}")
-        for name in ("page", "file", "info")
-    }
-    cut = (
-        maps.with_columns(*following.values())
-        .filter(
-            ((pl.col("info") & pl.col("next_info") & rec.MAP_EXEC) != 0)
-            & (pl.col("file") > 0)
-            & (pl.col("file") == pl.col("next_file"))
-            & (pl.col("page") < pl.col("next_page"))
-            & (pl.col("next_page") < pl.col("page") + pl.col("pages"))
-        )
-        .select("row", (pl.col("next_page") - pl.col("page")).alias("cut"))
-    )
-    return (
-        events.with_row_index("row")
-        .join(cut, on="row", how="left", maintain_order="left")
-        .with_columns(pages=pl.coalesce("cut", "pages"))
-        .drop("row", "cut")
-    )
-
-
-@dataclass
-class _Steps:
-    """Steps in the making: a touch for each fault row not dropped, and the others as they are found."""
-
-    dropped: bytearray
-    access: bytearray  # of each row that is a fault: TOUCH_* bits or _UNKNOWN
-    process: int = 0
-    out: list[tuple[int, int, int, int, int, int]] = field(default_factory=list)  # process, row, op, args
-    maps: dict[tuple[int, int, int, int], int] = field(default_factory=dict)
-
-    def add(self, row: int, op: int, arg0: int = 0, arg1: int = 0, arg2: int = 0) -> None:
-        self.out.append((self.process, row, op, arg0, arg1, arg2))
-
-    def mmap(self, row: int, region: Region, flags: int) -> None:
-        page = region.start + region.skew if region.backing >= 0 else 0
-        key = (region.backing, page, region.prot, flags)
-        index = self.maps.setdefault(key, len(self.maps))
-        length = region.end - region.start
-        self.add(row, pr.MMAP, region.start * pr.PAGE_BYTES, length * pr.PAGE_BYTES, index)
 
 
 class _Compiler:
     """Follows each process's address space through its rows, in order of creation."""
 
-    def __init__(self, recording: Recording) -> None:
+    def __init__(self, recording: Recording, rows: Rows) -> None:
         self.software = recording.kind == "software"
         self.special = {i for i, name in enumerate(recording.files) if name.startswith("[")}
-        events = _tuck_exec_maps(_until_exit(recording.events))
-        self.events = events
-        self.count = recording.processes
-        self.kind = events["kind"].to_numpy()
-        self.page = events["page"].to_numpy().astype(np.int64)
-        info = events["info"].to_numpy()
-        writes = np.where(info & rec.FAULT_EXEC, pr.TOUCH_EXEC, 0)
-        access = np.where(info & rec.FAULT_WRITE, pr.TOUCH_WRITE, writes)
-        unknown = (self.kind == rec.FAULT) & (info & rec.FAULT_UNKNOWN != 0)
-        access[unknown] = _UNKNOWN
-        self.bounds = np.searchsorted(events["process"].to_numpy(), np.arange(self.count + 1))
-        self.steps = _Steps(bytearray(len(events)), bytearray(access.astype(np.uint8).tobytes()))
-        self.inferred: Counter[str] = Counter()
-        self.parent = np.full(self.count, -1, np.int32)
-        self.start = np.zeros(self.count, np.int64)
-        self.end = np.full(self.count, recording.duration_ns, np.int64)
-        self._family(recording)
+        self.rows = rows
+        info = rows.events["info"].to_numpy()
+        executes = np.where(info & rec.FAULT_EXEC, pr.TOUCH_EXEC, 0)
+        access = np.where(info & rec.FAULT_WRITE, pr.TOUCH_WRITE, executes)
+        access = np.where(info & rec.FAULT_UNKNOWN, UNKNOWN, access)
+        self.steps = Steps(bytearray(len(info)), bytearray(access.astype(np.uint8).tobytes()))
+        self.inferred = self.steps.inferred
         self.snapshots: dict[int, tuple[Space, bool]] = {}
-
-    def _family(self, recording: Recording) -> None:
-        """Fill in who forked whom, and when processes start and end."""
-        forks = self.events.filter((pl.col("kind") == rec.FORK) & (pl.col("info") > pl.col("process")))
-        forks = forks.unique("info", keep="first", maintain_order=True)
-        child = forks["info"].to_numpy()
-        self.parent[child] = forks["process"].to_numpy()
-        self.start[child] = forks["time"].to_numpy()
-        exits = self.events.filter(pl.col("kind") == rec.EXIT)
-        self.end[exits["process"].to_numpy()] = exits["time"].to_numpy()
-        first = self.events.group_by("process").agg(pl.col("time").min()).filter(pl.col("time") > 0)
-        lost = first.filter(pl.col("process").is_in(np.flatnonzero(self.parent < 0)))
-        self.start[lost["process"].to_numpy()] = lost["time"].to_numpy()
 
     # one row each
 
@@ -170,11 +87,11 @@ class _Compiler:
 
     def _later_pages(self, row: int, low: int, high: int) -> npt.NDArray[np.int64]:
         """Return the pages in low..high that the process touches from `row` to its next EXEC, sorted."""
-        stop = int(self.bounds[np.searchsorted(self.bounds, row, side="right")])
-        execs = np.flatnonzero(self.kind[row + 1 : stop] == rec.EXEC)
+        stop = int(self.rows.bounds[np.searchsorted(self.rows.bounds, row, side="right")])
+        execs = np.flatnonzero(self.rows.kind[row + 1 : stop] == rec.EXEC)
         if len(execs):
             stop = row + 1 + int(execs[0])
-        pages = self.page[row:stop][self.kind[row:stop] == rec.FAULT]
+        pages = self.rows.page[row:stop][self.rows.kind[row:stop] == rec.FAULT]
         return np.unique(pages[(pages >= low) & (pages < high)])
 
     def _stack_start(self, row: int, space: Space, start: int) -> int:
@@ -185,7 +102,7 @@ class _Compiler:
 
     def _infer(self, row: int, space: Space, access: int) -> None:
         """Map anonymous memory around a touched page for which no mapping was recorded."""
-        page = int(self.page[row])
+        page = int(self.rows.page[row])
         low, high = space.gap(page)
         above = space.find(high)
         if above is not None and above.stack and high - page <= _STACK_PAGES:
@@ -281,7 +198,7 @@ class _Compiler:
     def _settle(self, row: int, prot: int) -> None:
         """Decide how a page was touched that the recording does not say, or that the protection forbids."""
         how = self.steps.access[row]
-        if how != _UNKNOWN:
+        if how != UNKNOWN:
             self.inferred["touches that the protection forbids"] += 1
         if not prot:
             self.steps.dropped[row] = 1
@@ -292,7 +209,7 @@ class _Compiler:
 
     def _process(self, process: int, rows: list[int], waits: dict[int, Pause], waited: set[int]) -> None:
         """Follow one process; `rows` are those of its rows that are not faults."""
-        first, stop = int(self.bounds[process]), int(self.bounds[process + 1])
+        first, stop = int(self.rows.bounds[process]), int(self.rows.bounds[process + 1])
         space, borrowed = self.snapshots.pop(process, (Space(), False))
         forked: set[int] = set()
         at = first
@@ -314,7 +231,7 @@ class _Compiler:
                 self._move(row, space)
             elif kind == rec.FORK:
                 _, lent, _, child, _ = self._args(row)
-                if self.parent[child] == process and child not in forked:
+                if self.rows.parent[child] == process and child not in forked:
                     forked.add(child)
                     self.snapshots[child] = (space.copy(), bool(lent))
                     self.steps.add(row, pr.VFORK if lent else pr.FORK, child)
@@ -340,99 +257,30 @@ class _Compiler:
 
     def run(self) -> None:
         """Make the steps of all processes."""
-        others = np.flatnonzero(self.kind != rec.FAULT)
+        others = np.flatnonzero(self.rows.kind != rec.FAULT)
         rows = others.tolist()
         table = (
-            self.events[name].to_numpy()[others].tolist()
+            self.rows.events[name].to_numpy()[others].tolist()
             for name in ("page", "pages", "offset", "info", "file")
         )
         self.columns = dict(zip(rows, zip(*table, strict=True), strict=True))
-        self.kinds = dict(zip(rows, self.kind[others].tolist(), strict=True))
-        self.rows_of_maps = np.flatnonzero(self.kind == rec.MAP)
-        self.pages = self.page.tolist()
-        found = pauses(self.events, self.parent, self.start, self.end)
+        self.kinds = dict(zip(rows, self.rows.kind[others].tolist(), strict=True))
+        self.rows_of_maps = np.flatnonzero(self.rows.kind == rec.MAP)
+        self.pages = self.rows.page.tolist()
+        found = pauses(self.rows.events, self.rows.parent, self.rows.start, self.rows.end)
         waits = {pause.row: pause for pause in found}
         waited = {pause.child for pause in found if pause.child >= 0}
-        limits = np.searchsorted(others, self.bounds)
-        for process in range(self.count):
+        limits = np.searchsorted(others, self.rows.bounds)
+        for process in range(self.rows.processes):
             self.steps.process = process
             rows = others[limits[process] : limits[process + 1]].tolist()
             self._process(process, rows, waits, waited)
         self.inferred["pauses that end with a child's exit"] = sum(pause.child >= 0 for pause in found)
 
 
-def _program(recording: Recording, made: _Compiler) -> Program:
-    """Put touches and other steps into one order, with their times."""
-    # both kinds of step are in order already; at the same row, a touch comes last
-    others = np.array(made.steps.out, np.int64).reshape(-1, 6)
-    other_process, other_row = others[:, 0], others[:, 1]
-    dropped = np.frombuffer(made.steps.dropped, np.uint8)
-    touches = np.flatnonzero((made.kind == rec.FAULT) & (dropped == 0))
-    total = len(others) + len(touches)
-    other_at = np.arange(len(others)) + np.searchsorted(touches, other_row)
-    is_touch = np.ones(total, np.bool_)
-    is_touch[other_at] = False
-    first_step = np.searchsorted(touches, made.bounds) + np.searchsorted(
-        other_process, np.arange(made.count + 1)
-    )
-
-    def column(of_others: npt.NDArray[np.int64], of_touches: npt.ArrayLike) -> npt.NDArray[np.int64]:
-        both = np.empty(total, np.int64)
-        both[other_at] = of_others
-        both[is_touch] = of_touches
-        return both
-
-    # a pause ends when the ON row after it says; an EXIT that was added, when the recording does
-    times = np.append(made.events["time"].to_numpy(), recording.duration_ns)
-    row_end = made.bounds[other_process + 1]
-    added = other_row >= row_end
-    kind = np.append(made.kind, 0)
-    paused = ~added & np.isin(others[:, 2], [pr.SLEEP, pr.WAIT]) & (kind[other_row] == rec.OFF)
-    other_time = np.where(added, recording.duration_ns, times[other_row + paused])
-
-    before = np.concatenate([[0], np.cumsum(user_time(made.events)[0])])
-    upto = column(before[np.minimum(other_row + 1, row_end)], before[touches + 1])
-    since = np.empty_like(upto)
-    since[1:] = upto[:-1]
-    since[first_step[:-1]] = before[made.bounds[:-1]]
-
-    user = upto - since
-    if (user > _UINT32_MAX).any():
-        made.inferred["stretches of user time cut to 4.3 s"] = int((user > _UINT32_MAX).sum())
-
-    maps = np.array(list(made.steps.maps), np.int64).reshape(-1, 4)
-    mapped = others[others[:, 2] == pr.MMAP]
-    of = maps[mapped[:, 5]]
-    file_pages = np.zeros(len(recording.files), np.int64)
-    reach = of[:, 1] + mapped[:, 4] // pr.PAGE_BYTES
-    np.maximum.at(file_pages, of[of[:, 0] >= 0, 0], reach[of[:, 0] >= 0])
-    access = np.frombuffer(made.steps.access, np.uint8)[touches]
-    return Program(
-        name=recording.name,
-        kind=recording.kind,
-        duration_ns=recording.duration_ns,
-        parent=made.parent,
-        start=made.start,
-        end=made.end,
-        first_step=first_step.astype(np.int64),
-        op=column(others[:, 2], pr.TOUCH).astype(np.uint8),
-        user_ns=np.minimum(user, _UINT32_MAX).astype(np.uint32),
-        time=column(other_time, times[touches]),
-        arg0=column(others[:, 3], made.page[touches] * pr.PAGE_BYTES).astype(np.uint64),
-        arg1=column(others[:, 4], 0).astype(np.uint64),
-        arg2=column(others[:, 5], access).astype(np.uint32),
-        map_file=maps[:, 0].astype(np.int32),
-        map_page=maps[:, 1].copy(),
-        map_prot=maps[:, 2].astype(np.uint8),
-        map_flags=maps[:, 3].astype(np.uint8),
-        file_name=list(recording.files),
-        file_pages=file_pages,
-        inferred=dict(sorted(made.inferred.items())),
-    )
-
-
 def compile_program(recording: Recording) -> Program:
     """Turn `recording` into the steps that a replay executes."""
-    made = _Compiler(recording)
-    made.run()
-    return _program(recording, made)
+    rows = ready(recording)
+    compiler = _Compiler(recording, rows)
+    compiler.run()
+    return lay_out(recording, rows, compiler.steps)
