@@ -14,6 +14,9 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from finegrain.experiment import DEFAULT_WORKLOAD
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
@@ -43,32 +46,36 @@ def bench_replay() -> None:
         "from finegrain.measure import *\n"
         "from finegrain.design import parse_design\n"
         "from finegrain.machine.shape import shape_of\n"
-        "from finegrain.experiment import DEFAULT_WORKLOAD, DEFAULT_MEMORY\n"
-        "n, warm, sec = int(sys.argv[1]), float(sys.argv[2]), float(sys.argv[3])\n"
+        "from finegrain.experiment import DEFAULT_MEMORY\n"
+        "program, n, warm, sec = sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), float(sys.argv[4])\n"
         "t = time.perf_counter()\n"
-        "task = Task(parse_design('head'), shape_of(n), CostModel(), DEFAULT_WORKLOAD, n, 'private',"
+        "task = Task(parse_design('head'), shape_of(n), CostModel(), program, n, 'private',"
         " DEFAULT_MEMORY, sec, warm, 1)\n"
         "m = measure(task)\n"
         "ops = 2 * sum(r['acquisitions'] for r in m.profile)\n"
         "print(json.dumps({'ops': ops, 'run_s': m.run_s, 'set_up_s': m.wall_s - m.run_s,"
         " 'rss': resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}))\n"
     )
-    for cpus, warmup, seconds in ((16, 0.1, 1.0), (104, 0.05, 0.2), (1024, 0.01, 0.02)):
-        out = subprocess.run(
-            [sys.executable, "-c", code, str(cpus), str(warmup), str(seconds)],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if out.returncode:
-            print(f"{cpus:5d} CPUs  failed: {out.stderr.strip().splitlines()[-1]}")
-            continue
-        figures = json.loads(out.stdout)
-        goal = "  (goal: 3 million)" if cpus == 104 else ""
-        print(
-            f"{cpus:5d} CPUs  {figures['ops'] / figures['run_s'] / 1e6:6.2f} million a second{goal}; "
-            f"set-up {figures['set_up_s']:.1f} s, {figures['rss'] / 1024:,.0f} MiB"
-        )
+    with TemporaryDirectory() as directory:
+        store = "import sys; from finegrain.workload.stored import *; store_program(sys.argv[1], sys.argv[2])"
+        subprocess.run([sys.executable, "-c", store, DEFAULT_WORKLOAD, directory], check=True)
+        for cpus, warmup, seconds in ((16, 0.1, 1.0), (104, 0.05, 0.2), (1024, 0.01, 0.02)):
+            arguments = [directory, str(cpus), str(warmup), str(seconds)]
+            out = subprocess.run(
+                [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False
+            )
+            report_replay(cpus, out)
+
+
+def report_replay(cpus: int, out: subprocess.CompletedProcess[str]) -> None:
+    if out.returncode:
+        sys.exit(f"{cpus} CPUs: failed: {out.stderr.strip().splitlines()[-1]}")
+    figures = json.loads(out.stdout)
+    goal = "  (goal: 3 million)" if cpus == 104 else ""
+    print(
+        f"{cpus:5d} CPUs  {figures['ops'] / figures['run_s'] / 1e6:6.2f} million a second{goal}; "
+        f"set-up and warm-up {figures['set_up_s']:.1f} s, {figures['rss'] / 1024:,.0f} MiB"
+    )
 
 
 def bench_compare() -> None:

@@ -13,7 +13,7 @@ def make_task(design: str = "head", seconds: float = 1.0) -> Task:
         design=parse_design(design),
         shape=Shape(),
         costs=CostModel(),
-        workload="hello",
+        program="absent",
         jobs=104,
         images="private",
         memory_bytes=1 << 30,

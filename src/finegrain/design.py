@@ -40,9 +40,7 @@ def parse_design(text: str) -> Design:
         raise UserError(f"design {text!r}: unknown suffix '+{suffix}'; the only one is '+batch'")
     layout, _, option_text = body.partition(":")
     if layout not in _LAYOUTS:
-        raise UserError(
-            f"design {text!r}: unknown layout {layout!r}; there are {', '.join(_LAYOUTS)}"
-        )
+        raise UserError(f"design {text!r}: unknown layout {layout!r}; there are {', '.join(_LAYOUTS)}")
     options = _parse_options(text, layout, option_text)
     if layout == "superpage":
         return Design(text, 0, batch=bool(plus))

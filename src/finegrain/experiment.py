@@ -9,6 +9,7 @@ from typing import Any
 
 import joblib
 import numpy as np
+from joblib.externals.loky import get_reusable_executor
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -19,11 +20,11 @@ from finegrain.machine.shape import DEFAULT_SHAPE, Shape, shape_of
 from finegrain.measure import Measurement, Task, measure
 from finegrain.result import Comparison
 from finegrain.summarise import summarise
-from finegrain.workload.recording import load
+from finegrain.workload.stored import open_program, store_program
 
 DEFAULT_WORKLOAD = "hello"
-DEFAULT_SECONDS = 0.2
-DEFAULT_WARMUP = 0.1
+DEFAULT_SECONDS = 0.25
+DEFAULT_WARMUP = 0.05
 DEFAULT_MEMORY = 512 << 30  # the default machine's, bytes
 MAX_JOBS = 4096
 IMAGES = ("private", "shared")
@@ -62,26 +63,32 @@ def compare(
         shape = DEFAULT_SHAPE if cpus is None else shape_of(cpus)
     jobs = shape.cpus if jobs is None else jobs
     _check(jobs, images, seconds, warmup, replications)
-    recording = load(workload)  # refuses a bad one before any process starts
-    tasks = [
-        Task(
-            design=design,
-            shape=shape,
-            costs=costs or CostModel(),
-            workload=workload,
-            jobs=jobs,
-            images=images,
-            memory_bytes=memory_bytes,
-            seconds=seconds,
-            warmup=warmup,
-            seed=seed + replication,
-        )
-        for design in chosen
-        for replication in range(replications)
-    ]
     began = time.perf_counter()
+    processes = processes or os.cpu_count() or 1
     show = Console(stderr=True).is_terminal if progress is None else progress
-    measurements = _run(tasks, processes or os.cpu_count() or 1, show)
+    with TemporaryDirectory(prefix="finegrain-") as directory:
+        # In a process of its own, whose memory goes with it.
+        executor = get_reusable_executor(max_workers=1)
+        executor.submit(store_program, workload, directory).result()
+        executor.shutdown()
+        program = open_program(directory)
+        tasks = [
+            Task(
+                design=design,
+                shape=shape,
+                costs=costs or CostModel(),
+                program=directory,
+                jobs=jobs,
+                images=images,
+                memory_bytes=memory_bytes,
+                seconds=seconds,
+                warmup=warmup,
+                seed=seed + replication,
+            )
+            for design in chosen
+            for replication in range(replications)
+        ]
+        measurements = _run(tasks, directory, processes, show)
     results = [
         summarise(tasks[i * replications], measurements[i * replications : (i + 1) * replications])
         for i in range(len(chosen))
@@ -97,8 +104,10 @@ def compare(
             "costs_ps": (costs or CostModel()).picoseconds(),
         },
         workload={
-            "name": recording.name,
-            "kind": recording.kind,
+            "name": program.name,
+            "kind": program.kind,
+            "duration_s": program.duration_ns / 1e9,
+            "processes": len(program.parent),
             "jobs": jobs,
             "images": images,
         },
@@ -124,9 +133,9 @@ def _check(jobs: int, images: str, seconds: float, warmup: float, replications: 
         raise UserError(f"{replications} replications: give 1 to 1000")
 
 
-def _run(tasks: list[Task], processes: int, show: bool) -> list[Measurement]:
+def _run(tasks: list[Task], directory: str, processes: int, show: bool) -> list[Measurement]:
     """Measure every task, some at a time; results in the tasks' order."""
-    with TemporaryDirectory(prefix="finegrain-") as directory, _Display(tasks, directory, show) as display:
+    with _Display(tasks, directory, show) as display:
         if processes == 1 or len(tasks) == 1:
             return [_measure_one(task, display.path, i) for i, task in enumerate(tasks)]
         jobs = (joblib.delayed(_measure_one)(task, display.path, i) for i, task in enumerate(tasks))

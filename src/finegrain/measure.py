@@ -24,7 +24,7 @@ class Task:
     design: Design
     shape: Shape
     costs: CostModel
-    workload: str
+    program: str  # the directory of a stored program
     jobs: int
     images: str
     memory_bytes: int
@@ -59,12 +59,11 @@ def measure(task: Task, progress: Progress | None = None) -> Measurement:
     from finegrain.kernel.lock_profile import read_charged, read_profile, read_pv_waits, reset_profile
     from finegrain.kernel.superpage_holds import superpage_holds
     from finegrain.machine.simulated import SimulatedMachine
-    from finegrain.workload.compile import compile_program
-    from finegrain.workload.recording import load
     from finegrain.workload.replay import Replay
+    from finegrain.workload.stored import open_program
 
     began = time.perf_counter()
-    program = compile_program(load(task.workload))
+    program = open_program(task.program)
     machine = SimulatedMachine(
         sockets=task.shape.sockets,
         cores=task.shape.cores,
