@@ -3,6 +3,7 @@
 
 from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
+from libc.string cimport memset
 
 from finegrain.kernel.lock_profile cimport lock_name, lock_profile_create, lock_site
 from finegrain.kernel.locks cimport locks_create, rw_init, rw_wlock, rw_wunlock
@@ -16,8 +17,8 @@ from finegrain.kernel.phys_types cimport (
     PQ_COUNT, VM_NFREELIST, VM_NFREEORDER, VM_NFREEPOOL, VM_PHYSSEG_MAX, mtx_padalign, vm_domain, vm_reserv)
 from finegrain.kernel.pagequeue cimport pagequeue_count, vm_page_lockptr
 from finegrain.kernel.reserv cimport vm_reserv_reclaim_inactive
-from finegrain.kernel.types cimport PAGE_SHIFT, md_page, pv_chunk, pv_entry, vm_object, vm_page
-from finegrain.machine.machine cimport Machine, arena_alloc, charge, cpu, ps_t, thread
+from finegrain.kernel.types cimport PAGE_SHIFT, md_page, pv_chunk, pv_entry, vm_object, vm_page, vm_pindex_t
+from finegrain.machine.machine cimport Machine, arena_alloc, charge, cpu, ps_t, thread, user
 
 cdef uint16_t NAME_OBJECT = lock_name(b"rw", b"vm object")
 cdef uint16_t SITE = lock_site(b"door phys")
@@ -142,6 +143,103 @@ cdef void run_job(thread* td, void* argument) noexcept nogil:
     j.clock = td.clock
 
 
+# --- many threads at once
+
+cdef struct storm:
+    vm_object* shared                   # everybody's pages
+    vm_object** own                     # a thread's: [number of the thread]
+    uint64_t* marks                     # by page: who has it; in step with every allocation and free
+    int64_t rounds
+    uint64_t seed
+    uint64_t started
+    int64_t refused                     # allocations that found no memory
+    int64_t faults                      # pages that were somebody else's
+
+
+cdef inline uint64_t next_random(uint64_t* state) noexcept nogil:
+    # xorshift64* (Vigna 2016)
+    state[0] ^= state[0] >> 12
+    state[0] ^= state[0] << 25
+    state[0] ^= state[0] >> 27
+    return state[0] * <uint64_t>0x2545f4914f6cdd1d >> 33
+
+
+cdef inline void mark(thread* td, storm* w, vm_page* m, uint64_t expected, uint64_t value) noexcept nogil:
+    cdef uint64_t* place = &w.marks[m.phys_addr >> PAGE_SHIFT]
+    if place[0] != expected:
+        w.faults += 1
+    place[0] = value
+
+
+cdef void free_first(thread* td, storm* w, vm_object* obj, vm_pindex_t at) noexcept nogil:
+    cdef vm_page* m = vm_radix_lookup_le(obj, at)
+    if m != NULL:
+        mark(td, w, m, obj.size, 0)
+        vm_page_free(td, m)
+
+
+# Allocate and free pages of one's own object and of the shared one, page-table pages, reservations; end with nothing.
+cdef void storm_thread(thread* td, void* argument) noexcept nogil:
+    cdef storm* w = <storm*>argument
+    cdef vm_page* tables[16]
+    cdef vm_object* obj
+    cdef vm_page* m
+    cdef uint64_t me = w.started, state, what, at
+    cdef int64_t i
+    cdef int j
+    w.started += 1
+    state = (w.seed + me + 1) * <uint64_t>0x9e3779b97f4a7c15
+    memset(tables, 0, sizeof(tables))
+    for i in range(w.rounds):
+        what = next_random(&state) % 16
+        obj = w.shared if what & 1 else w.own[me]
+        at = next_random(&state) % 1200
+        if what < 10:
+            rw_wlock(td, &obj.lock, SITE)
+            if vm_page_lookup(obj, at) != NULL:
+                free_first(td, w, obj, at)
+            else:
+                m = vm_page_alloc(td, obj, at, 0)
+                if m == NULL:
+                    w.refused += 1
+                    free_first(td, w, obj, 1200)
+                else:
+                    mark(td, w, m, 0, obj.size)
+            rw_wunlock(td, &obj.lock)
+        elif what < 14:
+            j = <int>(at & 15)
+            if tables[j] == NULL:
+                tables[j] = vm_page_alloc_noobj(td, -1, 1)
+                if tables[j] == NULL:
+                    w.refused += 1
+                else:
+                    mark(td, w, tables[j], 0, me + 1)
+            else:
+                mark(td, w, tables[j], me + 1, 0)
+                vm_page_unwire(td, tables[j], SITE_UNWIRE)
+                tables[j] = NULL
+        else:
+            rw_wlock(td, &obj.lock, SITE)
+            m = vm_radix_lookup_le(obj, at)
+            if m != NULL:
+                vm_page_activate(td, m, SITE_UNWIRE)
+            if what == 15 and at < 20:
+                vm_reserv_break_all(td, obj)
+            rw_wunlock(td, &obj.lock)
+        user(td, 1000 * <int64_t>(next_random(&state) % 2000))
+    for j in range(16):
+        if tables[j] != NULL:
+            mark(td, w, tables[j], me + 1, 0)
+            vm_page_unwire(td, tables[j], SITE_UNWIRE)
+    obj = w.own[me]
+    rw_wlock(td, &obj.lock, SITE)
+    while obj.memq_first != NULL:
+        mark(td, w, obj.memq_first, obj.size, 0)
+        vm_page_free(td, obj.memq_first)
+    terminate(td, obj)
+    rw_wunlock(td, &obj.lock)
+
+
 cdef class PhysDoor:
     """Physical memory of `segments` (start, end, domain) on the machine `on`, with objects to put pages into."""
 
@@ -202,6 +300,25 @@ cdef class PhysDoor:
         finally:
             free(self.j.ops)
             self.j.ops = NULL
+
+    def storm(self, int threads, int64_t rounds, uint64_t seed):
+        """Many threads allocate and free at once; {refused allocations, pages handed out twice}, and all is freed."""
+        cdef storm* w = <storm*>arena_alloc(self.machine.m, sizeof(storm))
+        cdef int i
+        w.marks = <uint64_t*>arena_alloc(self.machine.m, (self.s.last_pa >> PAGE_SHIFT) * 8)
+        w.own = <vm_object**>arena_alloc(self.machine.m, threads * sizeof(vm_object*))
+        w.rounds = rounds
+        w.seed = seed
+        for i in range(threads):                        # an object's size tells whose it is
+            w.own[i] = self.j.objects[<int>self.object(10000 + i, color=i)]
+        shared = self.object(20000, color=0)
+        w.shared = self.j.objects[<int>shared]
+        for i in range(threads):
+            if self.machine.m.ops.spawn(NULL, self.machine.m, storm_thread, w, NULL) == NULL:
+                raise MemoryError
+        self.machine.run()
+        self.run([("terminate", shared)])
+        return {"refused": w.refused, "faults": w.faults}
 
     def free_blocks(self, int domain):
         """The free blocks of a domain: {(free list, pool, order): [addresses, first to go first]}."""
