@@ -1,12 +1,12 @@
 """The index and the list of an object's pages against a dict."""
 
 import pytest
-from finegrain.kernel._door_phys import PhysDoor
-from finegrain.machine.simulated import SimulatedMachine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from finegrain.kernel._door_phys import PhysDoor
 from finegrain.machine.errors import KernelPanic
+from finegrain.machine.simulated import SimulatedMachine
 
 MIB = 1 << 20
 SIZE = 1 << 30
@@ -77,3 +77,16 @@ def test_a_removed_page_can_go_into_another_object() -> None:
     assert d.pages(other) == [(7, page)]
     with pytest.raises(KernelPanic, match="in an object already"):
         d.run([("insert", obj, 5, page)])
+
+
+@pytest.mark.parametrize("order", [range(40), range(39, -1, -1)])
+def test_the_index_keeps_its_pages_as_it_grows_up_and_down(order: range) -> None:
+    d = door()
+    obj = d.object(SIZE)
+    have = []
+    for i in order:
+        d.run([("alloc", obj, 64 * i + 7, 0)])
+        have.append(64 * i + 7)
+        probes = [64 * j + 6 for j in range(42)] + [64 * j + 8 for j in range(42)]
+        found = d.run([("lookup_le", obj, p) for p in probes])
+        assert found == [max((h for h in have if h <= p), default=-1) for p in probes]

@@ -1,11 +1,11 @@
 """Page queues: batches of 31, deferred removal, wiring, and the locks of each step."""
 
 import pytest
+
 from finegrain.kernel._door_phys import PhysDoor
 from finegrain.kernel.lock_profile import read_profile
-from finegrain.machine.simulated import SimulatedMachine
-
 from finegrain.machine.errors import KernelPanic
+from finegrain.machine.simulated import SimulatedMachine
 
 MIB = 1 << 20
 INACTIVE, ACTIVE, NONE = 0, 1, 255
@@ -110,3 +110,12 @@ def test_pages_of_one_superpage_share_a_page_mutex_and_so_do_those_512_mb_apart(
     locks = [door.page_lock(pa) for pa in (base, base + 511 * 4096, base + 512 * 4096, base + 512 * MIB)]
     assert locks[0] == locks[1] == locks[3]
     assert locks[2] == locks[0] + 1
+
+
+def test_a_batch_leaves_a_page_alone_that_has_changed_queues(setup) -> None:
+    _, door, _, pages = setup
+    door.run([("wire", pages[0]), ("unwire", pages[0]), ("activate", pages[0])])
+    door.run([step for pa in pages[1:32] for step in (("wire", pa), ("unwire", pa))])
+    assert door.counts()["queued"] == [31, 0], "page 0 waits in the other batch"
+    door.run([("activate", pa) for pa in pages[40:71]])
+    assert door.counts()["queued"] == [31, 32]

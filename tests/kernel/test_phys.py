@@ -6,12 +6,12 @@ from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
-from finegrain.kernel._door_phys import PhysDoor, sizes
-from finegrain.machine.simulated import SimulatedMachine
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from finegrain.kernel._door_phys import PhysDoor, sizes
 from finegrain.machine.errors import KernelPanic
+from finegrain.machine.simulated import SimulatedMachine
 from kernel.phys_model import Model, Object
 
 MIB = 1 << 20

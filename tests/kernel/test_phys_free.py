@@ -125,3 +125,13 @@ def test_memory_comes_from_the_cpus_own_domain_first_and_then_the_other() -> Non
     far = [i for i, pa in enumerate(pages) if pa < 24 * MIB]
     assert far == list(range(2047, 4095))
     assert machine is not None
+
+
+def test_a_pool_lends_to_the_other_in_both_directions() -> None:
+    _, door = make((16 * MIB, 24 * MIB, 0))
+    door.run([("noobj", -1)])
+    assert {pool for _, pool, _ in door.free_blocks(0)} == {1}, "the whole memory was one block"
+    obj = door.object(10000)
+    pages = door.run([("alloc", obj, i, 0) for i in range(2048 - BUCKET)])
+    assert all(pages), "all that the other CPU-local caches do not hold"
+    assert door.run([("alloc", obj, 9999, 0)]) == [0]

@@ -1,5 +1,7 @@
 """Reservations: who gets one, how they fill and end, the tick filter of their domain's mutex."""
 
+import pytest
+
 from finegrain.kernel._door_phys import PhysDoor
 from finegrain.kernel.lock_profile import read_profile
 from finegrain.machine.simulated import SimulatedMachine
@@ -48,13 +50,14 @@ def test_a_reservation_may_run_past_the_end_of_anonymous_memory_but_not_of_a_fil
     assert door.run([("alloc", heap, 600, 0)])[0] % SUPERPAGE != 600 % 512 * 4096, "beyond the object's end"
 
 
-def test_a_reservation_needs_room_between_its_neighbours() -> None:
+@pytest.mark.parametrize("taken", [512, 600, 1023])
+def test_a_reservation_needs_room_between_its_neighbours(taken: int) -> None:
     _, door = make()
     obj, other = door.object(2000, color=0), door.object(10)
     single = door.run([("alloc", other, 0, 0)])[0]
-    door.run([("rename", obj, 100, single)])
-    door.run([("alloc", obj, 200, 0), ("alloc", obj, 512, 0)])
-    assert list(door.reservations(obj).values()) == [(512, 1)], "page 100 is in the way of the first 512"
+    door.run([("rename", obj, taken, single)])
+    door.run([("alloc", obj, 800, 0), ("alloc", obj, 511, 0), ("alloc", obj, 1024, 0)])
+    assert sorted(door.reservations(obj).values()) == [(0, 1), (1024, 1)], f"page {taken} is in the way"
 
 
 def test_a_full_reservation_is_a_superpage_until_its_first_page_is_freed() -> None:
