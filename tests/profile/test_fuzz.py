@@ -1,5 +1,6 @@
 """A file is hostile input: the worst that reading it may do is to refuse it in one line."""
 
+import contextlib
 import io
 import json
 import string
@@ -16,15 +17,17 @@ from finegrain.profile.names import csv_cell, markdown, printable
 from finegrain.profile.read import File, read_stream
 
 # Pieces that the readers look for, put together at random with figures and rubbish.
-PIECES = (
-    "debug.lock.prof.stats:|max|wait_max|total|wait_total|count|avg|wait_avg|cnt_hold|cnt_lock|name|(rw:a b)|/a.c:3"
-    "|lock_stat version 0.4|class name|con-bounces|contentions|waittime-min|acq-bounces|acquisitions|&mm->sem-W:"
-    "|[<ffffffff81502a70>]|f+0x1/0x2|-------|.......|Adaptive mutex spin:|events in|seconds (1 events/sec)"
-    "|Count indv cuml rcnt nsec Lock Caller|33%|0.00|nsec ------ Time Distribution ------ count Stack|512 |@@@@"
-    "|contended|acquired|total wait|max wait|avg wait (ns)|type caller|pid owner|address symbol|cgroup|# output:"
-    "|1.5 us|2.3 ms|12 ns|9 h|spinlock|mutex|0xffffffffac6318e7|Name|Caller|Avg Spin Count Max spin Total spin"
-    "|Max PID 3, COMM a b, Lock x (0xff)|=3D|&lt;|&#27;|<br>|> |=|,|;|:|\x1b[31m|\x00|\u202e|99999999999999999999"
-    "|Content-Transfer-Encoding: quoted-printable|bad: 3, total: 4|{|}|[|]|-1|1|2|3|44|567"
+PIECES = """\
+debug.lock.prof.stats:|max|wait_max|total|wait_total|count|avg|wait_avg|cnt_hold|cnt_lock|name|(rw:a b)
+/a.c:3|lock_stat version 0.4|class name|con-bounces|contentions|waittime-min|acq-bounces|acquisitions
+&mm->sem-W:|[<ffffffff81502a70>]|f+0x1/0x2|-------|.......|Adaptive mutex spin:|events in
+seconds (1 events/sec)|Count indv cuml rcnt nsec Lock Caller|33%|0.00
+nsec ------ Time Distribution ------ count Stack|512|@@@@|contended|acquired|total wait
+max wait|avg wait (ns)|type caller|pid owner|address symbol|cgroup|# output:|1.5 us|2.3 ms|12 ns|9 h
+spinlock|mutex|0xffffffffac6318e7|Name|Caller|Avg Spin Count Max spin Total spin
+Max PID 3, COMM a b, Lock x (0xff)|=3D|&lt;|&#27;|<br>|> |=|,|;|:|\x1b[31m|\x00|\u202e|99999999999999999999
+Content-Transfer-Encoding: quoted-printable|bad: 3, total: 4|{|}|[|]|-1|1|2|3|44|567""".replace(
+    "\n", "|"
 ).split("|")
 LINES = st.lists(
     st.lists(st.one_of(st.sampled_from(PIECES), st.text(max_size=4)), max_size=14).map(" ".join), max_size=30
@@ -32,11 +35,13 @@ LINES = st.lists(
 
 
 def read(data: bytes) -> File | None:
+    refusal = None
     try:
         return read_stream(io.BufferedReader(io.BytesIO(data)), "hostile")
     except UserError as error:
-        assert "\n" not in str(error)
-        return None
+        refusal = str(error)
+    assert "\n" not in refusal
+    return None
 
 
 def use(file: File) -> None:
@@ -45,10 +50,8 @@ def use(file: File) -> None:
         for page in (show.text(file, by, 20), show.markdown_text(file, by, 20), show.csv_text(file, by, 0)):
             assert all(char == "\n" or char.isprintable() for char in page)
         json.loads(show.as_json(file, by, 0))
-    try:
+    with contextlib.suppress(UserError):
         compare([file.profiles[0], file.profiles[-1]])
-    except UserError as error:
-        assert "\n" not in str(error)
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
@@ -59,13 +62,11 @@ def test_rubbish_made_of_the_formats_own_words(lines: list[str]) -> None:
         use(file)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(data=st.binary(max_size=400))
 @example(data=b"{" * 100_000)
 @example(data=b'{"schema": "finegrain.compare/1", "designs": [{"name": "a", "locks": [{"lock": 3}]}]}')
-@example(
-    data=b'{"schema": "finegrain.compare/1", "designs": [{"name": "a", "locks": [{"lock": "b", "wait_us": NaN}]}]}'
-)
+@example(data=b'{"schema": "finegrain.compare/1", "designs": [{"locks": [{"lock": "b", "wait_us": NaN}]}]}')
 @example(data=b"9" * 5000)
 @example(data=b'{"a": ' + b"9" * 5000 + b"}")
 @example(data=b"\xff\xfe" + b"a\x00" * 50)
@@ -84,7 +85,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_json_with_something_wrong_in_it(data: st.DataObject) -> None:
     lock = {"lock": "rw:a", "acquisitions": 1, "contested": 1, "wait_us": 1.0, "wait_histogram_ns": [[1, 2]]}

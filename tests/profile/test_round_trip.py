@@ -81,10 +81,17 @@ def lock_profiling(draw: st.DrawFn) -> Printed:
 @st.composite
 def lock_stat(draw: st.DrawFn) -> Printed:
     averages = draw(st.booleans())
-    fields = "con_bounces contended wait_min_us wait_max_us wait_us wait_avg_us".split()
-    fields += "acq_bounces count hold_min_us hold_max_us hold_us hold_avg_us".split()
-    titles = "con-bounces contentions waittime-min waittime-max waittime-total waittime-avg".split()
-    titles += "acq-bounces acquisitions holdtime-min holdtime-max holdtime-total holdtime-avg".split()
+    fields = ["con_bounces", "contended", "wait_min_us", "wait_max_us", "wait_us", "wait_avg_us"]
+    fields += ["acq_bounces", "count", "hold_min_us", "hold_max_us", "hold_us", "hold_avg_us"]
+    titles = ["con-bounces", "contentions", "waittime-min", "waittime-max", "waittime-total", "waittime-avg"]
+    titles += [
+        "acq-bounces",
+        "acquisitions",
+        "holdtime-min",
+        "holdtime-max",
+        "holdtime-total",
+        "holdtime-avg",
+    ]
     shown = [at for at in range(12) if averages or at not in (5, 11)]
     rule = "-" * (41 + 15 * len(shown))
     heading = f"{'class name':>40} " + " ".join(f"{titles[at]:>14}" for at in shown)
@@ -347,7 +354,7 @@ def test_every_row_comes_back(name: str, data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize("name", FORMATS)
-@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_several_dumps_of_one_file_stay_apart(name: str, data: st.DataObject) -> None:
     printer, _ = FORMATS[name]

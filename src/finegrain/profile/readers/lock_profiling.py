@@ -92,8 +92,9 @@ class LockProfiling(Reader):
             self._set_layout(())
 
     def _set_layout(self, layout: tuple[str, ...]) -> None:
-        # a heading that names a column twice is none that can be trusted
-        self._layout = layout = layout if len(set(layout)) == len(layout) else ()
+        # a heading that names a column twice, or one that no kernel has, is none to trust
+        sound = len(set(layout)) == len(layout) and all(name in COLUMNS for name in layout)
+        self._layout = layout = layout if sound else ()
         self._places = [layout.index(name) if name in layout else -1 for name in COLUMNS]
 
     def _builder(self, number: int) -> Builder:

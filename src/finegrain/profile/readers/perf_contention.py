@@ -36,6 +36,7 @@ _TAILS = {
 }
 _CSV = re.compile(r"#\s*output:\s*(?=(?:acquired|contended|(?:total|max|min|avg) wait))(.*)$")
 _STACK = re.compile(r"(0x[0-9a-f]{6,16})\s+(\S.*)$")
+_NUMBER = re.compile(r"\d{1,18}")
 _CSV_STACK = re.compile(r"(?::\s*)?(?:0x[0-9a-f]{6,16}(?:\s|$)|[\w.$]+\+0x[0-9a-f]+(?::|$))")
 _SYMBOL_TYPE = re.compile(r"^(.*?)\s*\(([\w:?-]+)\)$")
 _DEBUG = re.compile(r"#?\s*(?:debug: total=\d+, bad=(\d+)|bad: (\d+), total: \d+)")
@@ -107,6 +108,7 @@ class PerfContention(Reader):
         self._row: tuple[int, tuple[str, ...], str, str] | None = None
         self._frames: list[tuple[str, str]] = []
         self._csv_stack = ""
+        self._csv_stacks = False
         self._bad = 0
         self._modes: set[str] = set()
         self._no_total = False
@@ -147,7 +149,7 @@ class PerfContention(Reader):
         if self.starts(text):
             self._heading(number, text)
             return True
-        if self._row and self._csv_stack and _CSV_STACK.match(text):
+        if self._row and self._csv_stacks and _CSV_STACK.match(text):
             self._csv_stack += f" {text}"
             return True
         if self._row and (frame := _STACK.match(text)):
@@ -222,6 +224,7 @@ class PerfContention(Reader):
             rf"\s*{re.escape(self._separator)}\s*" if self._separator else r"\s{2,}", text.strip()
         )
         self._keys = [(name, "ns") for name in names if name in COLUMNS]
+        self._csv_stacks = "stacktrace" in names
         tail = tuple(name for name in names if name not in COLUMNS and name not in ("stacktrace", ""))
         mode = _MODES.get(tail[:2])
         self._open = mode is None
@@ -229,14 +232,16 @@ class PerfContention(Reader):
             self._set_mode(mode)
 
     def _csv_row(self, number: int, text: str) -> bool:
-        separator = re.escape(self._separator) if self._separator else r"\s{2,}"
-        cells = re.split(rf"{separator}\s+" if self._separator else separator, text)
+        separator = re.escape(self._separator or "")
         count = len(self._keys)
         wanted = count + (1 if self._mode == "cgroup" else 2)
-        if len(cells) < wanted or not all(re.fullmatch(r"\d{1,18}", cell) for cell in cells[:count]):
-            cells = re.split(rf"\s*{separator}\s*", text)
-            if len(cells) < wanted or not all(re.fullmatch(r"\d{1,18}", cell) for cell in cells[:count]):
-                return False
+        # perf puts a blank behind every separator; it may be lost, and a name may hold the separator
+        for between in (rf"{separator}\s+", rf"\s*{separator}\s*") if separator else (r"\s{2,}",):
+            cells = re.split(between, text.removesuffix(self._separator or " "))
+            if len(cells) >= wanted and all(_NUMBER.fullmatch(cell) for cell in cells[:count]):
+                break
+        else:
+            return False
         rest = cells[count:]
         stack = ""
         if self._mode == "address" and len(rest) > 2:

@@ -1,0 +1,87 @@
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from finegrain.cli import main as cli
+
+HEADING = "max wait_max total wait_total count avg wait_avg cnt_hold cnt_lock name\n"
+
+
+def row(wait: int, name: str) -> str:
+    return f"9 28 1000 {wait} 500 2 15 0 28420 /usr/src/sys/b.c:6 ({name})\n"
+
+
+@pytest.fixture(autouse=True)
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a.txt").write_text(HEADING + row(1000, "rw:pv list") + row(300, "sx:map (user)"))
+    Path("b.txt").write_text(HEADING + row(100, "rw:pv list") + row(500, "sx:map (user)"))
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["finegrain", "diff", *words])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    return int(stop.value.code or 0)
+
+
+def test_side_by_side_then_joined(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "a.txt", "b.txt") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[4].split() == ["1", "1,000", "rw:pv", "list", "500", "sx:map", "(user)"]
+    assert lines[8].split() == ["1,000", "100", "-900", "-90.0%", "rw:pv", "list"]
+    assert lines[10].split() == ["1,300", "600", "-700", "-53.8%", "total"]
+    assert "gained 900 us, of which 200 us (22.2%) came back as waiting elsewhere" in lines[-1]
+
+
+def test_a_broken_rule_is_status_1_with_the_numbers(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rules = ["--fail-if", "sx:map (user) wait > +10%", "--fail-if", "rw:pv list wait > +10%"]
+    assert run(monkeypatch, "a.txt", "b.txt", *rules) == 1
+    out = capsys.readouterr().out
+    assert "failed: sx:map (user) wait > +10%: b.txt: 300 -> 500: +66.67%\n" in out
+    assert out.count("failed:") == 1
+
+
+def test_rules_that_hold_are_status_0(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run(monkeypatch, "a.txt", "b.txt", "--fail-if", "rw:pv list wait > +10%") == 0
+
+
+def test_json(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(monkeypatch, "a.txt", "b.txt", "--json", "--fail-if", "total wait > 1us") == 1
+    document = json.loads(capsys.readouterr().out)
+    assert document["total_wait_us"] == [1300.0, 600.0]
+    assert len(document["failed"]) == 1
+
+
+def test_spans(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(monkeypatch, "a.txt", "b.txt", "--span", "90m,2700s") == 0
+    out, err = capsys.readouterr()
+    assert "-800" in out
+    assert "scaled to 90 min: b.txt x 2" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["a.txt"], "one profile cannot be compared"),
+        (["a.txt", "missing"], "missing: cannot be read"),
+        (["-", "-"], "only once"),
+        (["a.txt", "b.txt", "--fail-if", "nonsense"], "--fail-if 'nonsense'"),
+        (["a.txt", "b.txt", "--span", "1s"], "1 spans for 2 profiles"),
+        (["a.txt", "b.txt", "--by", "x"], "--by x"),
+    ],
+)
+def test_refusals_are_one_line(
+    words: list[str], why: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, *words) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert why in err
+    assert err.count("\n") == 1
