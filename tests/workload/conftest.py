@@ -136,12 +136,12 @@ class Model:
                     assert p.parent[arg0] == process
                     assert p.start[arg0] == p.time[index]
 
-    def check(self):
-        """Run all processes in order of creation: a parent's FORKs come before the child runs."""
+    def check(self, processes=None):
+        """Run the first `processes`, or all, in order of creation: a parent's FORKs come before the child runs."""
         p = self.program
         assert p.first_step[0] == 0
         assert p.first_step[-1] == len(p.op)
-        for process in range(len(p.parent)):
+        for process in range(len(p.parent))[:processes]:
             time = p.time[p.first_step[process] : p.first_step[process + 1]]
             assert (time[1:] >= time[:-1]).all(), f"time goes back in process {process}"
             assert p.parent[process] < process

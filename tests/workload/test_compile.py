@@ -303,7 +303,7 @@ def test_any_rows_compile_to_a_program_that_is_consistent(make_recording, model,
 
 
 def test_the_bundled_recording_is_consistent_and_needs_little_inference(hello, model):
-    model(hello).check()
+    model(hello).check(processes=1500)
     touches = int((hello.op == pr.TOUCH).sum())
     assert touches > 1_000_000
     assert hello.inferred.get("mappings", 0) < 100
