@@ -3,15 +3,15 @@
 from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memset
 
-from finegrain.kernel.lock_profile cimport held_lock, lock_name, lock_object, lock_profile_create, lock_site
+from finegrain.kernel.lock_profile cimport lock_name, lock_object, lock_profile_create, lock_site
 from finegrain.kernel.locks cimport (
     locks_create, msleep, mtx, mtx_init, mtx_lock, mtx_lock_spin, mtx_owned, mtx_trylock, mtx_unlock, mtx_unlock_spin,
     rw_downgrade, rw_init, rw_rlock, rw_runlock, rw_try_rlock, rw_try_upgrade, rw_try_wlock, rw_wlock, rw_wowned,
     rw_wunlock, rwlock, sleep_sx, sx, sx_downgrade, sx_init, sx_slock, sx_sunlock, sx_try_slock, sx_try_upgrade,
     sx_try_xlock, sx_xlock, sx_xlocked, sx_xunlock, wakeup)
-from finegrain.kernel.turnstile cimport SLEEPQUEUE, TURNSTILE, turnstile_chain, turnstile_chain_of
+from finegrain.kernel.turnstile cimport SLEEPQUEUE, TURNSTILE, turnstile_chain_of
 from finegrain.machine.machine cimport (
-    CPU_WORDS, Machine, arena_alloc, arena_offset, charge, machine, panic, park, ps_t, set_priority, shootdown,
+    CPU_WORDS, Machine, arena_alloc, arena_offset, charge, panic, park, ps_t, sched_point, set_priority, shootdown,
     sleep_for, spawn, thread, touch_read, touch_write, unpark, user)
 
 cdef enum:
@@ -103,9 +103,7 @@ cdef void entered(thread* td, script_lock* l, bint shared) noexcept nogil:
     l.inside = l.inside + 1 if shared else -1
 
 
-cdef void left(thread* td, script_lock* l) noexcept nogil:
-    if l.inside == 0:
-        panic(td, b"left a lock that nobody was in")
+cdef void left(script_lock* l) noexcept nogil:
     l.inside = l.inside - 1 if l.inside > 0 else 0
 
 
@@ -159,7 +157,7 @@ cdef bint acquire(thread* td, script_lock* l, bint shared, bint only_try) noexce
 
 
 cdef void release(thread* td, script_lock* l, bint shared) noexcept nogil:
-    left(td, l)
+    left(l)
     if l.kind == KIND_MTX:
         mtx_unlock(td, <mtx*>l.lock)
     elif l.kind == KIND_SPIN:
@@ -181,14 +179,14 @@ cdef bint upgrade(thread* td, script_lock* l) noexcept nogil:
     else:
         got = sx_try_upgrade(td, <sx*>l.lock, SITE_EXCLUSIVE)
     if got:
-        left(td, l)
+        left(l)
         entered(td, l, False)
     return got
 
 
 cdef void downgrade(thread* td, script_lock* l) noexcept nogil:
     # Before the call: others may be in by the time it returns.
-    left(td, l)
+    left(l)
     entered(td, l, True)
     if l.kind == KIND_RW:
         rw_downgrade(td, <rwlock*>l.lock, SITE_SHARED)
@@ -201,7 +199,7 @@ cdef void sleep_on(thread* td, void* channel, script_lock* interlock) noexcept n
     if interlock == NULL:
         msleep(td, channel, NULL, SITE_EXCLUSIVE)
         return
-    left(td, interlock)
+    left(interlock)
     if interlock.kind == KIND_MTX:
         msleep(td, channel, <mtx*>interlock.lock, SITE_EXCLUSIVE)
     else:
@@ -237,6 +235,7 @@ cdef void run_script(thread* td, void* argument) noexcept nogil:
     me.td = td
     while i < me.count:
         o = &me.ops[i]
+        sched_point(td)                 # what other threads do before this one's time has happened
         begin = td.clock
         result = 0
         l = &state.locks[o.a]

@@ -166,6 +166,8 @@ cdef void mtx_lock_spin(thread* td, mtx* m, uint16_t site) noexcept nogil:
     cdef lock_delay_arg delay
     cdef uint64_t v
     if not atomic_cas(td, &m.mtx_lock, MTX_UNOWNED, <uint64_t>td):
+        if unlikely(mtx_owner(m.mtx_lock) == td):
+            panic(td, b"locking a spin mutex that this thread holds")
         profile_wait_begin(td, &m.lock_object, site, False)
         delay_init(td, &delay)
         while True:

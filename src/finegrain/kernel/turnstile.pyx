@@ -121,11 +121,14 @@ cdef void propagate_priority(thread* td) noexcept nogil:
     cdef thread* owner
     while True:
         owner = ts.ts_owner
-        if owner == NULL or owner.priority <= priority:
+        if owner == NULL:
             return
         ts = <turnstile*>owner.blocked_on
-        if owner.state == TD_SLEEPING or (owner.state == TD_BLOCKED and ts != NULL and ts.ts_chain.tc_kind == SLEEPQUEUE):
+        if owner.state == TD_SLEEPING or (
+                owner.state == TD_BLOCKED and ts != NULL and ts.ts_chain.tc_kind == SLEEPQUEUE):
             panic(td, b"the owner of a lock that must not be held across a sleep is asleep")
+        if owner.priority <= priority:
+            return
         set_priority(owner, priority)
         if ts == NULL or ts.ts_chain.tc_kind == SLEEPQUEUE:
             return

@@ -476,10 +476,10 @@ cdef ps_t next_look(sim* s, thread* td, ps_t t) noexcept nogil:
         if d.delay < d.max:
             d.delay = d.delay * 2 if d.delay * 2 < d.max else d.max
         elif t > td.spin_from:
-            # Whole rounds of the longest kind that end before t.
+            # Whole rounds of the longest kind that end before t and before the limit.
             rounds = (t - td.spin_from - 1) // (d.max * pause)
-            if td.spin_limit != 0 and d.spin_cnt + rounds * d.max > td.spin_limit:
-                rounds = (td.spin_limit - d.spin_cnt) // d.max
+            if td.spin_limit != 0 and rounds > (td.spin_limit - d.spin_cnt - 1) // d.max:
+                rounds = (td.spin_limit - d.spin_cnt - 1) // d.max
             if rounds > 0:
                 td.spin_from += rounds * d.max * pause
                 d.spin_cnt += rounds * d.max
