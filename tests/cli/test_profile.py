@@ -11,11 +11,11 @@ from finegrain.cli import main as cli
 FREEBSD = """\
 # sysctl debug.lock.prof.stats
 debug.lock.prof.stats:
-     max  wait_max   total  wait_total   count    avg wait_avg cnt_hold cnt_lock name
-      21        66  288942      785472   56865      5       13        0    56277 /usr/src/sys/a.c:13 (rw:pv list)
-       9        28  109754      490700   32127      3       15        0    28420 /usr/src/sys/b.c:6 (sx:map (user))
-       7        20     754         490   32127      0        0        0    28420 /usr/src/sys/b.c:60 (sx:map (user))
-       7        20     754
+     max  wait_max       total  wait_total       count    avg wait_avg cnt_hold cnt_lock name
+      21        66      288942      785472       56865      5       13        0    56277 /usr/src/sys/a.c:13 (rw:pv list)
+       9        28      109754      490700       32127      3       15        0    28420 /usr/src/sys/b.c:6 (sx:map (user))
+       7        20         754         490       32127      0        0        0    28420 /usr/src/sys/b.c:60 (sx:map (user))
+       7        20         754
 # uptime
 """
 COMPARE = {
@@ -91,9 +91,9 @@ class TestShow:
     def test_markdown_escapes(
         self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        Path("evil.txt").write_text(FREEBSD.replace("pv list", "a|b <q>_x_"))
+        Path("evil.txt").write_text(FREEBSD.replace("pv list", "a|b <i>_x_"))
         run(monkeypatch, "profile", "show", "evil.txt", "--markdown")
-        assert "| rw:a\\|b &lt;q&gt;\\_x\\_ |" in capsys.readouterr().out
+        assert "| rw:a\\|b &lt;i&gt;\\_x\\_ |" in capsys.readouterr().out
 
     def test_one_design_of_a_result(
         self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

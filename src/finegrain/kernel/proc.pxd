@@ -22,6 +22,7 @@ cdef struct proc_plan:
     int32_t live                        # which of the processes alive at the start; -1: forked later
     int64_t step                        # its steps in the program, from here
     int64_t end                         # to here
+    ps_t pause                          # before all that, time off the CPU
     ps_t user                           # user time before the first; -1: what that step says
 
 # Keys: c constant; p process lock; t proctree; a allproc; s the process itself

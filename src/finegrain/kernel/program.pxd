@@ -43,7 +43,8 @@ cdef struct live_process:
     int64_t past                        # steps of its past: from here
     int64_t past_end
     int64_t step                        # where it then goes on in the program
-    int64_t user_ns                     # after this much user time
+    int64_t pause_ns                    # after so much time off the CPU
+    int64_t user_ns                     # and this much user time
 
 cdef struct builder:
     int32_t number
@@ -76,5 +77,5 @@ cdef struct replay_state:
     int64_t arrived                     # live processes that are ready to start
     int64_t nlive
     int64_t left                        # builders that have ended
-    ps_t start                          # when all were ready: the replay begins; 0: not yet
+    ps_t start                          # when the replay begins; 0: not all are ready yet
     int64_t bad_steps                   # system calls that could not be done (statistics)

@@ -39,6 +39,7 @@ cdef uint16_t SITE_READY = lock_site(b"replay/ready")
 cdef enum:
     PS_PER_NS = 1000
     MAX_PENDING_PS = 200000000          # user time is passed at least this often
+    START_GRID_PS = 1000000000          # the replay begins at a whole millisecond
 
 
 cdef inline replay_state* replay_of(thread* td) noexcept nogil:
@@ -108,6 +109,7 @@ cdef void do_fork(thread* td, proc* p, int32_t child, bint vfork) noexcept nogil
     plan.live = -1
     plan.step = r.first_step[child]
     plan.end = r.first_step[child + 1]
+    plan.pause = 0
     plan.user = -1
     if p.p_plan.live >= 0 and r.start == 0:
         for i in range(b.live_first, b.live_last):
@@ -191,6 +193,7 @@ cdef void plan_live(replay_state* r, int64_t i, proc_plan* plan) noexcept nogil:
     plan.live = <int32_t>i
     plan.step = r.live[i].step
     plan.end = r.first_step[plan.number + 1]
+    plan.pause = r.live[i].pause_ns * PS_PER_NS
     plan.user = r.live[i].user_ns * PS_PER_NS
 
 
@@ -208,18 +211,20 @@ cdef void fork_live(thread* td, proc* p, int32_t parent) noexcept nogil:
             proc_fork(td, p, vmspace_alloc(td), False, &plan, process_main)
 
 
-# One of the live processes is ready.  The last one starts the replay; the others wait for that.
+# One of the live processes is ready.  The last one says when the replay begins; all wait for that time.
 #
 # Locks in: none.  Locks out: none.  May block: on "replay".  Sleeps if wait.
 cdef void arrive(thread* td, replay_state* r, bint wait) noexcept nogil:
     mtx_lock(td, &r.lock, SITE_READY)
     r.arrived += 1
     if r.arrived == r.nlive:
-        r.start = now(td)
+        r.start = (now(td) // START_GRID_PS + 2) * START_GRID_PS
         wakeup(td, &r.start)
     while wait and r.start == 0:
         msleep(td, &r.start, &r.lock, SITE_READY)
     mtx_unlock(td, &r.lock)
+    if wait and now(td) < r.start:
+        sleep_for(td, r.start - now(td))
 
 
 # A process, from fork to exit.
@@ -234,6 +239,7 @@ cdef void process_main(thread* td, void* argument) noexcept nogil:
         if r.start == 0:                                # else it slept in vfork while the replay began
             fork_live(td, p, p.p_plan.live)
             arrive(td, r, True)
+    sleep_for(td, p.p_plan.pause)
     run_steps(td, p, &r.program, p.p_plan.step, p.p_plan.end, p.p_plan.user)
     proc_exit(td, p)
 
@@ -250,6 +256,7 @@ cdef void fork_root(thread* td, proc* reaper) noexcept nogil:
     plan.live = -1
     plan.step = r.first_step[0]
     plan.end = r.first_step[1]
+    plan.pause = 0
     plan.user = -1
     proc_fork(td, reaper, vmspace_alloc(td), False, &plan, process_main)
 
@@ -356,8 +363,8 @@ cdef class Kernel:
         """Give the kernel what the builders run.
 
         `program` is a workload.program.Program. `past` is a Start's `op`, `arg0`, `arg1`, `arg2`, of all builders
-        together; `live` has a row (number, parent, inherits, past, past_end, step, user_ns) for each process alive at
-        the start, `runs` a row (file, reached, page, pages) for each piece of an image, and `builders` a row
+        together; `live` has a row (number, parent, inherits, past, past_end, step, pause_ns, user_ns) for each process
+        alive at the start, `runs` a row (file, reached, page, pages) for each piece of an image, and `builders` a row
         (fill_first, fill_last, live_first, live_last, seed) for each builder. With `shared` they map one image.
         """
         cdef replay_state* r = self.r
@@ -381,7 +388,7 @@ cdef class Kernel:
         r.live = <live_process*>arena_alloc(self.host.m, max(1, r.nlive) * sizeof(live_process))
         for i, row in enumerate(live):
             (r.live[i].number, r.live[i].parent, r.live[i].inherits, r.live[i].past, r.live[i].past_end,
-             r.live[i].step, r.live[i].user_ns) = row
+             r.live[i].step, r.live[i].pause_ns, r.live[i].user_ns) = row
         r.runs = <fill_run*>arena_alloc(self.host.m, max(1, len(runs)) * sizeof(fill_run))
         for i, row in enumerate(runs):
             r.runs[i].file, r.runs[i].reached, r.runs[i].page, r.runs[i].pages = row
@@ -412,7 +419,7 @@ cdef class Kernel:
 
     @property
     def start_ps(self):
-        """When the builders were all ready and the replay began; 0 before that. Picoseconds."""
+        """When the replay begins, a little ahead of then; 0 while builders are not ready. Picoseconds."""
         return self.r.start
 
     @property

@@ -26,8 +26,8 @@ from finegrain.kernel.locks cimport (
     sx_slock, sx_sunlock, sx_try_upgrade, sx_xlock)
 from finegrain.kernel.pagequeue cimport vm_page_deactivate_locked, vm_page_lockptr
 from finegrain.kernel.phys cimport (
-    VM_ALLOC_NORMAL, VM_ALLOC_ZERO, phys_of, vm_page_activate, vm_page_alloc, vm_page_free, vm_page_lookup, vm_page_rename,
-    vm_page_xunbusy, vm_reserv_to_superpage)
+    VM_ALLOC_NORMAL, VM_ALLOC_ZERO, phys_of, vm_page_activate, vm_page_alloc, vm_page_free, vm_page_lookup,
+    vm_page_rename, vm_page_xunbusy, vm_reserv_to_superpage)
 from finegrain.kernel.pmap cimport (
     KERN_SUCCESS, PMAP_ENTER_NOSLEEP, pmap_enter, pmap_enter_quick, pmap_is_prefaultable)
 from finegrain.kernel.types cimport (

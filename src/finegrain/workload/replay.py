@@ -20,9 +20,7 @@ from finegrain.workload.program import Program
 from finegrain.workload.reach import fill_runs
 from finegrain.workload.start import Start, Starts
 
-_PREPARE_PS: Final = (
-    10_000_000_000  # how long the machine runs between looks at whether all builders are ready
-)
+_PREPARE_PS: Final = 1_000_000_000  # how long the machine runs between two looks whether all is ready
 _PREPARE_LIMIT_PS: Final = 3_600_000_000_000_000  # an hour: something is wrong
 # A PC's memory map: the BIOS and video hole at 640 KB, and one below 4 GB for devices (3 GB to 4 GB).
 _LOW_END, _HIGH_START, _HOLE_START, _HOLE_END = 0x9F000, 0x100000, 0xC0000000, 0x100000000
@@ -57,7 +55,10 @@ def _live_rows(program: Program, start: Start, past_first: int) -> list[tuple[in
     for i, process in enumerate(alive):
         parent = int(program.parent[process])
         step = int(start.next_step[i])
-        user_ns = min(int(program.user_ns[step]), int(program.time[step]) - start.time)
+        left_ns = max(0, int(program.time[step]) - start.time)  # until the step is done
+        pause_ns, user_ns = 0, min(int(program.user_ns[step]), left_ns)
+        if program.op[step] == pr.SLEEP and left_ns < program.arg0[step]:  # it is in the middle of it
+            pause_ns, user_ns, step = left_ns, int(program.user_ns[step + 1]), step + 1
         how = int(inherits.get(process, 0))
         if how == 2 and process in execed:
             how = 1
@@ -69,7 +70,8 @@ def _live_rows(program: Program, start: Start, past_first: int) -> list[tuple[in
                 past_first + first[process],
                 past_first + last[process],
                 step,
-                max(0, user_ns),
+                pause_ns,
+                user_ns,
             )
         )
     return rows
@@ -78,8 +80,9 @@ def _live_rows(program: Program, start: Start, past_first: int) -> list[tuple[in
 class Replay:
     """A kernel of one design on `machine`, with `jobs` builders that replay `program`.
 
-    `images` is "private" (each builder maps a copy of its own of every file) or "shared" (one for all). Results
-    depend on `seed`, the machine and the arguments alone. Raises UserError when `images` is neither.
+    `images` is "private" (each builder maps a copy of its own of every file) or "shared" (one for all). Without
+    `stagger` all builders begin at the recording's beginning. Results depend on `seed`, the machine and the
+    arguments alone. Raises UserError when `images` is neither.
     """
 
     def __init__(
@@ -91,6 +94,7 @@ class Replay:
         jobs: int,
         images: str = "private",
         seed: int = 1,
+        stagger: bool = True,
     ) -> None:
         """Build the kernel and what the builders need; nothing runs yet."""
         if images not in ("private", "shared"):
@@ -104,12 +108,13 @@ class Replay:
             padded=design.padded,
             batch=design.batch,
         )
-        self._load(jobs, images == "shared", seed)
-
-    def _load(self, jobs: int, shared: bool, seed: int) -> None:
-        program = self.program
         random = np.random.Generator(np.random.PCG64(seed))
-        at = ((np.arange(jobs) + random.random(jobs)) / jobs * program.duration_ns).astype(np.int64)
+        at = (np.arange(jobs) + random.random(jobs)) / jobs * (program.duration_ns if stagger else 0)
+        self._load(at.astype(np.int64), images == "shared", random)
+
+    def _load(self, at: npt.NDArray[np.int64], shared: bool, random: np.random.Generator) -> None:
+        """Load the kernel with builders that begin at these recording times (ns)."""
+        program, jobs = self.program, len(at)
         seeds = random.integers(1, 1 << 62, jobs)
         runs = fill_runs(program)
         starts = Starts(program)
@@ -132,7 +137,10 @@ class Replay:
         self.kernel.load(program, columns, live, runs, builders, shared=shared)
 
     def prepare(self) -> int:
-        """Fill the images, put what was alive in place, and return when the replay began (picoseconds)."""
+        """Fill the images, put what was alive in place, and go to where the replay begins.
+
+        Returns that time (picoseconds); it is the machine's time now.
+        """
         self.kernel.start()
         until = self.machine.time_ps
         while not self.kernel.start_ps:
@@ -140,6 +148,7 @@ class Replay:
             if until > _PREPARE_LIMIT_PS:
                 raise RuntimeError("the builders did not get ready within an hour of simulated time")
             self.machine.run(until=until)
+        self.machine.run(until=self.kernel.start_ps)
         return self.kernel.start_ps
 
     def drain(self) -> dict[str, int]:

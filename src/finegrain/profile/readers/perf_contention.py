@@ -39,7 +39,6 @@ _STACK = re.compile(r"(0x[0-9a-f]{6,16})\s+(\S.*)$")
 _NUMBER = re.compile(r"\d{1,18}")
 _CSV_STACK = re.compile(r"(?::\s*)?(?:0x[0-9a-f]{6,16}(?:\s|$)|[\w.$]+\+0x[0-9a-f]+(?::|$))")
 _SYMBOL_TYPE = re.compile(r"^(.*?)\s*\(([\w:?-]+)\)$")
-_SYMBOL_LINE = re.compile(r"(?:[&\w][\w.>-]*)?\s*(?:\([\w:?-]+\))?$")
 _DEBUG = re.compile(r"#?\s*(?:debug: total=\d+, bad=(\d+)|bad: (\d+), total: \d+)")
 _DEFAULT = ("contended", "total wait", "max wait", "avg wait")
 _LOCK_TYPES = {
@@ -150,10 +149,6 @@ class PerfContention(Reader):
         if self.starts(text):
             self._heading(number, text)
             return True
-        if self._row and self._mode == "address" and "(" not in self._row[3] and _SYMBOL_LINE.match(text):
-            if not self._row[3] or text[0] == "(":  # the rest of a row, which mail put below
-                self._row = (*self._row[:3], f"{self._row[3]} {text}".strip())
-                return True
         if self._row and self._csv_stacks and _CSV_STACK.match(text):
             self._csv_stack += f" {text}"
             return True
@@ -232,7 +227,7 @@ class PerfContention(Reader):
         self._csv_stacks = "stacktrace" in names
         tail = tuple(name for name in names if name not in COLUMNS and name not in ("stacktrace", ""))
         mode = _MODES.get(tail[:2])
-        self._open = mode is None or not names[-1]
+        self._open = mode is None
         if mode:
             self._set_mode(mode)
 
