@@ -14,22 +14,22 @@ THINK_NS, HOLD_NS = 10_000.0, 300.0  # means of exponential times
 
 
 def simulate(seconds: float, *, profile: bool = True, seed: int = 1) -> tuple[int, float]:
-    """Simulate so much time on the default machine: lock/unlock pairs and the wall time they took."""
+    """Simulate so much time on the default machine: lock/unlock pairs and the CPU time they took."""
     machine = SimulatedMachine()
     customers_start(machine, CPUS, LOCKS, int(THINK_NS * 1000), int(HOLD_NS * 1000), seed=seed)
     warm_up = 10**9
     machine.run(warm_up)
     before = sum(n["released"] for n in read_names(machine, warm_up).values())
     enable_profile(machine, profile)
-    start = time.perf_counter()
+    start = time.process_time()
     machine.run(warm_up + int(seconds * 1e12))
-    wall = time.perf_counter() - start
-    return sum(n["released"] for n in read_names(machine, machine.time_ps).values()) - before, wall
+    spent = time.process_time() - start
+    return sum(n["released"] for n in read_names(machine, machine.time_ps).values()) - before, spent
 
 
 def pairs_per_second(seconds: float = 0.1, repeats: int = 5) -> float:
-    """Lock/unlock pairs a second of wall time: the best of a few runs, as other work on the machine only slows."""
-    return max(pairs / wall for pairs, wall in (simulate(seconds) for _ in range(repeats)))
+    """Lock/unlock pairs a second of CPU time: the best of a few runs, as other work on the machine only slows."""
+    return max(pairs / spent for pairs, spent in (simulate(seconds) for _ in range(repeats)))
 
 
 def simpy_pairs_per_second(pairs: int = 40_000, repeats: int = 3) -> float:
@@ -52,14 +52,14 @@ def simpy_pairs_per_second(pairs: int = 40_000, repeats: int = 3) -> float:
         count = [0]
         for cpu in range(CPUS):
             env.process(customer(env, locks, random.Random(cpu)))
-        start = time.perf_counter()
+        start = time.process_time()
         env.run(pairs * (THINK_NS + HOLD_NS) / CPUS)
-        best = max(best, count[0] / (time.perf_counter() - start))
+        best = max(best, count[0] / (time.process_time() - start))
     return best
 
 
 def profiling_cost(seconds: float = 0.05, repeats: int = 9) -> tuple[float, float]:
-    """Wall seconds of the same run with the lock profile counting and without: the best of runs taken in turn."""
+    """CPU seconds of the same run with the lock profile counting and without: the best of runs taken in turn."""
     on = off = float("inf")
     for _ in range(repeats):
         on = min(on, simulate(seconds)[1])
