@@ -308,7 +308,7 @@ cdef class Scripts:
     read and write the number of a line. Scripts that some spawn names wait for it; the others start at time 0.
     """
 
-    cdef Machine machine
+    cdef readonly Machine machine
     cdef scripts_state* state
     cdef readonly list scripts
 
