@@ -39,6 +39,7 @@ _STACK = re.compile(r"(0x[0-9a-f]{6,16})\s+(\S.*)$")
 _NUMBER = re.compile(r"\d{1,18}")
 _CSV_STACK = re.compile(r"(?::\s*)?(?:0x[0-9a-f]{6,16}(?:\s|$)|[\w.$]+\+0x[0-9a-f]+(?::|$))")
 _SYMBOL_TYPE = re.compile(r"^(.*?)\s*\(([\w:?-]+)\)$")
+_SYMBOL_LINE = re.compile(r"(?:[&\w][\w.>-]*)?\s*(?:\([\w:?-]+\))?$")
 _DEBUG = re.compile(r"#?\s*(?:debug: total=\d+, bad=(\d+)|bad: (\d+), total: \d+)")
 _DEFAULT = ("contended", "total wait", "max wait", "avg wait")
 _LOCK_TYPES = {
@@ -108,7 +109,7 @@ class PerfContention(Reader):
         self._row: tuple[int, tuple[str, ...], str, str] | None = None
         self._frames: list[tuple[str, str]] = []
         self._csv_stack = ""
-        self._csv_stacks = False
+        self._csv_stacks, self._wanted = False, 0
         self._bad = 0
         self._modes: set[str] = set()
         self._no_total = False
@@ -148,6 +149,8 @@ class PerfContention(Reader):
             return True
         if self.starts(text):
             self._heading(number, text)
+            return True
+        if self._mode == "address" and self._symbol_below(text):
             return True
         if self._row and self._csv_stacks and _CSV_STACK.match(text):
             self._csv_stack += f" {text}"
@@ -225,20 +228,30 @@ class PerfContention(Reader):
         )
         self._keys = [(name, "ns") for name in names if name in COLUMNS]
         self._csv_stacks = "stacktrace" in names
+        self._wanted = len([name for name in names if name not in ("stacktrace", "")])
         tail = tuple(name for name in names if name not in COLUMNS and name not in ("stacktrace", ""))
         mode = _MODES.get(tail[:2])
-        self._open = mode is None
+        self._open = mode is None or not names[-1]
         if mode:
             self._set_mode(mode)
+
+    def _symbol_below(self, text: str) -> bool:
+        """The rest of a row's symbol, which mail put on the next line."""
+        if not self._row or not _SYMBOL_LINE.match(text):
+            return False
+        symbol = self._row[3]
+        if "(" in symbol or (symbol and text[0] != "("):
+            return False
+        self._row = (*self._row[:3], f"{symbol} {text}".strip())
+        return True
 
     def _csv_row(self, number: int, text: str) -> bool:
         separator = re.escape(self._separator or "")
         count = len(self._keys)
-        wanted = count + (1 if self._mode == "cgroup" else 2)
         # perf puts a blank behind every separator; it may be lost, and a name may hold the separator
         for between in (rf"{separator}\s+", rf"\s*{separator}\s*") if separator else (r"\s{2,}",):
             cells = re.split(between, text.removesuffix(self._separator or " "))
-            if len(cells) >= wanted and all(_NUMBER.fullmatch(cell) for cell in cells[:count]):
+            if len(cells) >= self._wanted and all(_NUMBER.fullmatch(cell) for cell in cells[:count]):
                 break
         else:
             return False
