@@ -55,9 +55,9 @@ def make_measurement(pv_wait_us: int = 1000, map_wait_us: int = 300) -> Measurem
             make_row("sleep mutex", "never waited", "somewhere", 0),
         ],
         charged={
-            ("pmap_remove_pages", "pmap_enter"): share // 4,
-            ("(free)", "pmap_enter"): share - share // 4,
-            ("vm_map", "vm_fault"): map_wait_us * 10**6,
+            ("rw:pmap pv list", "pmap_remove_pages", "pmap_enter"): share // 4,
+            ("rw:pmap pv list", "(free)", "pmap_enter"): share - share // 4,
+            ("sx:vm map (user)", "vm_map", "vm_fault"): map_wait_us * 10**6,
         },
         batch_waits=[
             {"rw:pmap pv list": share // 10, "sx:vm map (user)": map_wait_us * 10**5} for _ in range(10)

@@ -38,7 +38,7 @@ class Measurement:
     """What came out of a task, as the machine counted it: picoseconds and counts."""
 
     profile: list[dict[str, Any]]
-    charged: dict[tuple[str, str], int]
+    charged: dict[tuple[str, str, str], int]  # lock, holder's site, waiter's site: wait
     batch_waits: list[dict[str, int]]  # for each batch: wait by lock class:name
     batch_exits: list[int]
     counts: dict[str, int]

@@ -100,11 +100,10 @@ def _lock(
     batch_seconds: float,
 ) -> Lock:
     points = sorted((_point(row) for row in rows), key=lambda point: (-point.wait_us, point.site))
-    sites = {row["site"] for row in rows}
     held_by: dict[str, int] = {}
     for m in measurements:
-        for (holder, waiter), ps in m.charged.items():
-            if waiter in sites:
+        for (lock, holder, _), ps in m.charged.items():
+            if lock == name:
                 held_by[holder] = held_by.get(holder, 0) + ps
     scale = SPAN_90MIN_S / batch_seconds / PS_PER_US
     batches = [batch.get(name, 0) * scale for m in measurements for batch in m.batch_waits]

@@ -18,6 +18,8 @@ COMMANDS: dict[str, str] = {
     "whatif": "whatif",
 }
 
+INTERRUPTED = 130  # what shells give a command that Ctrl-C ended; Typer turns Ctrl-C into this status
+
 # Typer's usage error: its own class or, in older releases, click's.
 UsageError: Any = typer.BadParameter.__bases__[0]
 
@@ -59,10 +61,11 @@ def main() -> None:
         print(f"finegrain: {error.format_message()} (see 'finegrain --help')", file=sys.stderr)
         sys.exit(2)
     except (KeyboardInterrupt, typer.Abort):
-        print("finegrain: interrupted", file=sys.stderr)
-        sys.exit(130)
+        status = INTERRUPTED
     except BrokenPipeError:
         sys.exit(141)
+    if status == INTERRUPTED:
+        print("finegrain: interrupted; nothing more is written", file=sys.stderr)
     sys.exit(status if isinstance(status, int) else 0)
 
 

@@ -66,7 +66,7 @@ cdef struct lock_profile:
     ps_t started                        # when counting began
     lock_record* records                # [MAX_LOCK_NAMES][MAX_SITES]
     lock_name_record* names             # [MAX_LOCK_NAMES]
-    ps_t* charged                       # [holder site][waiter site], summed over locks
+    ps_t* charged                       # [lock name][holder site][waiter site]
     pv_wait_record* pv_locks            # by lo_instance; NULL before the pmap is there
     uint32_t pv_lock_count
     pv_wait_record* superpages          # by superpage of the waiter; NULL likewise

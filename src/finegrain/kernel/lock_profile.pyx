@@ -67,7 +67,7 @@ cdef int lock_profile_create(machine* m) except -1:
     p.enabled = True
     p.records = <lock_record*>arena_alloc(m, MAX_LOCK_NAMES * MAX_SITES * sizeof(lock_record))
     p.names = <lock_name_record*>arena_alloc(m, MAX_LOCK_NAMES * sizeof(lock_name_record))
-    p.charged = <ps_t*>arena_alloc(m, MAX_SITES * MAX_SITES * sizeof(ps_t))
+    p.charged = <ps_t*>arena_alloc(m, MAX_LOCK_NAMES * MAX_SITES * MAX_SITES * sizeof(ps_t))
     m.profile = p
     m.describe = describe_thread
     return 0
@@ -120,13 +120,15 @@ cdef void lock_profile_reset(machine* m, ps_t at) noexcept nogil:
     cdef int64_t waiting
     cdef thread* td = m.threads
     memset(p.records, 0, MAX_LOCK_NAMES * MAX_SITES * sizeof(lock_record))
-    memset(p.charged, 0, MAX_SITES * MAX_SITES * sizeof(ps_t))
     for i in range(MAX_LOCK_NAMES):
         waiting = p.names[i].waiting
         memset(&p.names[i], 0, sizeof(lock_name_record))
         p.names[i].waiting = waiting
         p.names[i].waiting_since = at
     # Only what was counted is cleared, so that untouched parts of the tables stay unbacked.
+    for i in range(MAX_LOCK_NAMES * MAX_SITES * MAX_SITES):
+        if p.charged[i] != 0:
+            p.charged[i] = 0
     for i in range(p.pv_lock_count):
         if p.pv_locks[i].acquisitions != 0 or p.pv_locks[i].contested != 0:
             memset(&p.pv_locks[i], 0, sizeof(pv_wait_record))
@@ -174,7 +176,7 @@ cdef inline void charge_wait(lock_profile* p, thread* w, lock_object* lock, uint
     if piece <= 0:
         return
     w.wait_charged = until
-    p.charged[<uint32_t>holder * MAX_SITES + w.wanted_site] += piece
+    p.charged[(<uint32_t>lock.lo_name * MAX_SITES + holder) * MAX_SITES + w.wanted_site] += piece
     if lock.lo_flags & LO_PV_LIST and p.pv_locks != NULL:
         s = &p.superpages[w.superpage]
         l = &p.pv_locks[lock.lo_instance]
@@ -308,11 +310,19 @@ def read_profile(Machine machine):
 
 
 def read_charged(Machine machine):
-    """Who held locks while others waited: {(holder's site, waiter's site): picoseconds}."""
+    """Who held locks while others waited: {(lock "class:name", holder's site, waiter's site): picoseconds}."""
     cdef lock_profile* p = <lock_profile*>machine.m.profile
-    cdef uint32_t h, w
-    return {(lock_sites[h].decode(), lock_sites[w].decode()): p.charged[h * MAX_SITES + w]
-            for h in range(site_count) for w in range(1, site_count) if p.charged[h * MAX_SITES + w] != 0}
+    cdef uint32_t n, h, w
+    cdef ps_t waited
+    out = {}
+    for n in range(name_count):
+        for h in range(site_count):
+            for w in range(1, site_count):
+                waited = p.charged[(n * MAX_SITES + h) * MAX_SITES + w]
+                if waited != 0:
+                    lock = f"{lock_classes[n].decode()}:{lock_names[n].decode()}"
+                    out[lock, lock_sites[h].decode(), lock_sites[w].decode()] = waited
+    return out
 
 
 def read_names(Machine machine, int64_t at):
