@@ -623,6 +623,7 @@ cdef void fiber_main(void* argument) noexcept nogil:
     if td.nheld != 0:
         sim_panic(td, b"a thread ended with locks held")
     sched_point(td)
+    s.time = td.clock
     td.state = TD_DEAD
     leave_cpu(s, td)
     disown_spinners(td)
