@@ -35,6 +35,7 @@ def test_locks_are_sorted_by_their_waits_and_keep_who_held_them() -> None:
     pv = result.lock(PV_LIST)
     assert pv is not None
     assert pv.held_by == [("(free)", 75.0), ("pmap_remove_pages", 25.0)]
+    assert pv.held_by_points[1] == ("pmap_remove_pages", "pmap_enter", 25.0)
     assert sum(us for _, us in pv.held_by) == pv.wait_us
     assert pv.spin_us + pv.block_us == pytest.approx(pv.wait_us)
     assert pv.points[0].transfers["cross"] == 4
@@ -45,5 +46,7 @@ def test_collision_and_sharing_make_up_the_wait() -> None:
     result = summarise(make_task(), [make_measurement(1000)])
     assert result.pv_wait == {"collision_us": 250.0, "sharing_us": 750.0}
     assert result.pv_superpages[0].physical == (7 * 2**21, 8 * 2**21)
+    assert result.pv_wait_by_content[0].content == "/usr/bin/cc1 (3 copies)"
+    assert result.pv_wait_by_content[0].sharing_us == 750.0
     assert result.pv_locks[0].physical.startswith("2 MB superpages 7, 263, 519")
     assert sum(result.cpu_share.values()) == pytest.approx(1)

@@ -54,6 +54,7 @@ class Lock:
     wait_histogram_ns: list[list[int]]
     hold_histogram_ns: list[list[int]]
     held_by: list[tuple[str, float]]  # who held it while others waited: site, us
+    held_by_points: list[tuple[str, str, float]]  # the same by waiter: holder's site, waiter's site, us
     points: list[Point] = field(default_factory=list)
 
 
@@ -68,6 +69,16 @@ class Superpage:
     sharing_us: float
     contested: int
     holds: list[tuple[str, int]]  # what its pages hold: description, pages
+
+
+@dataclass(frozen=True)
+class PVContent:
+    """PV list waiting by what the superpage mostly holds, over the superpages in `pv_superpages`."""
+
+    content: str
+    superpages: int
+    collision_us: float
+    sharing_us: float
 
 
 @dataclass(frozen=True)
@@ -92,6 +103,7 @@ class DesignResult:
     locks: list[Lock]  # most waited first
     pv_wait: dict[str, float]  # collision_us, sharing_us
     pv_superpages: list[Superpage]
+    pv_wait_by_content: list[PVContent]
     pv_locks: list[PVLock]
     pv_bytes: int  # memory that the design's locks, generations and list heads take
     exits_per_s: float

@@ -5,7 +5,7 @@ from statistics import fmean
 from typing import Any
 
 from finegrain.measure import Measurement, Task, lock_key
-from finegrain.result import SPAN_90MIN_S, DesignResult, Lock, Point, PVLock, Superpage
+from finegrain.result import SPAN_90MIN_S, DesignResult, Lock, Point, PVContent, PVLock, Superpage
 from finegrain.statistics import add_histograms, histogram_quantile, mean_ci95
 
 PS_PER_US = 1_000_000
@@ -32,6 +32,7 @@ def summarise(task: Task, measurements: Sequence[Measurement]) -> DesignResult:
     exits = [exits / batch_seconds for m in measurements for exits in m.batch_exits]
     times = {name: sum(m.cpu_times[name] for m in measurements) for name in measurements[0].cpu_times}
     whole = max(1, sum(times.values()))
+    worst = [_superpage(row, measurements) for row in superpages[:KEEP_SUPERPAGES] if row["wait_ps"]]
     return DesignResult(
         name=task.design.name,
         locks=locks,
@@ -39,9 +40,8 @@ def summarise(task: Task, measurements: Sequence[Measurement]) -> DesignResult:
             "collision_us": sum(row["collision_ps"] for row in pv_locks) / PS_PER_US,
             "sharing_us": sum(row["sharing_ps"] for row in pv_locks) / PS_PER_US,
         },
-        pv_superpages=[
-            _superpage(row, measurements) for row in superpages[:KEEP_SUPERPAGES] if row["wait_ps"]
-        ],
+        pv_superpages=worst,
+        pv_wait_by_content=_by_content(worst),
         pv_locks=[_pv_lock(row, task.design.hashed_locks) for row in pv_locks[:KEEP_PV_LOCKS]],
         pv_bytes=measurements[0].pv_bytes,
         exits_per_s=counts["exits"] / span,
@@ -101,10 +101,12 @@ def _lock(
 ) -> Lock:
     points = sorted((_point(row) for row in rows), key=lambda point: (-point.wait_us, point.site))
     held_by: dict[str, int] = {}
+    held_by_points: dict[tuple[str, str], int] = {}
     for m in measurements:
-        for (lock, holder, _), ps in m.charged.items():
+        for (lock, holder, waiter), ps in m.charged.items():
             if lock == name:
                 held_by[holder] = held_by.get(holder, 0) + ps
+                held_by_points[holder, waiter] = held_by_points.get((holder, waiter), 0) + ps
     scale = SPAN_90MIN_S / batch_seconds / PS_PER_US
     batches = [batch.get(name, 0) * scale for m in measurements for batch in m.batch_waits]
     low, high = mean_ci95(batches)
@@ -121,12 +123,14 @@ def _lock(
         wait_max_us=max(row["wait_max_ps"] for row in rows) / PS_PER_US,
         wait_histogram_ns=add_histograms([row["wait_histogram_ns"] for row in rows]),
         hold_histogram_ns=add_histograms([row["hold_histogram_ns"] for row in rows]),
-        held_by=[
-            (site, ps / PS_PER_US)
-            for site, ps in sorted(held_by.items(), key=lambda item: (-item[1], item[0]))
-        ],
+        held_by=[(site, ps / PS_PER_US) for site, ps in _largest_first(held_by)],
+        held_by_points=[(*sites, ps / PS_PER_US) for sites, ps in _largest_first(held_by_points)],
         points=points,
     )
+
+
+def _largest_first(amounts: dict[Any, int]) -> list[tuple[Any, int]]:
+    return sorted(amounts.items(), key=lambda item: (-item[1], item[0]))
 
 
 def _point(row: dict[str, Any]) -> Point:
@@ -167,6 +171,23 @@ def _superpage(row: dict[str, Any], measurements: Sequence[Measurement]) -> Supe
         contested=row["contested"],
         holds=holds,
     )
+
+
+def _by_content(superpages: list[Superpage]) -> list[PVContent]:
+    """Add superpages up by what most of their pages hold."""
+    groups: dict[str, list[Superpage]] = {}
+    for superpage in superpages:
+        groups.setdefault(superpage.holds[0][0] if superpage.holds else "free by now", []).append(superpage)
+    contents = [
+        PVContent(
+            content=content,
+            superpages=len(group),
+            collision_us=sum(superpage.collision_us for superpage in group),
+            sharing_us=sum(superpage.sharing_us for superpage in group),
+        )
+        for content, group in groups.items()
+    ]
+    return sorted(contents, key=lambda c: (-c.collision_us - c.sharing_us, c.content))
 
 
 def _pv_lock(row: dict[str, Any], hashed_locks: int) -> PVLock:
