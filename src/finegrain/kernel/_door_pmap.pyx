@@ -9,7 +9,7 @@ from finegrain.kernel.lock_profile cimport (
 from finegrain.kernel.locks cimport locks_create, mtx_lock, mtx_unlock, rw_init, rw_wlock, rw_wunlock, rwlock
 from finegrain.kernel.phys cimport (
     PHYS_TO_VM_PAGE, VM_ALLOC_NOBUSY, phys_allocated_pages, phys_audit, phys_create, phys_state, vm_page_alloc,
-    vm_page_alloc_noobj, vm_page_free, vm_page_lookup, vm_phys_seg, vm_radix_free, vm_reserv_break_all)
+    vm_page_alloc_noobj, vm_page_free, vm_phys_seg, vm_radix_free, vm_reserv_break_all)
 from finegrain.kernel.phys_types cimport VM_PHYSSEG_MAX
 from finegrain.kernel.pmap cimport (
     pmap_access, pmap_activate, pmap_audit, pmap_copy, pmap_create_state, pmap_deactivate, pmap_enter,
@@ -35,12 +35,12 @@ cdef enum:
     MAX_OBJECTS = 64
     MAX_HOGGED = 1 << 16
 
-OPS = ("pinit", "release", "activate", "deactivate", "enter", "enter_object", "enter_quick", "copy", "protect", "remove",
-       "remove_all", "remove_write", "remove_pages", "extract", "is_prefaultable", "exists_quick", "ts_referenced",
-       "is_modified", "access", "alloc", "free", "terminate", "hog", "unhog", "wait", "sleep", "hold_chunk_list",
-       "hold_pv_list", "hold_pmap", "di_start", "di_page", "di_finish", "di_wait", "charge_line", "corrupt")
+OPS = (
+    "pinit", "release", "activate", "deactivate", "enter", "enter_object", "enter_quick", "copy", "protect", "remove",
+    "remove_all", "remove_write", "remove_pages", "extract", "is_prefaultable", "exists_quick", "ts_referenced",
+    "is_modified", "access", "alloc", "free", "terminate", "hog", "unhog", "wait", "sleep", "hold_chunk_list",
+    "hold_pv_list", "hold_pmap", "di_start", "di_page", "di_finish", "di_wait", "clock", "corrupt")
 OP_NUMBERS = {name: number for number, name in enumerate(OPS)}
-ARGUMENTS = 6
 
 cdef struct op:
     int code
@@ -236,26 +236,26 @@ cdef class Pmaps:
     cdef world* w
     cdef uint64_t nobjects
 
-    def __init__(self, Machine machine, segments, *, int locks=256, bint padded=False, bint batch=False):
+    def __init__(self, Machine computer, segments, *, int locks=256, bint padded=False, bint batch=False):
         cdef vm_phys_seg segs[VM_PHYSSEG_MAX]
         cdef pvlock_design design
         cdef uint32_t n = 0
-        self.machine = machine
-        locks_create(machine.m)
-        lock_profile_create(machine.m)
+        self.machine = computer
+        locks_create(computer.m)
+        lock_profile_create(computer.m)
         memset(segs, 0, sizeof(segs))
         for start, end, domain in segments:
             segs[n].start = start
             segs[n].end = end
             segs[n].domain = domain
             n += 1
-        phys_create(machine.m, segs, n)
+        phys_create(computer.m, segs, n)
         design.hashed_locks = locks
         design.padded = padded
         design.batch = batch
-        pvlock_create(machine.m, &design)
-        pmap_create_state(machine.m)
-        self.w = <world*>arena_alloc(machine.m, sizeof(world))
+        pvlock_create(computer.m, &design)
+        pmap_create_state(computer.m)
+        self.w = <world*>arena_alloc(computer.m, sizeof(world))
 
     def object(self, uint64_t size, *, int64_t color=-1):
         """Make an object of `size` pages; its number."""
@@ -340,6 +340,16 @@ cdef class Pmaps:
         """The PV list of a page, oldest first: [(pmap id, va)]."""
         return self.entries(&(<phys_state*>self.machine.m.phys).page_array[pa >> PAGE_SHIFT].md)
 
+    def pages(self, addresses):
+        """For each page: (PV list, its generation, writeable, referenced, dirty)."""
+        cdef vm_page* m
+        cdef uint64_t pa
+        out = []
+        for pa in addresses:
+            m = &(<phys_state*>self.machine.m.phys).page_array[pa >> PAGE_SHIFT]
+            out.append((self.entries(&m.md), m.md.pv_gen, bool(m.aflags & 1), bool(m.aflags & 2), m.dirty == 0xff))
+        return out
+
     def superpage_list(self, uint64_t pa):
         """The PV list of a superpage, oldest first: [(pmap id, va)]."""
         cdef pvlock_state* s = <pvlock_state*>self.machine.m.pvlock
@@ -351,11 +361,6 @@ cdef class Pmaps:
         cdef md_page* pvh = <md_page*>(s.head_base + (pa >> PDRSHIFT) * s.head_stride)
         cdef uint64_t* gen = <uint64_t*>(s.gen_base + pv_lock_index(s, pa) * s.gen_stride)
         return (<phys_state*>self.machine.m.phys).page_array[pa >> PAGE_SHIFT].md.pv_gen, pvh.pv_gen, gen[0]
-
-    def page(self, uint64_t pa):
-        """Flags of a page."""
-        cdef vm_page* m = &(<phys_state*>self.machine.m.phys).page_array[pa >> PAGE_SHIFT]
-        return {"writeable": bool(m.aflags & 1), "referenced": bool(m.aflags & 2), "dirty": m.dirty, "psind": m.psind}
 
     def pmap(self, int number):
         """Counts of a pmap, and its chunks: (free entries in each) in list order."""
@@ -401,7 +406,7 @@ cdef class Pmaps:
         return faults, next((text for text in texts if text), "")
 
     def acquisitions(self):
-        """Locks taken so far: {(class:name, acquisition point): count}; with failed tries as (name, point, "failed")."""
+        """Locks taken so far: {(class:name, acquisition point): count}; failed tries as (name, point, "failed")."""
         cdef lock_profile* p = <lock_profile*>self.machine.m.profile
         cdef lock_record* r
         cdef int n, s
@@ -435,7 +440,8 @@ cdef class Pmaps:
         cdef pvlock_state* s = <pvlock_state*>self.machine.m.pvlock
         cdef machine* m = self.machine.m
         return {"locks": s.nlocks, "bytes": s.bytes, "kva_bytes": s.kva_bytes,
-                "lock": (arena_offset(m, s.lock_base), s.lock_stride), "gen": (arena_offset(m, s.gen_base), s.gen_stride),
+                "lock": (arena_offset(m, s.lock_base), s.lock_stride),
+                "gen": (arena_offset(m, s.gen_base), s.gen_stride),
                 "head": (arena_offset(m, s.head_base), s.head_stride),
                 "fills": [(s.fills[i].start, s.fills[i].entries, s.fills[i].bytes, s.fills[i].domain)
                           for i in range(s.nfills)]}

@@ -32,7 +32,7 @@
 # Difference from FreeBSD, on purpose: a waiter announces itself before it looks again, under the turnstile chain's lock
 # that a waker takes too, and so needs no callout that wakes it in case it was missed.
 
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from finegrain.kernel.locks cimport rw_wowned
 from finegrain.kernel.pmap_pt cimport pmap_state

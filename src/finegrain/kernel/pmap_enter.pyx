@@ -3,7 +3,7 @@
 # pmap_enter may replace a mapping, sleeps for memory if it may, marks the mapping accessed, and tries to promote.
 # The quick ones do none of this: they give up on any difficulty, and map read-only and not accessed.
 
-from libc.stdint cimport int64_t, uint16_t, uint64_t
+from libc.stdint cimport int64_t, uint16_t
 
 from finegrain.kernel.lock_profile cimport lock_site
 from finegrain.kernel.phys cimport PHYS_TO_DMAP, PHYS_TO_VM_PAGE, vm_reserv_level_iffullpop
@@ -12,7 +12,7 @@ from finegrain.kernel.pmap_pt cimport (
     NBPDR, OPS_CALL, OPS_PTE, OPS_PV, OPS_WALK, PDRMASK, PG_A, PG_FRAME, PG_M, PG_MANAGED, PG_NX, PG_PS, PG_RW, PG_U,
     PG_V, PG_W, PMAP_LOCK, PMAP_LOCK_ASSERT, PMAP_UNLOCK, harvest, maybe_clear_writeable, pmap_allocpde,
     pmap_allocpte_new, pmap_invalidate_all, pmap_invalidate_page, pmap_invalidate_pde_page, pmap_pde, pmap_pde_index,
-    pmap_pde_pindex, pmap_pde_to_pte, pmap_pte_index, pmap_state_of, pmap_unwire_ptp, pte_dirty, pte_load_clear,
+    pmap_pde_pindex, pmap_pte_index, pmap_state_of, pmap_unwire_ptp, pte_dirty, pte_load_clear,
     pte_load_store, spglist, vm_page_aflag_set, vm_page_dirty, vm_page_free_pages_toq)
 from finegrain.kernel.pmap_remove cimport pmap_remove_ptes
 from finegrain.kernel.pmap_superpage cimport (
@@ -21,7 +21,7 @@ from finegrain.kernel.pv cimport free_pv_entry, get_pv_entry, pmap_pvh_remove, p
 from finegrain.kernel.pvlock cimport (
     CHANGE_PV_LIST_LOCK_TO_PHYS, PHYS_TO_PV_LIST_LOCK, RELEASE_PV_LIST_LOCK, page_to_pvh, pvlock)
 from finegrain.kernel.types cimport (
-    NPTEPG, PAGE_SHIFT, PAGE_SIZE, PG_FICTITIOUS, PGA_WRITEABLE, VM_PROT_EXECUTE, VM_PROT_WRITE, VPO_UNMANAGED,
+    NPTEPG, PAGE_SHIFT, PG_FICTITIOUS, PGA_WRITEABLE, VM_PROT_EXECUTE, VM_PROT_WRITE, VPO_UNMANAGED,
     pt_entry_t, pv_entry, vm_paddr_t, vm_pindex_t)
 from finegrain.machine.machine cimport charge, panic, unlikely
 

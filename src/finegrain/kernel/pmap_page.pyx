@@ -1,7 +1,7 @@
 # Operations that start from a page: bottom-up, against the lock order.
 #
-# The order is pmap lock, then PV list lock.  A bottom-up operation holds the PV list lock when it learns whose pmap lock
-# it needs, so it may only try that:
+# The order is pmap lock, then PV list lock.  A bottom-up operation holds the PV list lock when it learns whose pmap
+# lock it needs, so it may only try that:
 #
 #     PV list lock held; the next entry belongs to pmap P
 #     try P's lock
@@ -21,15 +21,14 @@ from finegrain.kernel.lock_profile cimport lock_site
 from finegrain.kernel.locks cimport rw_runlock, rw_wunlock
 from finegrain.kernel.pmap_di cimport pmap_delayed_invl_wait
 from finegrain.kernel.pmap_pt cimport (
-    OPS_CALL, OPS_PTE, OPS_PV, OPS_WALK, PG_A, PG_M, PG_RW, PG_W, PMAP_LOCK, PMAP_TRYLOCK, PMAP_UNLOCK, harvest,
+    OPS_CALL, OPS_PTE, OPS_WALK, PG_A, PG_M, PG_RW, PG_W, PMAP_LOCK, PMAP_TRYLOCK, PMAP_UNLOCK, harvest,
     pmap_invalidate_page, pmap_pde, pmap_pde_to_pte, pmap_state_of, pmap_unuse_pt, pte_cas, pte_clear_bits, pte_dirty,
     pte_load_clear, spglist, vm_page_aflag_clear, vm_page_dirty, vm_page_free_pages_toq)
 from finegrain.kernel.pmap_superpage cimport pmap_demote_pde_locked
 from finegrain.kernel.pv cimport PV_PMAP, free_pv_entry, pv_list_insert_tail, pv_list_remove, pv_to_chunk
 from finegrain.kernel.pvlock cimport PHYS_TO_PV_LIST_LOCK, page_to_pvh, pv_list_rlock, pv_list_wlock, pvlock
 from finegrain.kernel.types cimport (
-    NPTEPG, PAGE_SHIFT, PDRSHIFT, PGA_WRITEABLE, VPB_UNBUSIED, VPO_UNMANAGED, md_page, pt_entry_t, pv_entry,
-    vm_offset_t)
+    NPTEPG, PAGE_SHIFT, PDRSHIFT, PGA_WRITEABLE, VPB_UNBUSIED, VPO_UNMANAGED, md_page, pt_entry_t, pv_entry)
 from finegrain.machine.machine cimport arena_offset, charge, panic, touch_read, unlikely
 
 cdef uint16_t SITE_ALL = lock_site(b"pmap_remove_all")

@@ -62,7 +62,7 @@ cdef enum:
 # machine.pmap points here.  Counters: statistics, may be a little behind on real threads.
 cdef struct pmap_state:
     uint64_t pmaps                      # a: created so far: the source of pm_id
-    int64_t shortage_ticks              # waits for memory since a page was last got
+    int64_t shortages                   # looks for memory in vain since a page was last got
     int64_t promotions
     int64_t promotion_failures
     int64_t demotions
@@ -223,6 +223,8 @@ cdef inline void PMAP_LOCK_ASSERT(thread* td, pmap* pm) noexcept nogil:
         panic(td, b"the pmap lock is not held")
 
 
+# Panics when memory has been looked for in vain too often: nobody is going to free any.
+cdef void count_shortage(thread* td) noexcept nogil
 # Sleep a tick for memory.  No lock held.
 cdef void vm_wait(thread* td) noexcept nogil
 

@@ -18,7 +18,15 @@ cdef uint16_t SITE_WAIT = lock_site(b"pmap_allocpte/pmap")
 
 cdef enum:
     TICK_US = 1000                      # a waiter for memory looks again after a tick of 1 ms
-    MAX_TICKS = 1000000                 # looks of all threads in vain before we say that nobody will free any
+    MAX_SHORTAGES = 100000              # looks in vain, of all threads, before we say that nobody will free any
+
+
+# Once more nothing was free.  Locks in, out: any.  May block: never.
+cdef void count_shortage(thread* td) noexcept nogil:
+    cdef pmap_state* s = pmap_state_of(td)
+    s.shortages += 1
+    if s.shortages > MAX_SHORTAGES:
+        panic(td, b"physical memory is exhausted: the simulated machine needs more")
 
 
 # Wait until a page may be free.
@@ -28,10 +36,7 @@ cdef enum:
 # May block:  sleeps for a tick.
 # Stands for: FreeBSD vm_wait().
 cdef void vm_wait(thread* td) noexcept nogil:
-    cdef pmap_state* s = pmap_state_of(td)
-    s.shortage_ticks += 1
-    if s.shortage_ticks > MAX_TICKS:
-        panic(td, b"physical memory is exhausted: the simulated machine needs more")
+    count_shortage(td)
     sleep_for(td, <ps_t>TICK_US * 1000000)
 
 
@@ -39,7 +44,7 @@ cdef vm_page* ptp_alloc(thread* td, bint zero) noexcept nogil:
     cdef vm_page* m = vm_page_alloc_noobj(td, -1, VM_ALLOC_NORMAL | VM_ALLOC_WIRED | (VM_ALLOC_ZERO if zero else 0))
     if m == NULL:
         return NULL
-    pmap_state_of(td).shortage_ticks = 0
+    pmap_state_of(td).shortages = 0
     if zero and (m.flags & PG_ZERO) == 0:
         memset(PHYS_TO_DMAP(td, m.phys_addr), 0, PAGE_SIZE)
         charge(td, td.machine.cost.zero_4k, 1)

@@ -5,21 +5,21 @@
 # At promotion the PTP leaves the tree but not the pmap: it is saved (pm_root), its PTEs as they were, so that demotion
 # needs no memory for it.  Demotion refills it when the superpage's attributes have changed since.
 
-from libc.stdint cimport int64_t, uint16_t, uint64_t
+from libc.stdint cimport uint16_t
 
 from finegrain.kernel.lock_profile cimport lock_site
 from finegrain.kernel.phys cimport PHYS_TO_DMAP, PHYS_TO_VM_PAGE
 from finegrain.kernel.pmap_di cimport pmap_delayed_invl_page
 from finegrain.kernel.pmap_pt cimport (
-    NBPDR, OPS_PTE, OPS_PV, OPS_WALK, PDRMASK, PG_A, PG_FRAME, PG_M, PG_MANAGED, PG_PROMOTED, PG_PS, PG_PS_FRAME,
+    OPS_PTE, OPS_PV, OPS_WALK, PDRMASK, PG_A, PG_FRAME, PG_M, PG_MANAGED, PG_PROMOTED, PG_PS, PG_PS_FRAME,
     PG_PTE_PROMOTE, PG_RW, PG_U, PG_V, PG_W, PMAP_LOCK_ASSERT, harvest, maybe_clear_writeable,
     pmap_add_delayed_free_list, pmap_insert_pt_page, pmap_invalidate_pde_page, pmap_pdpe, pmap_remove_pt_page,
     pmap_state_of, pmap_unuse_pt, ptp_alloc, pte_cas, pte_load_clear, table_of, vm_page_free_pages_toq)
 from finegrain.kernel.pv cimport (
-    chunk_full, chunk_take, free_pv_entry, get_pv_entry, pmap_pvh_free, pmap_pvh_remove, pv_list_insert_tail,
+    chunk_full, chunk_take, get_pv_entry, pmap_pvh_free, pmap_pvh_remove, pv_list_insert_tail,
     reserve_pv_entries)
 from finegrain.kernel.pvlock cimport CHANGE_PV_LIST_LOCK_TO_PHYS, RELEASE_PV_LIST_LOCK, pa_to_pvh
-from finegrain.kernel.types cimport NPTEPG, PAGE_SIZE, PGA_WRITEABLE, md_page, pv_chunk, pv_entry, vm_page, vm_paddr_t
+from finegrain.kernel.types cimport NPTEPG, PAGE_SIZE, md_page, pv_chunk, pv_entry, vm_page, vm_paddr_t
 from finegrain.machine.machine cimport charge, panic, touch_write, unlikely
 
 cdef uint16_t SITE_DEMOTE = lock_site(b"pmap_demote_pde")

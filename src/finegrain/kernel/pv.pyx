@@ -22,8 +22,10 @@ from finegrain.kernel.phys cimport (
 from finegrain.kernel.pmap_di cimport (
     pmap_delayed_invl_finish, pmap_delayed_invl_page, pmap_delayed_invl_start, pmap_not_in_di)
 from finegrain.kernel.pmap_pt cimport (
-    OPS_PTE, OPS_PV, OPS_WALK, PG_FRAME, PG_PS, PG_W, PMAP_LOCK, PMAP_LOCK_ASSERT, PMAP_TRYLOCK, PMAP_UNLOCK, harvest,
-    maybe_clear_writeable, pmap_invalidate_all, pmap_pde, pmap_pde_to_pte, pmap_unuse_pt, pte_load_clear, spglist,
+    OPS_PTE, OPS_PV, OPS_WALK, PG_FRAME, PG_PS, PG_W, PMAP_LOCK, PMAP_LOCK_ASSERT, PMAP_TRYLOCK, PMAP_UNLOCK,
+    count_shortage, harvest,
+    maybe_clear_writeable, pmap_invalidate_all, pmap_pde, pmap_pde_to_pte, pmap_state_of, pmap_unuse_pt,
+    pte_load_clear, spglist,
     vm_page_free_pages_toq)
 from finegrain.kernel.pvlock cimport CHANGE_PV_LIST_LOCK_TO_PHYS, RELEASE_PV_LIST_LOCK, page_to_pvh
 from finegrain.kernel.types cimport pt_entry_t
@@ -139,6 +141,8 @@ cdef pv_entry* get_pv_entry_chunk(thread* td, pmap* pm, pvlock** lockp) noexcept
         pc = pm.pm_pvchunk_first
         if pc != NULL and not chunk_full(pc):
             return chunk_take(pm, pc)
+        count_shortage(td)
+    pmap_state_of(td).shortages = 0
     pc = init_chunk(td, pm, m)
     pc.pc_map[0] &= ~<uint64_t>1
     charge(td, td.machine.cost.op, OPS_PV)
@@ -205,6 +209,7 @@ cdef void reserve_pv_entries(thread* td, pmap* pm, int needed, pvlock** lockp) n
                 m = reclaim_pv_chunk(td, pm, lockp)
                 reclaimed = True        # it may have freed entries of pm: count again
                 if m == NULL:
+                    count_shortage(td)
                     break
             pc = init_chunk(td, pm, m)
             pmap_chunk_insert_head(pm, pc)

@@ -1,0 +1,63 @@
+"""A small machine with one object's pages allocated, for tests of the pmap that need no model."""
+
+from __future__ import annotations
+
+from finegrain.kernel._door_pmap import Pmaps
+from finegrain.machine.simulated import SimulatedMachine
+
+PAGE, SUPER, MB = 4096, 1 << 21, 1 << 20
+READ, WRITE, EXECUTE = 1, 2, 4
+VA = 0x40000000
+US = 1_000_000  # picoseconds
+
+
+class World:
+    """A machine with `pmaps` pmaps and `pages` pages of an object (colored: from reservations)."""
+
+    def __init__(
+        self,
+        *,
+        pages: int = 512,
+        pmaps: int = 2,
+        memory: int = 64 * MB,
+        cpus: int = 4,
+        color: int = 0,
+        **design: int,
+    ) -> None:
+        self.machine = SimulatedMachine(sockets=1, cores=cpus, threads=1, memory=memory)
+        self.door = Pmaps(self.machine, [(PAGE, memory, 0)], **design)
+        self.run, self.do = self.door.run, self.door.do
+        self.object = self.door.object(max(pages, 1), color=color)
+        self.pages = self.run(*(("alloc", self.object, i) for i in range(pages)))
+        self.before = self.door.counts()
+        self.numbers = range(pmaps)
+        self.run(*(("pinit", p) for p in self.numbers))
+
+    def enter(self, p: int, first: int = 0, last: int | None = None, prot: int = READ | WRITE) -> None:
+        """Fault pages in, one by one, at their place from VA on."""
+        pages = list(enumerate(self.pages))[first:last]
+        self.run(*(("enter", p, VA + i * PAGE, pa, prot, prot & WRITE, 0) for i, pa in pages))
+
+    def counted(self, *operations: tuple) -> dict[tuple[str, ...], int]:
+        """Locks taken by these operations."""
+        before = self.door.acquisitions()
+        self.run(*operations)
+        after = self.door.acquisitions()
+        return {key: n - before.get(key, 0) for key, n in after.items() if n != before.get(key, 0)}
+
+    def audit(self) -> None:
+        assert self.door.audit(*self.numbers) == (0, "")
+        assert self.door.counts()["faults"] == 0
+
+    def finish(self) -> None:
+        """Everything is given back."""
+        self.audit()
+        for p in self.numbers:
+            self.run(("remove_pages", p), ("remove", p, 0, 1 << 47), ("release", p))
+        self.audit_empty()
+
+    def audit_empty(self) -> None:
+        after = self.door.counts()
+        assert after["chunks"] == 0
+        assert after["allocated"] == self.before["allocated"]
+        assert self.machine.threads == 0
