@@ -202,6 +202,16 @@ def text(answer: Answer, top: int = 5) -> str:
             "",
         ]
         lines += [text_table(["", "locks", "wait (us)", "of today's"], _bounds(estimate), left=(0,)), ""]
+        if (
+            estimate.wait_us is not None
+            and estimate.model_us > 0
+            and estimate.wait_us > 3 * estimate.model_us
+        ):
+            lines += [
+                f"The measured wait is {estimate.wait_us / estimate.model_us:.3g} x the model's: use comes in "
+                "bursts or is uneven, or a wait costs more than the holds ahead of it. Trust the pessimistic end.",
+                "",
+            ]
     over = [(name, use) for name, use in answer.uses if use >= 1]
     under = [(name, use) for name, use in answer.uses if use < 1]
     if under:

@@ -174,6 +174,9 @@ _TIME = re.compile(r"\s*(\d{1,18}(?:\.\d{1,9})?)\s*(nsec|usec|msec|sec|ns|us|µs
 
 def time_us(text: str) -> float | None:
     """Microseconds of `1.41 ms`, `64.69 h`; None when it is no time."""
+    digits, _, unit = text.partition(" ")
+    if unit in _SCALE and digits.replace(".", "", 1).isdigit() and digits.isascii():  # as perf prints it
+        return round(float(digits) * _SCALE[unit], 6)
     match = _TIME.fullmatch(text)
     if not match:
         return None

@@ -64,7 +64,7 @@ class LockProfiling(Reader):
 
     def looks(self, text: str) -> bool:
         """Could it be a row of this format?"""
-        return text.endswith(")") and any(_ROW[n].match(text) for n in LAYOUTS)
+        return text[:1].isdigit() and text.endswith(")") and any(_ROW[n].match(text) for n in LAYOUTS)
 
     def feed(self, number: int, text: str) -> bool:
         """Take one line."""

@@ -29,6 +29,7 @@ _COUNTS = frozenset({"con-bounces", "contentions", "acq-bounces", "acquisitions"
 _VERSION = re.compile(r"(?:^|\s)lock_stat version \d")
 _NUMBER = r"\d{1,18}(?:\.\d{1,6})?"
 _UNIT = r"(?:\s?(?:ns|us))?"
+_ROW_ENDS = frozenset("0123456789s")  # a row ends with a digit, or with a unit that somebody added
 _ROW = re.compile(rf"(\S.{{0,118}}?)\s*:\s+({_NUMBER}{_UNIT}(?:\s+{_NUMBER}{_UNIT})*)\s*$")
 _NAME_ONLY = re.compile(r"(\S.{0,118}?)\s*:\s*$")
 _GO_ON = re.compile(rf"{_NUMBER}{_UNIT}(?:\s+{_NUMBER}{_UNIT})*\s*$")
@@ -74,17 +75,17 @@ class LockStat(Reader):
 
     def looks(self, text: str) -> bool:
         """Could it be a row of this format?"""
-        match = _ROW.match(text) if ":" in text else None
+        match = _ROW.match(text) if ":" in text and text[-1] in _ROW_ENDS else None
         return match is not None and len(match[2].split()) in LAYOUTS
 
     def feed(self, number: int, text: str) -> bool:
         """Take one line."""
         text = self._unnumbered(text.strip())
         if not self._row.parts and self._point is None:
-            match = _ROW.match(text)
+            match = _ROW.match(text) if text[-1:] in _ROW_ENDS and ":" in text else None
             if match and self._class_row(number, text, match):
                 return True
-            match = _POINT.match(text)
+            match = _POINT.match(text) if "[<" in text else None
             if match:
                 return self._point_row(number, *match.groups())
         if _RULE.match(text):

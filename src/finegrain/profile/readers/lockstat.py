@@ -270,7 +270,7 @@ class Lockstat(Reader):
                 dump.derived["wait_us, hold_us"] = (
                     "count x the printed mean, which is cut to whole nanoseconds"
                 )
-        else:
+        elif self._unit is not None:
             spins = record.average
             self._tags.add("spins")
         if self._rates:
