@@ -27,12 +27,20 @@ _QUOTE = re.compile(r"^(?:[ \t]*[A-Za-z]{0,4}>)+[ \t]?")
 _MARKDOWN = re.compile(r"\\([_*\[\]<>#~|`\-])")
 _QP_RUN = re.compile(r"(?:=[0-9A-F]{2})+")
 # Without a header that says quoted-printable, decode only what a profile would never hold by itself.
-_QP_SURE = re.compile(r"(?:=3D|=20(?=\s*$)|=09|=C2=A0|=E2=80=[0-9A-F]{2})+")
+_QP_SURE = re.compile(r"(?:=3D|=20(?=\s*$)|=09|=C2=A0|=A0|=E2=80=[0-9A-F]{2})+")
 _QP_HEADER = re.compile(r"^content-transfer-encoding:\s*([\w-]+)", re.IGNORECASE)
 
 
 def _decode_run(match: re.Match[str]) -> str:
-    return bytes.fromhex(match[0].replace("=", "")).decode("utf-8", "replace")
+    return _decode(bytes.fromhex(match[0].replace("=", "")))
+
+
+def _decode(data: bytes) -> str:
+    """UTF-8, or else Latin-1, in which every byte is something."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
 
 
 def _entity(match: re.Match[str]) -> str:
@@ -89,7 +97,7 @@ def clean_lines(stream: BinaryIO) -> Iterator[tuple[int, str]]:
         number += 1
         if len(raw) == MAX_LINE and not raw.endswith(b"\n"):
             _skip_rest(stream)
-        line = raw.decode("utf-8", "replace").rstrip("\r\n")
+        line = _decode(raw).rstrip("\r\n")
         if not held and _clean(plain := line.expandtabs()):
             if plain[:1] in "CcF":
                 declared = _declaration(plain, declared)
@@ -102,6 +110,9 @@ def clean_lines(stream: BinaryIO) -> Iterator[tuple[int, str]]:
                 text = text[len(quote[0]) :]
             text, first = held + text, held_number
             held = ""
+        if line.endswith("=0A="):  # a line's end, written out, and then a break that is none
+            yield from _finished(first, text.removesuffix("=0A="), declared)
+            continue
         if _soft_break(line, declared) and len(text) < MAX_LINE:
             held, held_number = text[:-1], first
             continue

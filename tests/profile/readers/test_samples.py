@@ -201,6 +201,27 @@ def test_klockstat_counters_below_zero_are_absent() -> None:
     assert rows(text, "count", "wait_us", "wait_max_us") == [(7, None, None)]
 
 
+def test_klockstat_in_latin_1_with_its_line_ends_written_out() -> None:
+    text = (
+        "Content-Transfer-Encoding: quoted-printable\n\nCaller=A0 Avg Hold=A0 Count Max hold Total hold=0A=\n"
+    )
+    text += "b'[unknown]'=A0 118490 83=A0 179899 9834734=0A=\nf+0x1 3 4 5 6=0A=\n"
+    assert rows(text, "site", "hold_count", "hold_us") == [("[unknown]", 83, 9834.734), ("f+0x1", 4, 0.006)]
+
+
+def test_marks_before_lines_are_no_part_of_names() -> None:
+    text = " * Caller Avg Hold Count Max Hold Total Hold\n *  f+0x18b 402 1 402 402\n * g+0x427\n"
+    assert rows(text, "site", "stack") == [("f+0x18b", ["g+0x427"])]
+
+
+def test_lock_stat_heading_broken_within_a_word_and_columns_left_out() -> None:
+    text = "class name con-bounces contentions waittime-min waittime-max waittime-total acq-b\n"
+    text += "ounces acquisitions holdtime-min holdtime-max holdtime-total\na_lock: 1 2 0.1 0.2 0.3\n4 5 0.6 0.7 0.8\n"
+    assert rows(text, "wait_us", "acq_bounces") == [(0.3, 4)]
+    text = "class name con-bounces contentions waittime-min ...\nb_lock: 1 2 0.27 ...\n"
+    assert rows(text, "contended", "wait_min_us", "wait_us") == [(2, 0.27, None)]
+
+
 # ---- all together
 
 

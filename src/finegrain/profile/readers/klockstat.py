@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import polars as pl
 
-from finegrain.profile.readers.base import TIME, Joiner, Log, Reader, time_us
+from finegrain.profile.readers.base import LEAD, TIME, Joiner, Log, Reader, time_us
 from finegrain.profile.table import BETWEEN
 
 _HEADING = re.compile(
@@ -64,7 +64,7 @@ class Klockstat(Reader):
 
     def feed(self, number: int, text: str) -> bool:
         """Take one line."""
-        text = text.strip()
+        text = LEAD.sub("", text).strip()
         if not text:
             return True
         if self._joiner.parts:

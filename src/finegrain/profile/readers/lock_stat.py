@@ -61,6 +61,7 @@ class LockStat(Reader):
         self._point: tuple[int, str, int, str | None] | None = None
         self._layout: tuple[str, ...] = ()
         self._heading_open = False
+        self._carry = ""
         self._base: str | None = None
         self._points_role = "waiter"
         self._points_seen = False
@@ -81,6 +82,8 @@ class LockStat(Reader):
     def feed(self, number: int, text: str) -> bool:
         """Take one line."""
         text = self._unnumbered(text.strip())
+        if text.endswith(" ..."):  # columns that the writer left out, of the heading and of the rows
+            text = text[:-4].rstrip()
         if not self._row.parts and self._point is None:
             match = _ROW.match(text) if text[-1:] in _ROW_ENDS and ":" in text else None
             if match and self._class_row(number, text, match):
@@ -124,14 +127,17 @@ class LockStat(Reader):
         if "class name" in text:
             dump = self.dump(number, new=bool(self.dumps and self.dumps[-1].headed))
             dump.headed = True
-            self._layout = ()
+            self._layout, self._carry = (), ""
             self._take_columns(text[text.index("class name") + 10 :])
             self._heading_open = True
         return True
 
     def _take_columns(self, text: str) -> bool:
-        words = text.split()
-        if not words or any(word not in COLUMNS for word in words):
+        words = (self._carry + text.lstrip() if self._carry else text).split()
+        self._carry = ""
+        if words and words[-1] not in COLUMNS and any(name.startswith(words[-1]) for name in COLUMNS):
+            self._carry = words.pop()  # mail programs that count columns break within words
+        if any(word not in COLUMNS for word in words) or not (words or self._carry):
             return False
         self._layout += tuple(words)
         return True

@@ -2,7 +2,7 @@
 
 import re
 
-from finegrain.profile.readers.base import TIME, Joiner, Log, Reader
+from finegrain.profile.readers.base import LEAD, TIME, Joiner, Log, Reader
 from finegrain.profile.readers.perf_contention import (
     COLUMNS,
     COUNTS,
@@ -51,7 +51,7 @@ class PerfReport(Reader):
 
     def feed(self, number: int, text: str) -> bool:
         """Take one line."""
-        text = text.strip()
+        text = LEAD.sub("", text).strip()
         if not text:
             return True
         if self._open:
