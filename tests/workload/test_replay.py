@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from finegrain.design import parse_design
 from finegrain.errors import UserError
 from finegrain.kernel.lock_profile import read_profile
+from finegrain.kernel.superpage_holds import superpage_holds
 from finegrain.machine.simulated import SimulatedMachine
 from finegrain.workload import program as pr
 from finegrain.workload.compile import compile_program
@@ -144,6 +145,58 @@ def test_shared_images_share_pages():
         replay.prepare()
         files = replay.kernel.in_use()["objects"]
         assert files == objects
+
+
+def test_images_must_fit_in_memory():
+    program = family()
+    with pytest.raises(UserError, match=r"files of 1000 builders take 0.2 GiB.*fewer jobs"):
+        Replay(make_machine(memory=64 << 20), program, parse_design("head"), jobs=1000)
+
+
+def test_every_builder_has_the_pages_that_it_reaches():
+    root = Process(-1)
+    root.exec()
+    root.do(pr.MMAP, 0x10000000, 96 * 4096, 2)
+    root.do(pr.SLEEP, 5 * MS)
+    root.do(pr.EXIT)
+    replay = Replay(make_machine(sockets=1), build([root]), parse_design("head"), jobs=8)
+    replay.prepare()
+    found = {}
+    for superpage in range(2048):
+        for (kind, file, builder), pages in superpage_holds(replay.machine, superpage).items():
+            if kind == "file":
+                found[file, builder] = found.get((file, builder), 0) + pages
+    assert found == {(file, builder): pages for builder in range(8) for file, pages in ((0, 40), (1, 101))}
+
+
+def test_children_that_write_the_same_pages_at_once():
+    """Faults of several processes on the pages of one shadow chain get in each other's way."""
+    root = Process(-1)
+    root.exec()
+    root.do(pr.MMAP, 0x10000000, 64 * 4096, ANONYMOUS)
+    children = []
+    for generation in range(2):
+        for i in range(64):
+            root.touch(0x10000000 + i * 4096)
+        for number in range(1 + 5 * generation, 6 + 5 * generation):
+            root.do(pr.FORK, number)
+            children.append(Process(0))
+            for i in range(64):
+                children[-1].do(pr.TOUCH, 0x10000000 + (i * 11 + number) % 64 * 4096, 0, pr.TOUCH_WRITE, 0)
+    root.do(pr.SLEEP, 2 * MS)
+    for process in (root, *children):
+        process.do(pr.EXIT)
+    replay = make_replay(build([root, *children]), jobs=2, stagger=False)
+    at = replay.prepare()
+    for _ in range(40):
+        at += PS_PER_MS // 20
+        replay.machine.run(until=at)
+        assert replay.kernel.audit() == (0, "")
+    counts = replay.counts()
+    assert counts["faults_bad"] == 0
+    assert counts["faults_copy"] > 500
+    assert counts["faults_move"] > 0
+    assert set(replay.drain().values()) == {0}
 
 
 def test_memory_segments():

@@ -6,7 +6,7 @@ from finegrain.kernel.types cimport vm_object, vm_page
 from finegrain.machine.machine cimport thread
 
 cdef enum:
-    HOLE_ORDER = 7                      # pages that nobody reaches are taken in blocks of at most 2**7
+    HOLE_ORDER = 8                      # pages that nobody reaches are taken in blocks of at most 2**8
 
 # A run of pages of a file, in the order in which an image is filled.
 cdef struct fill_run:

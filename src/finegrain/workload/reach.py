@@ -49,7 +49,7 @@ def _mark_touched(
     of = image[touches]
     page = (program.arg0[touches] // pr.PAGE_BYTES).astype(np.int64)
     while len(of):
-        place = np.unique((of << _PAGE_BITS) + page)
+        place = np.sort((of << _PAGE_BITS) + page)
         first, last = np.searchsorted(place, low), np.searchsorted(place, high)
         row = np.repeat(np.arange(len(maps)), last - first)
         index = np.arange(len(row)) - np.repeat(np.cumsum(last - first) - last, last - first)
@@ -94,12 +94,15 @@ def reached_pages(program: Program) -> list[npt.NDArray[np.bool_]]:
     return files
 
 
-def fill_runs(program: Program) -> list[tuple[int, int, int, int]]:
-    """Divide the files into runs: (file, reached, first page, pages), in order.
+Run = tuple[int, int, int, int]  # file, whether it is reached, first page, pages
+
+
+def fill_runs(program: Program) -> list[Run]:
+    """Divide the files into runs, in order.
 
     Runs that are not reached are at least 32 pages long. Files of which nothing is reached have none.
     """
-    runs = []
+    runs: list[Run] = []
     for number, reached in enumerate(reached_pages(program)):
         if not reached.any():
             continue

@@ -17,10 +17,11 @@ from finegrain.kernel.program import Kernel, memory_of
 from finegrain.machine.simulated import SimulatedMachine
 from finegrain.workload import program as pr
 from finegrain.workload.program import Program
-from finegrain.workload.reach import fill_runs
+from finegrain.workload.reach import Run, fill_runs
 from finegrain.workload.start import Start, Starts
 
 _PREPARE_PS: Final = 1_000_000_000  # how long the machine runs between two looks whether all is ready
+_IMAGES_SHARE: Final = 0.8  # of memory: the rest is for the processes
 _PREPARE_LIMIT_PS: Final = 3_600_000_000_000_000  # an hour: something is wrong
 # A PC's memory map: the BIOS and video hole at 640 KB, and one below 4 GB for devices (3 GB to 4 GB).
 _LOW_END, _HIGH_START, _HOLE_START, _HOLE_END = 0x9F000, 0x100000, 0xC0000000, 0x100000000
@@ -82,7 +83,7 @@ class Replay:
 
     `images` is "private" (each builder maps a copy of its own of every file) or "shared" (one for all). Without
     `stagger` all builders begin at the recording's beginning. Results depend on `seed`, the machine and the
-    arguments alone. Raises UserError when `images` is neither.
+    arguments alone. Raises UserError when `images` is neither, or the images do not fit in the machine's memory.
     """
 
     def __init__(
@@ -101,22 +102,36 @@ class Replay:
             raise UserError(f"images {images!r}: there are private and shared")
         self.machine = machine
         self.program = program
+        segments = memory_segments(*memory_of(machine))
+        runs = fill_runs(program)
+        self._check_memory(segments, runs, jobs, images)
         self.kernel = Kernel(
             machine,
-            memory_segments(*memory_of(machine)),
+            segments,
             hashed_locks=design.hashed_locks,
             padded=design.padded,
             batch=design.batch,
         )
         random = np.random.Generator(np.random.PCG64(seed))
         at = (np.arange(jobs) + random.random(jobs)) / jobs * (program.duration_ns if stagger else 0)
-        self._load(at.astype(np.int64), images == "shared", random)
+        self._load(at.astype(np.int64), runs, images == "shared", random)
 
-    def _load(self, at: npt.NDArray[np.int64], shared: bool, random: np.random.Generator) -> None:
+    @staticmethod
+    def _check_memory(segments: list[tuple[int, int, int]], runs: list[Run], jobs: int, images: str) -> None:
+        needed = sum(pages for *_, pages in runs) * pr.PAGE_BYTES * (1 if images == "shared" else jobs)
+        memory = sum(end - start for start, end, _ in segments)
+        if needed > memory * _IMAGES_SHARE:
+            raise UserError(
+                f"the files of {jobs} builders take {needed / 2**30:.1f} GiB, and the machine has "
+                f"{memory / 2**30:.1f} GiB: take fewer jobs, or shared images"
+            )
+
+    def _load(
+        self, at: npt.NDArray[np.int64], runs: list[Run], shared: bool, random: np.random.Generator
+    ) -> None:
         """Load the kernel with builders that begin at these recording times (ns)."""
         program, jobs = self.program, len(at)
         seeds = random.integers(1, 1 << 62, jobs)
-        runs = fill_runs(program)
         starts = Starts(program)
         past: list[Start] = []
         live: list[tuple[int, ...]] = []
