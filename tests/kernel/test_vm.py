@@ -151,7 +151,7 @@ def play(pair, operations):
             pair.read(where, BASE + i)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(st.lists(operation, max_size=80), st.sampled_from([(256, False), (0, False), (0, True)]))
 def test_any_operations(operations, design):
     pair = Pair(hashed_locks=design[0], batch=design[1])

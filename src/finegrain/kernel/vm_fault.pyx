@@ -343,10 +343,10 @@ cdef int find_page(thread* td, faultstate* fs) noexcept nogil:
                 panic(td, b"vm_fault: a page that nobody fills has no valid contents")
             fs.m.busy_lock = VPB_EXCLUSIVE
             return FAULT_RESIDENT if fs.object == fs.first_object else FAULT_BACKING
+        if fs.pindex >= fs.object.size and (fs.object == fs.first_object or not vm_object_anonymous(fs.object)):
+            unlock_and_deallocate(td, fs)
+            return -2
         if fs.object == fs.first_object:
-            if fs.pindex >= fs.object.size:
-                unlock_and_deallocate(td, fs)
-                return -2
             vm_object_color(fs.object, (fs.va >> PAGE_SHIFT) - fs.pindex)
             request = VM_ALLOC_NORMAL
             if fs.object.backing_object == NULL:
