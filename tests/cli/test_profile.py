@@ -91,9 +91,9 @@ class TestShow:
     def test_markdown_escapes(
         self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        Path("evil.txt").write_text(FREEBSD.replace("pv list", "a|b <i>_x_"))
+        Path("evil.txt").write_text(FREEBSD.replace("pv list", "a|b <q>_x_"))
         run(monkeypatch, "profile", "show", "evil.txt", "--markdown")
-        assert "| rw:a\\|b &lt;i&gt;\\_x\\_ |" in capsys.readouterr().out
+        assert "| rw:a\\|b &lt;q&gt;\\_x\\_ |" in capsys.readouterr().out
 
     def test_one_design_of_a_result(
         self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
