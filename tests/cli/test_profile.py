@@ -11,11 +11,11 @@ from finegrain.cli import main as cli
 FREEBSD = """\
 # sysctl debug.lock.prof.stats
 debug.lock.prof.stats:
-     max  wait_max       total  wait_total       count    avg wait_avg cnt_hold cnt_lock name
-      21        66      288942      785472       56865      5       13        0    56277 /usr/src/sys/a.c:13 (rw:pv list)
-       9        28      109754      490700       32127      3       15        0    28420 /usr/src/sys/b.c:6 (sx:map (user))
-       7        20         754         490       32127      0        0        0    28420 /usr/src/sys/b.c:60 (sx:map (user))
-       7        20         754
+     max  wait_max   total  wait_total   count    avg wait_avg cnt_hold cnt_lock name
+      21        66  288942      785472   56865      5       13        0    56277 /usr/src/sys/a.c:13 (rw:pv list)
+       9        28  109754      490700   32127      3       15        0    28420 /usr/src/sys/b.c:6 (sx:map (user))
+       7        20     754         490   32127      0        0        0    28420 /usr/src/sys/b.c:60 (sx:map (user))
+       7        20     754
 # uptime
 """
 COMPARE = {
