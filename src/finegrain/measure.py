@@ -10,6 +10,7 @@ from typing import Any
 
 from finegrain.design import Design
 from finegrain.machine.costs import CostModel
+from finegrain.machine.memory import default_segments, span
 from finegrain.machine.shape import Shape
 
 PS_PER_S = 1_000_000_000_000
@@ -69,7 +70,7 @@ def measure(task: Task, progress: Progress | None = None) -> Measurement:
         cores=task.shape.cores,
         threads=task.shape.threads,
         costs=task.costs,
-        memory=task.memory_bytes,
+        memory=span(default_segments(task.shape.sockets, task.memory_bytes)),
         seed=task.seed,
     )
     replay = Replay(machine, program, task.design, jobs=task.jobs, images=task.images, seed=task.seed)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from finegrain.machine.simulated import SimulatedMachine
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from finegrain.kernel._door_pmap import Pmaps
+from finegrain.machine.simulated import SimulatedMachine
 from kernel.pmap_model import PAGE, PAGES, SUPER, Model, Page, Pmap
 
 MB = 1 << 20

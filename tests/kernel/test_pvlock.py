@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from finegrain.machine.simulated import SimulatedMachine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from finegrain.kernel._door_pmap import Pmaps
+from finegrain.machine.simulated import SimulatedMachine
 
 PAGE, SUPER, MB, GB = 4096, 1 << 21, 1 << 20, 1 << 30
 PER_PAGE = PAGE // 64  # structs of the sparse table in a page

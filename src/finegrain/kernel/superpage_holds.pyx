@@ -11,12 +11,16 @@ def superpage_holds(Machine machine, uint32_t superpage):
     """Count the pages in use of a superpage of a stopped machine by what holds them.
 
     Keys are ("file", file index, builder), builder -1 for files that all builders share; ("anonymous", -1, -1); and
-    ("kernel", -1, -1): page-table pages and pv chunks. Free pages are left out.
+    ("kernel", -1, -1): page-table pages and pv chunks. Free pages are left out. Raises IndexError beyond the end of
+    memory.
     """
     cdef phys_state* p = <phys_state*>machine.m.phys
-    cdef vm_page* first = &p.page_array[<unsigned long long>superpage << (PDRSHIFT - PAGE_SHIFT)]
+    cdef vm_page* first
     cdef vm_object* obj
     cdef int i
+    if (<unsigned long long>superpage + 1) << PDRSHIFT > p.last_pa:
+        raise IndexError(f"superpage {superpage} lies beyond the end of memory at {p.last_pa:#x}")
+    first = &p.page_array[<unsigned long long>superpage << (PDRSHIFT - PAGE_SHIFT)]
     counts = {}
     for i in range(1 << (PDRSHIFT - PAGE_SHIFT)):
         obj = first[i].object

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from finegrain.design import Design
 from finegrain.errors import UserError
 from finegrain.kernel.program import Kernel, memory_of
+from finegrain.machine.memory import Segment, segments_below
 from finegrain.machine.simulated import SimulatedMachine
 from finegrain.workload import program as pr
 from finegrain.workload.program import Program
@@ -23,24 +24,6 @@ from finegrain.workload.start import Start, Starts
 _PREPARE_PS: Final = 1_000_000_000  # how long the machine runs between two looks whether all is ready
 _IMAGES_SHARE: Final = 0.8  # of memory: the rest is for the processes
 _PREPARE_LIMIT_PS: Final = 3_600_000_000_000_000  # an hour: something is wrong
-# A PC's memory map: the BIOS and video hole at 640 KB, and one below 4 GB for devices (3 GB to 4 GB).
-_LOW_END, _HIGH_START, _HOLE_START, _HOLE_END = 0x9F000, 0x100000, 0xC0000000, 0x100000000
-
-
-def memory_segments(span_bytes: int, domains: int) -> list[tuple[int, int, int]]:
-    """Lay out physical memory below `span_bytes`: segments (start, end, domain), in bytes.
-
-    The span is divided evenly among the domains, at multiples of 2 MB; the holes are in domain 0.
-    """
-    share = span_bytes // domains & ~0x1FFFFF
-    segments = []
-    for domain in range(domains):
-        start = domain * share
-        end = span_bytes if domain == domains - 1 else start + share
-        for low, high in ((0x1000, _LOW_END), (_HIGH_START, _HOLE_START), (_HOLE_END, span_bytes)):
-            if max(start, low) < min(end, high):
-                segments.append((max(start, low), min(end, high), domain))
-    return sorted(segments)
 
 
 def _live_rows(program: Program, start: Start, past_first: int) -> list[tuple[int, ...]]:
@@ -102,7 +85,7 @@ class Replay:
             raise UserError(f"images {images!r}: there are private and shared")
         self.machine = machine
         self.program = program
-        segments = memory_segments(*memory_of(machine))
+        segments = segments_below(*memory_of(machine))
         runs = fill_runs(program)
         self._check_memory(segments, runs, jobs, images)
         self.kernel = Kernel(
@@ -117,7 +100,7 @@ class Replay:
         self._load(at.astype(np.int64), runs, images == "shared", random)
 
     @staticmethod
-    def _check_memory(segments: list[tuple[int, int, int]], runs: list[Run], jobs: int, images: str) -> None:
+    def _check_memory(segments: list[Segment], runs: list[Run], jobs: int, images: str) -> None:
         needed = sum(pages for *_, pages in runs) * pr.PAGE_BYTES * (1 if images == "shared" else jobs)
         memory = sum(end - start for start, end, _ in segments)
         if needed > memory * _IMAGES_SHARE:
