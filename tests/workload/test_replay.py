@@ -19,7 +19,7 @@ MS = 1_000_000
 PS_PER_MS = 1_000_000_000
 
 
-def make_machine(memory=4 << 30, **shape):
+def make_machine(memory=6 << 30, **shape):
     return SimulatedMachine(**({"sockets": 2, "cores": 2, "threads": 1} | shape), memory=memory, seed=1)
 
 
@@ -160,7 +160,7 @@ def test_every_builder_has_the_pages_that_it_reaches():
     replay = Replay(make_machine(sockets=1), build([root]), parse_design("head"), jobs=8)
     replay.prepare()
     found = {}
-    for superpage in range(1024):
+    for superpage in range(3072):
         for (kind, file, builder), pages in superpage_holds(replay.machine, superpage).items():
             if kind == "file":
                 found[file, builder] = found.get((file, builder), 0) + pages
