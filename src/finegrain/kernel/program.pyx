@@ -219,11 +219,12 @@ cdef void arrive(thread* td, replay_state* r, bint wait) noexcept nogil:
     r.arrived += 1
     if r.arrived == r.nlive:
         r.start = (now(td) // START_GRID_PS + 2) * START_GRID_PS
-        wakeup(td, &r.start)
-    while wait and r.start == 0:
-        msleep(td, &r.start, &r.lock, SITE_READY)
     mtx_unlock(td, &r.lock)
-    if wait and now(td) < r.start:
+    if not wait:
+        return
+    while r.start == 0:
+        sleep_for(td, START_GRID_PS)                    # not on a lock: nothing of it may reach into the replay
+    if now(td) < r.start:
         sleep_for(td, r.start - now(td))
 
 
