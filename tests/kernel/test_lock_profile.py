@@ -43,8 +43,8 @@ def test_waits_are_charged_to_who_held_the_lock(play: Play) -> None:
     charged = read_charged(p.machine)
     wait = round(p.end(1, 1) * US) - 10 * US
     assert charged == {
-        ("script/exclusive", "script/exclusive"): 40 * US,
-        ("(free)", "script/exclusive"): wait - 40 * US,
+        ("rw:script", "script/exclusive", "script/exclusive"): 40 * US,
+        ("rw:script", "(free)", "script/exclusive"): wait - 40 * US,
     }
 
 
@@ -53,7 +53,7 @@ def test_readers_charge_the_writer_that_they_keep_out(play: Play) -> None:
              [("rlock", 0), ("charge", 80 * US), ("unlock", 0)],
              [("charge", 10 * US), ("lock", 0), ("unlock", 0)])  # fmt: skip
     charged = read_charged(p.machine)
-    assert charged[("script/shared", "script/exclusive")] == 70 * US
+    assert charged["rw:script", "script/shared", "script/exclusive"] == 70 * US
     assert sum(charged.values()) == round(p.end(2, 1) * US) - 10 * US
 
 
@@ -71,9 +71,12 @@ def test_depth_counts_who_waited_before(play: Play) -> None:
     assert row["depth_total"] == 0 + 1 + 2
     assert row["depth_max"] == 2
     # All three wait for the owner; nobody holds the lock only while the next one's back-off lasts.
-    assert read_charged(p.machine)["(free)", "script/exclusive"] < 0.5 * row["wait"] * US
     assert (
-        read_charged(p.machine)["script/exclusive", "script/exclusive"] >= (49 + 48 + 47) * US + 50 * US * 3
+        read_charged(p.machine)["sleep mutex:script", "(free)", "script/exclusive"] < 0.5 * row["wait"] * US
+    )
+    assert (
+        read_charged(p.machine)["sleep mutex:script", "script/exclusive", "script/exclusive"]
+        >= (49 + 48 + 47) * US + 50 * US * 3
     )
 
 

@@ -1,7 +1,7 @@
 from finegrain.machine.machine import Machine
 
 def customers_start(
-    machine: Machine,
+    m: Machine,
     threads: int,
     locks: int,
     think_ps: int,

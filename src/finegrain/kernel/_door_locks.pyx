@@ -1,13 +1,13 @@
 # Test and benchmark door to the locks: threads that think, take one of K locks, hold it, and go round.
 
 from libc.math cimport log
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 
 from finegrain.kernel.lock_profile cimport lock_name, lock_profile_create, lock_site
 from finegrain.kernel.locks cimport (
     locks_create, mtx, mtx_init, mtx_lock, mtx_unlock, rw_init, rw_rlock, rw_runlock, rw_wlock, rw_wunlock, rwlock, sx,
     sx_init, sx_slock, sx_sunlock, sx_xlock, sx_xunlock)
-from finegrain.machine.machine cimport Machine, arena_alloc, charge, machine, ps_t, thread, user
+from finegrain.machine.machine cimport Machine, arena_alloc, charge, thread, user
 
 cdef uint16_t NAMES[3]
 NAMES[0] = lock_name(b"sleep mutex", b"bench")
@@ -55,8 +55,7 @@ cdef void customer(thread* td, void* argument) noexcept nogil:
     cdef int64_t rounds = c.rounds
     cdef void* lock
     cdef bint write
-    cdef int i
-    for i in range(8):
+    for _ in range(8):
         next_random(&state)
     while not td.machine.stopping:
         if c.preemptible:
@@ -93,17 +92,17 @@ cdef void customer(thread* td, void* argument) noexcept nogil:
                 return
 
 
-def customers_start(Machine machine, int threads, int locks, int64_t think_ps, int64_t hold_ps, *, str kind="sleep mutex",
+def customers_start(Machine m, int threads, int locks, int64_t think_ps, int64_t hold_ps, *, str kind="sleep mutex",
                     bint think_exponential=True, bint hold_exponential=True, double write_fraction=1.0,
                     int64_t rounds=0, uint64_t seed=1, int stride=32, bint preemptible=False):
     """Start `threads` customers of `locks` locks, `stride` bytes apart, on a fresh machine."""
     cdef customers* c
     cdef int i
-    locks_create(machine.m)
-    lock_profile_create(machine.m)
-    c = <customers*>arena_alloc(machine.m, sizeof(customers))
+    locks_create(m.m)
+    lock_profile_create(m.m)
+    c = <customers*>arena_alloc(m.m, sizeof(customers))
     c.kind = ("sleep mutex", "rw", "sx").index(kind)
-    c.locks = <char*>arena_alloc(machine.m, <uint64_t>locks * stride)
+    c.locks = <char*>arena_alloc(m.m, <uint64_t>locks * stride)
     c.nlocks = locks
     c.stride = stride
     c.think = think_ps
@@ -121,6 +120,6 @@ def customers_start(Machine machine, int threads, int locks, int64_t think_ps, i
             rw_init(<rwlock*>(c.locks + i * stride), NAMES[1], 0)
         else:
             sx_init(<sx*>(c.locks + i * stride), NAMES[2], 0)
-    for i in range(threads):
-        if machine.m.ops.spawn(NULL, machine.m, customer, c, NULL) == NULL:
+    for _ in range(threads):
+        if m.m.ops.spawn(NULL, m.m, customer, c, NULL) == NULL:
             raise MemoryError

@@ -97,101 +97,101 @@ cdef struct script:
     uint32_t index
 
 
-cdef void entered(thread* td, script_lock* l, bint shared) noexcept nogil:
-    if l.inside < 0 or (l.inside > 0 and not shared):
+cdef void entered(thread* td, script_lock* at, bint shared) noexcept nogil:
+    if at.inside < 0 or (at.inside > 0 and not shared):
         panic(td, b"mutual exclusion is violated")
-    l.inside = l.inside + 1 if shared else -1
+    at.inside = at.inside + 1 if shared else -1
 
 
-cdef void left(script_lock* l) noexcept nogil:
-    l.inside = l.inside - 1 if l.inside > 0 else 0
+cdef void left(script_lock* at) noexcept nogil:
+    at.inside = at.inside - 1 if at.inside > 0 else 0
 
 
-cdef bint held_shared(thread* td, script_lock* l) noexcept nogil:
+cdef bint held_shared(thread* td, script_lock* at) noexcept nogil:
     cdef uint32_t i
     for i in range(td.nheld):
-        if td.held[i].lock == l.lock:
+        if td.held[i].lock == at.lock:
             return td.held[i].shared
     return False
 
 
-cdef bint acquire(thread* td, script_lock* l, bint shared, bint only_try) noexcept nogil:
+cdef bint acquire(thread* td, script_lock* at, bint shared, bint only_try) noexcept nogil:
     cdef bint got = True
     cdef uint16_t site = SITE_SHARED if shared else SITE_EXCLUSIVE
-    if l.kind == KIND_MTX:
+    if at.kind == KIND_MTX:
         if only_try:
-            got = mtx_trylock(td, <mtx*>l.lock, site)
+            got = mtx_trylock(td, <mtx*>at.lock, site)
         else:
-            mtx_lock(td, <mtx*>l.lock, site)
-        if got and not mtx_owned(td, <mtx*>l.lock):
+            mtx_lock(td, <mtx*>at.lock, site)
+        if got and not mtx_owned(td, <mtx*>at.lock):
             panic(td, b"mtx_owned is wrong")
-    elif l.kind == KIND_SPIN:
-        mtx_lock_spin(td, <mtx*>l.lock, site)
-    elif l.kind == KIND_RW and shared:
+    elif at.kind == KIND_SPIN:
+        mtx_lock_spin(td, <mtx*>at.lock, site)
+    elif at.kind == KIND_RW and shared:
         if only_try:
-            got = rw_try_rlock(td, <rwlock*>l.lock, site)
+            got = rw_try_rlock(td, <rwlock*>at.lock, site)
         else:
-            rw_rlock(td, <rwlock*>l.lock, site)
-    elif l.kind == KIND_RW:
+            rw_rlock(td, <rwlock*>at.lock, site)
+    elif at.kind == KIND_RW:
         if only_try:
-            got = rw_try_wlock(td, <rwlock*>l.lock, site)
+            got = rw_try_wlock(td, <rwlock*>at.lock, site)
         else:
-            rw_wlock(td, <rwlock*>l.lock, site)
-        if got and not rw_wowned(td, <rwlock*>l.lock):
+            rw_wlock(td, <rwlock*>at.lock, site)
+        if got and not rw_wowned(td, <rwlock*>at.lock):
             panic(td, b"rw_wowned is wrong")
     elif shared:
         if only_try:
-            got = sx_try_slock(td, <sx*>l.lock, site)
+            got = sx_try_slock(td, <sx*>at.lock, site)
         else:
-            sx_slock(td, <sx*>l.lock, site)
+            sx_slock(td, <sx*>at.lock, site)
     else:
         if only_try:
-            got = sx_try_xlock(td, <sx*>l.lock, site)
+            got = sx_try_xlock(td, <sx*>at.lock, site)
         else:
-            sx_xlock(td, <sx*>l.lock, site)
-        if got and not sx_xlocked(td, <sx*>l.lock):
+            sx_xlock(td, <sx*>at.lock, site)
+        if got and not sx_xlocked(td, <sx*>at.lock):
             panic(td, b"sx_xlocked is wrong")
     if got:
-        entered(td, l, shared)
+        entered(td, at, shared)
     return got
 
 
-cdef void release(thread* td, script_lock* l, bint shared) noexcept nogil:
-    left(l)
-    if l.kind == KIND_MTX:
-        mtx_unlock(td, <mtx*>l.lock)
-    elif l.kind == KIND_SPIN:
-        mtx_unlock_spin(td, <mtx*>l.lock)
-    elif l.kind == KIND_RW and shared:
-        rw_runlock(td, <rwlock*>l.lock)
-    elif l.kind == KIND_RW:
-        rw_wunlock(td, <rwlock*>l.lock)
+cdef void release(thread* td, script_lock* at, bint shared) noexcept nogil:
+    left(at)
+    if at.kind == KIND_MTX:
+        mtx_unlock(td, <mtx*>at.lock)
+    elif at.kind == KIND_SPIN:
+        mtx_unlock_spin(td, <mtx*>at.lock)
+    elif at.kind == KIND_RW and shared:
+        rw_runlock(td, <rwlock*>at.lock)
+    elif at.kind == KIND_RW:
+        rw_wunlock(td, <rwlock*>at.lock)
     elif shared:
-        sx_sunlock(td, <sx*>l.lock)
+        sx_sunlock(td, <sx*>at.lock)
     else:
-        sx_xunlock(td, <sx*>l.lock)
+        sx_xunlock(td, <sx*>at.lock)
 
 
-cdef bint upgrade(thread* td, script_lock* l) noexcept nogil:
+cdef bint upgrade(thread* td, script_lock* at) noexcept nogil:
     cdef bint got
-    if l.kind == KIND_RW:
-        got = rw_try_upgrade(td, <rwlock*>l.lock, SITE_EXCLUSIVE)
+    if at.kind == KIND_RW:
+        got = rw_try_upgrade(td, <rwlock*>at.lock, SITE_EXCLUSIVE)
     else:
-        got = sx_try_upgrade(td, <sx*>l.lock, SITE_EXCLUSIVE)
+        got = sx_try_upgrade(td, <sx*>at.lock, SITE_EXCLUSIVE)
     if got:
-        left(l)
-        entered(td, l, False)
+        left(at)
+        entered(td, at, False)
     return got
 
 
-cdef void downgrade(thread* td, script_lock* l) noexcept nogil:
+cdef void downgrade(thread* td, script_lock* at) noexcept nogil:
     # Before the call: others may be in by the time it returns.
-    left(l)
-    entered(td, l, True)
-    if l.kind == KIND_RW:
-        rw_downgrade(td, <rwlock*>l.lock, SITE_SHARED)
+    left(at)
+    entered(td, at, True)
+    if at.kind == KIND_RW:
+        rw_downgrade(td, <rwlock*>at.lock, SITE_SHARED)
     else:
-        sx_downgrade(td, <sx*>l.lock, SITE_SHARED)
+        sx_downgrade(td, <sx*>at.lock, SITE_SHARED)
 
 
 # Sleep on the channel, without the interlock meanwhile.
@@ -215,17 +215,17 @@ cdef int64_t recurse(thread* td, int64_t depth) noexcept nogil:
     return below + room[depth & 511]
 
 
-cdef int64_t lock_word(script_lock* l) noexcept nogil:
+cdef int64_t lock_word(script_lock* at) noexcept nogil:
     # An exclusive owner shows as 1 << 40 above the flag bits.
-    cdef uint64_t v = (<uint64_t*>(<char*>l.lock + sizeof(lock_object)))[0]
-    cdef bint owned = v >> 5 != 0 and (l.kind in (KIND_MTX, KIND_SPIN) or not v & 1)
+    cdef uint64_t v = (<uint64_t*>(<char*>at.lock + sizeof(lock_object)))[0]
+    cdef bint owned = v >> 5 != 0 and (at.kind in (KIND_MTX, KIND_SPIN) or not v & 1)
     return (<int64_t>1 << 40) + <int64_t>(v & 31) if owned else <int64_t>v
 
 
 cdef void run_script(thread* td, void* argument) noexcept nogil:
     cdef script* me = <script*>argument
     cdef scripts_state* state = me.state
-    cdef script_lock* l
+    cdef script_lock* at
     cdef uint64_t cpus[CPU_WORDS]
     cdef uint32_t i = 0
     cdef trace_entry* entry
@@ -238,21 +238,21 @@ cdef void run_script(thread* td, void* argument) noexcept nogil:
         sched_point(td)                 # what other threads do before this one's time has happened
         begin = td.clock
         result = 0
-        l = &state.locks[o.a]
+        at = &state.locks[o.a]
         if o.code == OP_LOCK or o.code == OP_RLOCK:
-            result = acquire(td, l, o.code == OP_RLOCK, False)
+            result = acquire(td, at, o.code == OP_RLOCK, False)
         elif o.code == OP_TRYLOCK or o.code == OP_TRYRLOCK:
-            result = acquire(td, l, o.code == OP_TRYRLOCK, True)
+            result = acquire(td, at, o.code == OP_TRYRLOCK, True)
         elif o.code == OP_UNLOCK:
-            release(td, l, held_shared(td, l))
+            release(td, at, held_shared(td, at))
         elif o.code == OP_WUNLOCK:
-            release(td, l, False)
+            release(td, at, False)
         elif o.code == OP_RUNLOCK:
-            release(td, l, True)
+            release(td, at, True)
         elif o.code == OP_UPGRADE:
-            result = upgrade(td, l)
+            result = upgrade(td, at)
         elif o.code == OP_DOWNGRADE:
-            downgrade(td, l)
+            downgrade(td, at)
         elif o.code == OP_CHARGE:
             charge(td, o.a, 1)
         elif o.code == OP_USER:
@@ -271,7 +271,7 @@ cdef void run_script(thread* td, void* argument) noexcept nogil:
         elif o.code == OP_PRIORITY_OF:
             result = state.scripts[o.a].td.priority
         elif o.code == OP_WORD:
-            result = lock_word(l)
+            result = lock_word(at)
         elif o.code == OP_SHOOTDOWN:
             memset(cpus, 0, sizeof(cpus))
             cpus[0] = <uint64_t>o.a
@@ -301,8 +301,8 @@ cdef void run_script(thread* td, void* argument) noexcept nogil:
 cdef class Scripts:
     """Threads that each run a script of operations on a fresh machine.
 
-    `locks` names the kind of each lock ("mtx", "rw", "sx", "spin"); they lie `stride` bytes apart. A script is a list of
-    (operation, arguments...): the lock operations take the lock's number, and trylock and tryrlock the number of
+    `locks` names the kind of each lock ("mtx", "rw", "sx", "spin"); they lie `stride` bytes apart. A script is a list
+    of (operation, arguments...): the lock operations take the lock's number, and trylock and tryrlock the number of
     operations to skip when they fail; charge, user and sleep a time in picoseconds; msleep a channel and a lock (-1:
     none), wakeup a channel; spawn, priority_of and unpark the number of a script; shootdown a set of CPUs and pages;
     read and write the number of a line. Scripts that some spawn names wait for it; the others start at time 0.
@@ -365,15 +365,15 @@ cdef class Scripts:
     def chains(self):
         """For each lock: the offsets of its turnstile chain and its sleep queue chain in the kernel's memory."""
         cdef thread td
-        cdef script_lock* l
+        cdef script_lock* at
         td.machine = self.machine.m
         rows = []
         for i in range(64):
-            l = &self.state.locks[i]
-            if l.lock == NULL:
+            at = &self.state.locks[i]
+            if at.lock == NULL:
                 break
-            rows.append((arena_offset(td.machine, turnstile_chain_of(&td, TURNSTILE, l.lock)),
-                         arena_offset(td.machine, turnstile_chain_of(&td, SLEEPQUEUE, l.lock))))
+            rows.append((arena_offset(td.machine, turnstile_chain_of(&td, TURNSTILE, at.lock)),
+                         arena_offset(td.machine, turnstile_chain_of(&td, SLEEPQUEUE, at.lock))))
         return rows
 
 

@@ -5,7 +5,7 @@ from libc.stdio cimport snprintf
 from libc.string cimport memset, strcmp
 
 from finegrain.machine.machine cimport (
-    Machine, arena_alloc, atomic_load_acq, charge_memory, held_lock, machine, panic, ps_t, thread, unlikely)
+    Machine, arena_alloc, atomic_load_acq, charge_memory, held_lock, machine, panic, ps_t, thread)
 
 cdef const char* lock_classes[MAX_LOCK_NAMES]
 cdef const char* lock_names[MAX_LOCK_NAMES]
@@ -83,8 +83,7 @@ cdef thread* lock_owner(lock_object* lock) noexcept nogil:
 # Stop when td is about to wait for a lock whose owner waits, directly or through others, for td.
 cdef void check_deadlock(thread* td, lock_object* lock) noexcept nogil:
     cdef thread* owner
-    cdef int depth
-    for depth in range(64):
+    for _ in range(64):                 # longer cycles end as "no thread can run"
         owner = lock_owner(lock)
         if owner == NULL:
             return
@@ -171,21 +170,21 @@ cdef void profile_charge_waiters(thread* td, lock_object* lock, uint16_t holder,
 cdef inline void charge_wait(lock_profile* p, thread* w, lock_object* lock, uint16_t holder, uint32_t superpage,
                              ps_t until) noexcept nogil:
     cdef ps_t piece = until - w.wait_charged
-    cdef pv_wait_record* s
-    cdef pv_wait_record* l
+    cdef pv_wait_record* here
+    cdef pv_wait_record* instance
     if piece <= 0:
         return
     w.wait_charged = until
     p.charged[(<uint32_t>lock.lo_name * MAX_SITES + holder) * MAX_SITES + w.wanted_site] += piece
     if lock.lo_flags & LO_PV_LIST and p.pv_locks != NULL:
-        s = &p.superpages[w.superpage]
-        l = &p.pv_locks[lock.lo_instance]
+        here = &p.superpages[w.superpage]
+        instance = &p.pv_locks[lock.lo_instance]
         if superpage == w.superpage:
-            s.sharing += piece
-            l.sharing += piece
+            here.sharing += piece
+            instance.sharing += piece
         else:
-            s.collision += piece
-            l.collision += piece
+            here.collision += piece
+            instance.collision += piece
 
 
 # The fast path failed: the wait for the lock begins.
@@ -282,13 +281,13 @@ cdef list histogram_rows(int64_t* counts):
     return [[1 << i, counts[i]] for i in range(HISTOGRAM_BUCKETS) if counts[i] != 0]
 
 
-def read_profile(Machine machine):
+def read_profile(Machine m):
     """Read the profile of a stopped machine.
 
     Returns a list with a dict for each acquisition point that has counted something: the lock's class and name, the
     site, and the fields of `lock_record`, times in picoseconds, histograms as [[upper bound in ns, count], ...].
     """
-    cdef lock_profile* p = <lock_profile*>machine.m.profile
+    cdef lock_profile* p = <lock_profile*>m.m.profile
     cdef lock_record* r
     cdef uint32_t n, site
     rows = []
@@ -309,9 +308,9 @@ def read_profile(Machine machine):
     return rows
 
 
-def read_charged(Machine machine):
+def read_charged(Machine m):
     """Who held locks while others waited: {(lock "class:name", holder's site, waiter's site): picoseconds}."""
-    cdef lock_profile* p = <lock_profile*>machine.m.profile
+    cdef lock_profile* p = <lock_profile*>m.m.profile
     cdef uint32_t n, h, w
     cdef ps_t waited
     out = {}
@@ -325,15 +324,15 @@ def read_charged(Machine machine):
     return out
 
 
-def read_names(Machine machine, int64_t at):
+def read_names(Machine m, int64_t at):
     """For each lock name: counts that must balance, up to the time `at` (picoseconds).
 
     `queue_integral_ps` is the integral of the number of waiting threads over time, `pending_ps` the waits that have
     not ended, `pending_charged_ps` the part of them already charged to holders, `held` how many locks are held now.
     """
-    cdef lock_profile* p = <lock_profile*>machine.m.profile
+    cdef lock_profile* p = <lock_profile*>m.m.profile
     cdef lock_name_record* r
-    cdef thread* td = machine.m.threads
+    cdef thread* td = m.m.threads
     cdef uint32_t n, i
     rows = {}
     for n in range(name_count):
@@ -355,9 +354,9 @@ def read_names(Machine machine, int64_t at):
     return {key: row for key, row in rows.items() if row["acquired"] or row["waiting"] or row["held"]}
 
 
-def read_pv_waits(Machine machine):
+def read_pv_waits(Machine m):
     """PV list waits: by lock instance and by superpage, as two lists of dicts of the fields of `pv_wait_record`."""
-    cdef lock_profile* p = <lock_profile*>machine.m.profile
+    cdef lock_profile* p = <lock_profile*>m.m.profile
     cdef uint32_t i
     out = []
     for which in range(2):
@@ -371,11 +370,11 @@ def read_pv_waits(Machine machine):
     return out
 
 
-def reset_profile(Machine machine, int64_t at):
+def reset_profile(Machine m, int64_t at):
     """Begin counting afresh at the time `at` (picoseconds): the end of the warm-up."""
-    lock_profile_reset(machine.m, at)
+    lock_profile_reset(m.m, at)
 
 
-def enable_profile(Machine machine, bint enabled):
+def enable_profile(Machine m, bint enabled):
     """Switch the counting on or off, to measure what it costs."""
-    (<lock_profile*>machine.m.profile).enabled = enabled
+    (<lock_profile*>m.m.profile).enabled = enabled

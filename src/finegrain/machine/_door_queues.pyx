@@ -5,9 +5,9 @@
 # must come out as queueing theory says.
 
 from libc.math cimport log
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint64_t
 
-from finegrain.machine.machine cimport Machine, arena_alloc, charge, machine, park, ps_t, sched_point, thread, unpark
+from finegrain.machine.machine cimport Machine, arena_alloc, charge, park, ps_t, sched_point, thread, unpark
 
 cdef enum:
     FIFO = 0                            # one at a time, in order of arrival
@@ -161,8 +161,9 @@ cdef void live(thread* td, void* argument) noexcept nogil:
 cdef class Station:
     """`customers` threads round one server.
 
-    `kind` is "fifo", "readers first", "writers first" or "ticket"; `think`, `hold` and `slow` are picoseconds; `writers`
-    is the probability that a customer asks as a writer; `fixed` makes all times as given instead of exponential.
+    `kind` is "fifo", "readers first", "writers first" or "ticket"; `think`, `hold` and `slow` are picoseconds;
+    `writers` is the probability that a customer asks as a writer; `fixed` makes all times as given instead of
+    exponential.
     """
 
     cdef Machine machine
@@ -172,7 +173,7 @@ cdef class Station:
                  double writers=1.0, bint fixed=False, uint64_t seed=1):
         cdef station* s = <station*>arena_alloc(machine.m, sizeof(station))
         cdef customer* c
-        cdef int i, k
+        cdef int i
         self.machine = machine
         self.at = s
         s.kind = DISCIPLINES.index(kind)
@@ -185,7 +186,7 @@ cdef class Station:
             c = <customer*>arena_alloc(machine.m, sizeof(customer))
             c.at = s
             c.random = (seed * 1000 + i + 1) * <uint64_t>0x9e3779b97f4a7c15
-            for k in range(8):
+            for _ in range(8):
                 uniform(&c.random)
             if machine.m.ops.spawn(NULL, machine.m, live, c, NULL) == NULL:
                 raise MemoryError

@@ -24,8 +24,7 @@ class CostModel:
     op_cycles: float = 1.0  # [A] one simple operation of a group
     l1_hit_cycles: float = 4.0  # [InstLat]
     llc_hit_cycles: float = 60.0  # [MLC], 22.7 ns
-    dram_local: float = 85.0  # [MLC] 80-90
-    dram_remote: float = 140.0  # [MLC] 135-154
+    dram_local: float = 85.0  # [MLC] 80-90: a line that nobody has touched yet
     xfer_smt: float = 7.5  # [c2c] 7-8: a modified line from the sibling
     xfer_socket: float = 50.0  # [c2c] 41-56: from another core of the socket
     xfer_cross: float = 130.0  # [c2c, MLC] 113-180: from the other socket

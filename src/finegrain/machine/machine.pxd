@@ -23,7 +23,7 @@
 
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
 
-ctypedef int64_t ps_t                   # simulated time: picoseconds
+ctypedef int64_t ps_t                   # simulated time: picoseconds; 2**63 of them are 106 days
 
 cdef enum:
     MAX_HELD = 48                       # locks that one thread may hold at once
@@ -49,8 +49,7 @@ cdef struct cost_model:
     ps_t op                             # one simple instruction group
     ps_t l1_hit
     ps_t llc_hit
-    ps_t dram_local
-    ps_t dram_remote
+    ps_t dram_local                     # a line that nobody has touched yet
     ps_t xfer_smt                       # a modified line from the sibling, the socket, the other socket
     ps_t xfer_socket
     ps_t xfer_cross
@@ -274,7 +273,7 @@ cdef inline void charge_memory(thread* td, ps_t t) noexcept nogil:
 
 
 # What reading (or, with write, owning) the line costs this CPU; the line remembers.
-cdef inline ps_t line_cost(thread* td, line* l, bint write) noexcept nogil:
+cdef inline ps_t line_cost(thread* td, line* at, bint write) noexcept nogil:
     cdef cpu* c = td.cpu
     cdef cost_model* cost = &td.machine.cost
     cdef uint16_t me = c.id + 1
@@ -282,41 +281,41 @@ cdef inline ps_t line_cost(thread* td, line* l, bint write) noexcept nogil:
     cdef cpu* from_cpu
     cdef ps_t t
     cdef uint8_t kind
-    if (l.owner == me and (l.sharers == 0 or not write)) or (not write and l.reader == me and l.sharers & bit):
+    if (at.owner == me and (at.sharers == 0 or not write)) or (not write and at.reader == me and at.sharers & bit):
         c.lines[LINE_HIT] += 1
         c.last_line = LINE_HIT
         return cost.l1_hit
-    if l.owner == 0:
+    if at.owner == 0:
         kind = LINE_MEMORY
         t = cost.dram_local
-    elif not write and l.sharers & bit:
+    elif not write and at.sharers & bit:
         kind = LINE_SOCKET
         t = cost.llc_hit
-    elif l.owner == me:                                 # own line, but clean copies must be invalidated
-        kind = LINE_CROSS if l.sharers & ~bit else LINE_SOCKET
+    elif at.owner == me:                                 # own line, but clean copies must be invalidated
+        kind = LINE_CROSS if at.sharers & ~bit else LINE_SOCKET
         t = cost.xfer_cross if kind == LINE_CROSS else cost.xfer_socket
     else:
-        from_cpu = &td.machine.cpus[l.owner - 1]
-        if from_cpu.socket != c.socket or (write and l.sharers & ~bit):
+        from_cpu = &td.machine.cpus[at.owner - 1]
+        if from_cpu.socket != c.socket or (write and at.sharers & ~bit):
             kind = LINE_CROSS
-            t = cost.xfer_cross if write or l.sharers == 0 else cost.share_cross
+            t = cost.xfer_cross if write or at.sharers == 0 else cost.share_cross
         elif from_cpu.core == c.core:
             kind = LINE_SIBLING
             t = cost.xfer_smt
         else:
             kind = LINE_SOCKET
-            t = cost.xfer_socket if write or l.sharers == 0 else cost.share_socket
+            t = cost.xfer_socket if write or at.sharers == 0 else cost.share_socket
     c.lines[kind] += 1
     c.last_line = kind
     if write:
-        l.owner = me
-        l.reader = 0
-        l.sharers = 0
-    elif l.owner == 0:
-        l.owner = me                    # the only copy: writing it next is a hit
+        at.owner = me
+        at.reader = 0
+        at.sharers = 0
+    elif at.owner == 0:
+        at.owner = me                    # the only copy: writing it next is a hit
     else:
-        l.reader = me
-        l.sharers |= bit
+        at.reader = me
+        at.sharers |= bit
     return t
 
 
@@ -341,17 +340,17 @@ cdef inline void sched_point(thread* td) noexcept nogil:
 
 # Wait for one's turn on a line that an atomic operation needs, and pay for it.
 cdef inline void atomic_access(thread* td, const void* word, bint write) noexcept nogil:
-    cdef line* l
+    cdef line* at
     cdef ps_t t
     sched_point(td)
-    l = line_of(td.machine, word)
-    if l.busy_until > td.clock:
-        charge_memory(td, l.busy_until - td.clock)
-    t = line_cost(td, l, write)
+    at = line_of(td.machine, word)
+    if at.busy_until > td.clock:
+        charge_memory(td, at.busy_until - td.clock)
+    t = line_cost(td, at, write)
     if write:
         t += td.machine.cost.rmw_hit
         charge_memory(td, t)
-        l.busy_until = td.clock
+        at.busy_until = td.clock
     else:
         charge_memory(td, t)
 

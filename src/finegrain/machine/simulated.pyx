@@ -11,7 +11,7 @@
 # Real time is looked at for one purpose only: to return to Python now and then, so that Ctrl-C and the progress
 # display work.  It decides nothing that is simulated.
 
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdio cimport snprintf
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memset
@@ -201,7 +201,6 @@ cdef void sim_reschedule(thread* td) noexcept nogil:
     cdef sim* s = <sim*>td.machine
     cdef event e
     cdef thread* next
-    cdef ps_t t
     if s.count == 0 or s.heap[0].time > td.clock:
         # Nobody is behind: only a look at the real clock, or the end of the run.
         if td.clock < s.until and not out_of_breath(s):
