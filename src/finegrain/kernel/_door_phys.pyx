@@ -185,12 +185,12 @@ cdef void storm_thread(thread* td, void* argument) noexcept nogil:
     cdef vm_object* obj
     cdef vm_page* m
     cdef uint64_t me = w.started, state, what, at
-    cdef int64_t i
+    cdef int64_t _i
     cdef int j
     w.started += 1
     state = (w.seed + me + 1) * <uint64_t>0x9e3779b97f4a7c15
     memset(tables, 0, sizeof(tables))
-    for i in range(w.rounds):
+    for _i in range(w.rounds):
         what = next_random(&state) % 16
         obj = w.shared if what & 1 else w.own[me]
         at = next_random(&state) % 1200
@@ -304,7 +304,7 @@ cdef class PhysDoor:
     def storm(self, int threads, int64_t rounds, uint64_t seed):
         """Many threads allocate and free at once; {refused allocations, pages handed out twice}, and all is freed."""
         cdef storm* w = <storm*>arena_alloc(self.machine.m, sizeof(storm))
-        cdef int i
+        cdef int i, _i
         w.marks = <uint64_t*>arena_alloc(self.machine.m, (self.s.last_pa >> PAGE_SHIFT) * 8)
         w.own = <vm_object**>arena_alloc(self.machine.m, threads * sizeof(vm_object*))
         w.rounds = rounds
@@ -313,7 +313,7 @@ cdef class PhysDoor:
             w.own[i] = self.j.objects[<int>self.object(10000 + i, color=i)]
         shared = self.object(20000, color=0)
         w.shared = self.j.objects[<int>shared]
-        for i in range(threads):
+        for _i in range(threads):
             if self.machine.m.ops.spawn(NULL, self.machine.m, storm_thread, w, NULL) == NULL:
                 raise MemoryError
         self.machine.run()
