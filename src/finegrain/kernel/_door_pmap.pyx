@@ -24,7 +24,7 @@ from finegrain.kernel.pvlock cimport (
     PHYS_TO_PV_LIST_LOCK, pv_list_wlock, pv_lock_index, pvlock, pvlock_create, pvlock_design, pvlock_state)
 from finegrain.kernel.types cimport (
     NPCM, NPTEPG, PAGE_SHIFT, PDRSHIFT, md_page, pmap, pt_entry_t, pv_chunk, pv_entry, vm_object, vm_page)
-from finegrain.machine.machine cimport Machine, arena_alloc, arena_offset, charge, machine, panic, sleep_for, thread
+from finegrain.machine.machine cimport Machine, arena_alloc, arena_offset, charge, machine, panic, sleep_for, thread, user
 
 cdef uint16_t NAME_OBJECT = lock_name(b"rw", b"vm object")
 cdef uint16_t SITE = lock_site(b"door pmap")
@@ -105,8 +105,8 @@ cdef int64_t run_physical(thread* td, world* w, op* o) noexcept nogil:
 cdef int64_t run_locking(thread* td, world* w, op* o) noexcept nogil:
     cdef pv_state* pv = <pv_state*>td.machine.pv
     cdef pvlock* lock
-    if o.code == 24:                    # wait: run for so many ps
-        charge(td, o.a[0], 1)
+    if o.code == 24:                    # wait: user time, so many ps
+        user(td, o.a[0])
     elif o.code == 25:
         sleep_for(td, o.a[0])
     elif o.code == 26:                  # hold a lock asleep on a CPU: what waits for it can be looked at

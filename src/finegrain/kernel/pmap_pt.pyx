@@ -97,6 +97,7 @@ cdef vm_page* pmap_allocpte_new(thread* td, pmap* pm, vm_pindex_t pindex, pvlock
             parent = pmap_allocpte_new(td, pm, above, lockp)
             if parent == NULL:
                 m.flags |= PG_ZERO
+                m.ref_count = 0
                 vm_page_free(td, m)
                 return NULL
         else:
