@@ -7,9 +7,7 @@ from collections.abc import Sequence
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import joblib
 import numpy as np
-from joblib.externals.loky import get_reusable_executor
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -20,6 +18,7 @@ from finegrain.machine.shape import DEFAULT_SHAPE, Shape, shape_of
 from finegrain.measure import Measurement, Task, measure
 from finegrain.result import Comparison
 from finegrain.summarise import summarise
+from finegrain.workers import workers
 from finegrain.workload.stored import open_program, store_program
 
 DEFAULT_WORKLOAD = "hello"
@@ -68,9 +67,8 @@ def compare(
     show = Console(stderr=True).is_terminal if progress is None else progress
     with TemporaryDirectory(prefix="finegrain-") as directory:
         # In a process of its own, whose memory goes with it.
-        executor = get_reusable_executor(max_workers=1)
-        executor.submit(store_program, workload, directory).result()
-        executor.shutdown()
+        with workers(1) as run:
+            run([(store_program, workload, directory)])
         program = open_program(directory)
         tasks = [
             Task(
@@ -135,18 +133,16 @@ def _check(jobs: int, images: str, seconds: float, warmup: float, replications: 
 
 def _run(tasks: list[Task], directory: str, processes: int, show: bool) -> list[Measurement]:
     """Measure every task, some at a time; results in the tasks' order."""
-    with _Display(tasks, directory, show) as display:
-        if processes == 1 or len(tasks) == 1:
-            return [_measure_one(task, display.path, i) for i, task in enumerate(tasks)]
-        jobs = (joblib.delayed(_measure_one)(task, display.path, i) for i, task in enumerate(tasks))
-        results: list[Measurement] = joblib.Parallel(n_jobs=min(processes, len(tasks)), batch_size=1)(jobs)
-        return results
+    with _Display(tasks, directory, show) as display, workers(min(processes, len(tasks))) as run:
+        return run([(_measure_one, task, display.path, i) for i, task in enumerate(tasks)], display.cancel)
 
 
 def _measure_one(task: Task, path: str, number: int) -> Measurement:
     done = np.memmap(path, dtype=np.float64, mode="r+")
 
     def report(fraction: float) -> None:
+        if done[-1]:
+            raise KeyboardInterrupt
         done[number] = fraction
 
     result = measure(task, report)
@@ -155,11 +151,14 @@ def _measure_one(task: Task, path: str, number: int) -> Measurement:
 
 
 class _Display:
-    """A bar a task on the terminal; the tasks, in whichever process, write how far they are into a shared file."""
+    """A bar a task on the terminal.
+
+    The tasks, in whichever process, write how far they are into a shared file, whose last number tells them to stop.
+    """
 
     def __init__(self, tasks: list[Task], directory: str, show: bool) -> None:
         self.path = os.path.join(directory, "progress")
-        self.done = np.memmap(self.path, dtype=np.float64, mode="w+", shape=(len(tasks),))
+        self.done = np.memmap(self.path, dtype=np.float64, mode="w+", shape=(len(tasks) + 1,))
         self.stop = threading.Event()
         self.thread: threading.Thread | None = None
         if show:
@@ -176,6 +175,10 @@ class _Display:
         if self.thread:
             self.thread.join()
 
+    def cancel(self) -> None:
+        """Make every task stop at its next report."""
+        self.done[-1] = 1.0
+
     def _draw(self, names: list[str]) -> None:
         columns = (
             TextColumn("{task.description}"),
@@ -186,5 +189,5 @@ class _Display:
         with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
             bars = [progress.add_task(name, total=1.0) for name in names]
             while not self.stop.wait(0.1):
-                for bar, fraction in zip(bars, self.done, strict=True):
+                for bar, fraction in zip(bars, self.done, strict=False):
                     progress.update(bar, completed=float(min(1.0, max(0.0, fraction))))
