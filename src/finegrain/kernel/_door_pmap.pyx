@@ -24,7 +24,8 @@ from finegrain.kernel.pvlock cimport (
     PHYS_TO_PV_LIST_LOCK, pv_list_wlock, pv_lock_index, pvlock, pvlock_create, pvlock_design, pvlock_state)
 from finegrain.kernel.types cimport (
     NPCM, NPTEPG, PAGE_SHIFT, PDRSHIFT, md_page, pmap, pt_entry_t, pv_chunk, pv_entry, vm_object, vm_page)
-from finegrain.machine.machine cimport Machine, arena_alloc, arena_offset, charge, machine, panic, sleep_for, thread, user
+from finegrain.machine.machine cimport (
+    Machine, arena_alloc, arena_offset, charge, machine, panic, sleep_for, thread, user)
 
 cdef uint16_t NAME_OBJECT = lock_name(b"rw", b"vm object")
 cdef uint16_t SITE = lock_site(b"door pmap")
