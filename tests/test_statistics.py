@@ -21,6 +21,9 @@ def test_interval_of_a_mean() -> None:
     low, high = mean_ci95([1, 2, 3, 4, 5])
     assert (low + high) / 2 == pytest.approx(3)
     assert (high - low) / 2 == pytest.approx(2.776 * 0.5**0.5, rel=0.01)
+    low, high = mean_ci95([0.0, 0.0, 9.0])
+    assert low == 0
+    assert high > 9
     assert mean_ci95([7.0]) == (7.0, 7.0)
 
 

@@ -21,12 +21,15 @@ def student_t(probability: float, degrees: int) -> float:
 
 
 def mean_ci95(values: Sequence[float]) -> tuple[float, float]:
-    """95% confidence interval of the mean of independent values; (mean, mean) when there is only one."""
+    """95% confidence interval of the mean of independent values; (mean, mean) when there is only one.
+
+    Where no value is negative, as with waits and rates, the interval does not go below zero either.
+    """
     mean = fmean(values)
     if len(values) < 2:
         return mean, mean
     half = student_t(0.975, len(values) - 1) * stdev(values) / sqrt(len(values))
-    return mean - half, mean + half
+    return max(mean - half, min(0.0, *values)), mean + half
 
 
 def histogram_quantile(histogram: Sequence[Sequence[int]], probability: float) -> int | None:

@@ -32,8 +32,10 @@ def workers(processes: int) -> Iterator[Callable[..., list[Any]]]:
 
     try:
         yield run
-    finally:
-        executor.shutdown(wait=True)
+    except BaseException:
+        executor.shutdown(wait=False)  # the user need not wait for what is going away
+        raise
+    executor.shutdown(wait=True)
 
 
 def _ignore_interrupts() -> None:

@@ -14,9 +14,9 @@ SHARE_OF_WAIT = 0.5  # "the superpages behind most of it": as many as carry this
 
 def lock_cell(lock: Lock) -> str:
     """Give `wait ±half-width (class:name)`, waits in microseconds over 90 minutes."""
-    low, high = lock.wait_us_90min_ci95
+    _, high = lock.wait_us_90min_ci95
     wait = lock.wait_us_90min
-    spread = f" ±{(high - low) / 2 / wait * 100:.0f}%" if wait > 0 else ""
+    spread = f" ±{(high - wait) / wait * 100:.0f}%" if wait > 0 else ""
     return f"{wait:.0f}{spread} ({lock.lock})"
 
 
