@@ -22,7 +22,7 @@ from finegrain.workers import workers
 from finegrain.workload.stored import open_program, store_program
 
 DEFAULT_WORKLOAD = "hello"
-DEFAULT_SECONDS = 0.25
+DEFAULT_SECONDS = 0.2
 DEFAULT_WARMUP = 0.05
 DEFAULT_MEMORY = 512 << 30  # the default machine's, bytes
 MAX_JOBS = 4096
