@@ -86,6 +86,15 @@ def test_spinning_ends_with_the_owner_even_if_a_new_thread_gets_its_record(play:
     assert p.profile()["block"] > 900
 
 
+def test_an_owner_that_is_waking_up_does_not_run(play: Play) -> None:
+    # Asleep from 3 us to 103, running from 106; the waiter comes at 104.
+    costs = replace(PAUSES_ONLY, wakeup=3000.0)
+    p = play(["sx"], [("lock", 0), ("sleep", 100 * US), ("charge", 10 * US), ("unlock", 0)], later(101, hold(1)),
+             costs=costs)  # fmt: skip
+    assert p.profile()["spin"] == 0
+    assert p.end(1, 1) == 119
+
+
 def test_wake_up_latency_counts_as_wait(play: Play) -> None:
     costs = replace(PAUSES_ONLY, wakeup=3000.0, ctx_switch=500.0)
     p = play(["sx"], hold(100, how="sleep"), hold(1), costs=costs)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -421,6 +422,19 @@ def test_an_ordinary_crash_in_a_run_is_not_ours() -> None:
     _, err = child.communicate(timeout=60)
     assert child.returncode == -signal.SIGSEGV
     assert "overran" not in err
+
+
+def test_machines_in_several_os_threads() -> None:
+    def once(seed: int) -> tuple[Any, ...]:
+        m = SimulatedMachine(sockets=1, cores=8, threads=1)
+        customers_start(m, 8, 4, 1_000_000, 300_000, seed=seed)
+        for i in range(5):
+            m.run((i + 1) * 10**9)
+        return read_profile(m), m.cpu_times()
+
+    alone = [once(seed) for seed in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(once, range(4))) == alone
 
 
 def test_a_machine_that_panicked_stays_stopped() -> None:

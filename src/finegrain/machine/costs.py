@@ -44,7 +44,7 @@ class CostModel:
     wakeup: float = 3000.0  # sleep to running on another CPU: 1-8 us, coarse
     zero_4k: float = 250.0  # [InstLat, Downs] between hot and DRAM-bound
     copy_4k: float = 400.0  # [InstLat] likewise
-    time_slice: float = 94.0e6  # FreeBSD sched_ule.c: 12 ticks of a 127 Hz statistics clock
+    time_slice: float = 94.0e6  # FreeBSD sched_ule.c: 12 ticks at 127 Hz; there less when many wait
     smt_kernel: float = 0.5  # [LKP, D] speed of each of two busy siblings in the kernel
     smt_user: float = 0.6  # [A] and in user code: 1.2 times one thread for a pair
 

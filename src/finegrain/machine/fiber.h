@@ -146,9 +146,10 @@ static inline void fiber_switch(void **save, void *load) {
 static __thread char *fiber_region;
 static __thread size_t fiber_region_size;
 static __thread size_t fiber_stride;
-static __thread struct sigaction fiber_old_segv;
 static __thread stack_t fiber_old_stack;
 static __thread char *fiber_signal_stack;
+static struct sigaction fiber_old_segv; /* these two under the GIL */
+static int fiber_watchers;              /* threads of the process that run fibers */
 
 static void fiber_segv(int number, siginfo_t *info, void *context) {
   char *address = (char *)info->si_addr;
@@ -183,11 +184,11 @@ static inline int fiber_watch(char *region, size_t size, size_t stride) {
   action.sa_flags = SA_SIGINFO | SA_ONSTACK;
   sigemptyset(&action.sa_mask);
   if (sigaltstack(&stack, &fiber_old_stack) != 0) return -1;
-  return sigaction(SIGSEGV, &action, &fiber_old_segv);
+  return fiber_watchers++ == 0 ? sigaction(SIGSEGV, &action, &fiber_old_segv) : 0;
 }
 
 static inline void fiber_unwatch(void) {
-  sigaction(SIGSEGV, &fiber_old_segv, NULL);
+  if (--fiber_watchers == 0) sigaction(SIGSEGV, &fiber_old_segv, NULL);
   sigaltstack(&fiber_old_stack, NULL);
   free(fiber_signal_stack);
   fiber_signal_stack = NULL;

@@ -36,8 +36,8 @@ cdef struct thread
 cdef struct machine
 
 cdef enum thread_state:
-    TD_NEW = 0
-    TD_RUNNING                          # on a CPU (or about to be: its event is pending)
+    TD_STARTING = 0                     # has been given a CPU; waking up or being switched to
+    TD_RUNNING                          # on a CPU
     TD_SPINNING                         # on a CPU, busy waiting on a word
     TD_RUNNABLE                         # waiting for a CPU
     TD_BLOCKED                          # off the CPU until unpark

@@ -20,7 +20,7 @@ from cpython.exc cimport PyErr_CheckSignals
 
 from finegrain.machine.machine cimport (
     LINE_CROSS, LINE_HIT, LINE_MEMORY, LINE_SHIFT, LINE_SIBLING, LINE_SOCKET, MAX_CPUS, NO_CPU, TD_BLOCKED, TD_DEAD,
-    TD_RUNNABLE, TD_RUNNING, TD_SLEEPING, TD_SPINNING, Machine, charge, cpu, line, line_of, lock_delay_arg, machine,
+    TD_RUNNABLE, TD_RUNNING, TD_SLEEPING, TD_SPINNING, TD_STARTING, Machine, charge, cpu, line, line_of, lock_delay_arg, machine,
     ps_t, sched_point, thread, unlikely)
 
 from finegrain.machine.costs import CostModel
@@ -176,7 +176,9 @@ cdef void dispatch(sim* s, thread* td) noexcept nogil:
         s.events += 1
         s.time = e.time
         next.event = 0
-        if next.state == TD_SPINNING:
+        if next.state == TD_STARTING:
+            next.state = TD_RUNNING
+        elif next.state == TD_SPINNING:
             if not spin_look(s, next, e.time):
                 continue
         elif next.state == TD_SLEEPING:
@@ -301,7 +303,7 @@ cdef void give_cpu(sim* s, cpu* c, thread* td, ps_t start) noexcept nogil:
     c.current = td
     td.cpu = c
     td.clock = start
-    td.state = TD_RUNNING
+    td.state = TD_STARTING
     c.slice_end = start + s.m.cost.time_slice
     push_event(s, td, start)
 
@@ -710,6 +712,8 @@ cdef thread* sim_spawn(thread* td, machine* m, void (*start)(thread*, void*) noe
 
 
 cdef const char* state_name(uint8_t state) noexcept nogil:
+    if state == TD_STARTING:
+        return b"waking up"
     if state == TD_RUNNING:
         return b"running"
     if state == TD_SPINNING:
