@@ -20,8 +20,8 @@ from cpython.exc cimport PyErr_CheckSignals
 
 from finegrain.machine.machine cimport (
     LINE_CROSS, LINE_HIT, LINE_MEMORY, LINE_SHIFT, LINE_SIBLING, LINE_SOCKET, MAX_CPUS, NO_CPU, TD_BLOCKED, TD_DEAD,
-    TD_RUNNABLE, TD_RUNNING, TD_SLEEPING, TD_SPINNING, TD_STARTING, Machine, charge, cpu, line, line_of, lock_delay_arg, machine,
-    ps_t, sched_point, thread, unlikely)
+    TD_RUNNABLE, TD_RUNNING, TD_SLEEPING, TD_SPINNING, TD_STARTING, Machine, charge, cpu, line, line_of,
+    lock_delay_arg, machine, ps_t, sched_point, thread, unlikely)
 
 from finegrain.machine.costs import CostModel
 from finegrain.machine.errors import KernelPanic
