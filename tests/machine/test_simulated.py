@@ -12,11 +12,13 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from finegrain.kernel._door_locks import customers_start
 from finegrain.kernel._door_script import Scripts
 from finegrain.kernel.lock_profile import read_charged, read_names, read_profile, reset_profile
-from finegrain.machine._door_queues import Station
+from finegrain.machine._door_queues import Station, arena_blocks
 from finegrain.machine.costs import FREE, CostModel
 from finegrain.machine.errors import KernelPanic
 from finegrain.machine.simulated import SimulatedMachine
@@ -296,6 +298,38 @@ def test_identities_in_every_window(kind: str, threads: int) -> None:
     assert sum(row["acquisitions"] for row in rows) > 1000
 
 
+# --- kernel memory ---
+
+
+@given(draws=st.lists(st.tuples(st.booleans(), st.integers(1, 20_000), st.integers(0, 99)), max_size=60))
+@settings(max_examples=100, deadline=None, derandomize=True)
+def test_blocks_of_the_arena_never_overlap(draws: list[tuple[bool, int, int]]) -> None:
+    steps: list[int] = []
+    sizes: list[int] = []
+    live: list[int] = []
+    alive_at: list[list[int]] = []  # for each block: those alive when it was made
+    for make, size, which in draws:
+        if make or not live:
+            alive_at.append(list(live))
+            live.append(len(sizes))
+            sizes.append(size)
+            steps.append(size)
+        else:
+            steps.append(-1 - live.pop(which % len(live)))
+    offsets = arena_blocks(SimulatedMachine(sockets=1, cores=1, threads=1), steps)
+    for i, (offset, size) in enumerate(zip(offsets, sizes, strict=True)):
+        assert offset % min(4096, 1 << max(6, (size - 1).bit_length())) == 0
+        for j in alive_at[i]:
+            assert offset + size <= offsets[j] or offsets[j] + sizes[j] <= offset
+
+
+def test_freed_blocks_are_used_again() -> None:
+    steps = [5000]
+    for i in range(50):
+        steps += [-1 - i, 5000 - i]
+    assert len(set(arena_blocks(SimulatedMachine(sockets=1, cores=1, threads=1), steps))) == 1
+
+
 # --- stopping ---
 
 
@@ -381,6 +415,11 @@ def test_too_many_threads() -> None:
     m = SimulatedMachine(sockets=1, cores=1, threads=1, costs=FREE)
     with pytest.raises(MemoryError):
         Station(m, 30_001, 1.0, 1.0)
+
+
+def test_too_many_threads_from_within() -> None:
+    with pytest.raises(KernelPanic, match="too many threads"):
+        play([("spawn", 1)] * 30_001, [("park",)])
 
 
 def test_stop_threads() -> None:

@@ -1,4 +1,4 @@
-# Test door to the engine: queues with known closed forms, on nothing but the seam.
+# Test door to the engine: queues with known closed forms, on nothing but the seam; and the arena.
 #
 # N customers think (exponential or fixed times), ask for the one server, are served, and go round.  Each has a CPU of
 # its own; with costs of nothing the only thing that passes time is thinking and service, so means and variances
@@ -6,8 +6,10 @@
 
 from libc.math cimport log
 from libc.stdint cimport int64_t, uint64_t
+from libc.string cimport memset
 
-from finegrain.machine.machine cimport Machine, arena_alloc, charge, park, ps_t, sched_point, thread, unpark
+from finegrain.machine.machine cimport (
+    Machine, arena_alloc, arena_free, arena_offset, charge, park, ps_t, sched_point, thread, unpark)
 
 cdef enum:
     FIFO = 0                            # one at a time, in order of arrival
@@ -194,3 +196,26 @@ cdef class Station:
     def counts(self):
         """Totals so far for readers and for writers: (served, had to wait, wait in ps, squared waits)."""
         return tuple((self.at.served[i], self.at.waited[i], self.at.wait[i], self.at.wait_squared[i]) for i in range(2))
+
+
+def arena_blocks(Machine machine, list steps):
+    """Allocate and free kernel memory: a positive step is a size in bytes, a negative one, -1 - n, frees block n.
+
+    Returns the blocks' offsets in the arena. Raises ValueError when a block does not come zeroed.
+    """
+    cdef char* memory
+    cdef uint64_t i
+    offsets = []
+    sizes = []
+    for step in steps:
+        if step < 0:
+            arena_free(machine.m, machine.m.arena + <uint64_t>offsets[-1 - step], sizes[-1 - step])
+            continue
+        memory = <char*>arena_alloc(machine.m, step)
+        for i in range(<uint64_t>step):
+            if memory[i] != 0:
+                raise ValueError(f"byte {i} of a block of {step} is not zero")
+        memset(memory, 0xff, step)
+        offsets.append(arena_offset(machine.m, memory))
+        sizes.append(step)
+    return offsets
