@@ -343,6 +343,13 @@ def run_child(code: str, **how: Any) -> subprocess.Popen[str]:
     )
 
 
+def finish(child: subprocess.Popen[str]) -> tuple[str, str]:
+    try:
+        return child.communicate(timeout=60)
+    finally:
+        child.kill()
+
+
 @pytest.mark.parametrize(
     ("shape", "threads"), [((1, 1, 1), 1), ((1, 1, 1), 3), ((2, 26, 2), 104), ((16, 64, 1), 1024)]
 )
@@ -364,7 +371,7 @@ def test_ctrl_c_ends_a_run(shape: tuple[int, int, int], threads: int) -> None:
     assert child.stdout.readline() == "ready\n"
     time.sleep(0.05)
     child.send_signal(signal.SIGINT)
-    out, err = child.communicate(timeout=60)
+    out, err = finish(child)
     assert out == "interrupted True\n", err
     assert child.returncode == 0
 
@@ -439,7 +446,7 @@ def test_a_stack_overrun_says_so() -> None:
         Scripts(m, [], [[("charge", 1)], [("recurse", 1_000_000)]])
         m.run()
     """)
-    _, err = child.communicate(timeout=60)
+    _, err = finish(child)
     assert child.returncode == -signal.SIGABRT
     assert "a simulated thread overran its stack of 61440 bytes" in err
 
@@ -458,7 +465,7 @@ def test_an_ordinary_crash_in_a_run_is_not_ours() -> None:
         customers_start(m, 2, 1, 10_000_000, 300_000)
         m.run(progress=lambda at: ctypes.string_at(8))
     """)
-    _, err = child.communicate(timeout=60)
+    _, err = finish(child)
     assert child.returncode == -signal.SIGSEGV
     assert "overran" not in err
 
