@@ -2,6 +2,7 @@
 
 from hypothesis import settings
 
-# Machines are shared and noisy: how long an example takes says nothing.
-settings.register_profile("finegrain", deadline=None)
+# Machines are shared and noisy: how long an example takes says nothing. The same examples every time; to look for
+# new ones, run with --hypothesis-profile=default.
+settings.register_profile("finegrain", deadline=None, derandomize=True)
 settings.load_profile("finegrain")
