@@ -88,6 +88,12 @@ cdef void mtx_lock(thread* td, mtx* m, uint16_t site) noexcept nogil:
     lock_profile_holding(td, &m.lock_object, site, False, False)
 
 
+# The contended half of mtx_lock(): spin while the owner runs, else block on the turnstile.
+#
+# Locks in:   not this mutex.
+# Locks out:  the mutex too.
+# May block:  on the turnstile.
+# Stands for: FreeBSD __mtx_lock_sleep().
 cdef void mtx_lock_hard(thread* td, mtx* m, uint16_t site) noexcept nogil:
     cdef lock_delay_arg delay
     cdef turnstile_chain* tc
@@ -215,12 +221,24 @@ cdef inline bint rw_free(uint64_t v) noexcept nogil:
     return v & ~<uint64_t>(RW_LOCK_WAITERS | RW_LOCK_WRITE_SPINNER) == RW_UNLOCKED
 
 
+# Take an rw or sx lock for writing; `kind` says where to wait off the CPU.
+#
+# Locks in:   not this one.
+# Locks out:  the lock, for writing.
+# May block:  on the turnstile, or sleeps on the sleep queue.
+# Stands for: the shared part of FreeBSD rw_wlock() and sx_xlock().
 cdef void rwsx_wlock(thread* td, rwlock* rw, uint16_t site, int kind) noexcept nogil:
     if not atomic_cas(td, &rw.rw_lock, RW_UNLOCKED, <uint64_t>td):
         rwsx_wlock_hard(td, rw, site, kind)
     lock_profile_holding(td, &rw.lock_object, site, False, False)
 
 
+# The contended half of rwsx_wlock().
+#
+# Locks in:   not this one.
+# Locks out:  the lock, for writing.
+# May block:  on the turnstile, or sleeps on the sleep queue.
+# Stands for: FreeBSD __rw_wlock_hard(), _sx_xlock_hard().
 cdef void rwsx_wlock_hard(thread* td, rwlock* rw, uint16_t site, int kind) noexcept nogil:
     cdef lock_delay_arg delay, round
     cdef turnstile_chain* tc
@@ -277,6 +295,12 @@ cdef void rwsx_wlock_hard(thread* td, rwlock* rw, uint16_t site, int kind) noexc
         turnstile_block(td)
 
 
+# Take the lock for writing if it is free.
+#
+# Locks in:   any.
+# Locks out:  the lock for writing, when the answer is True.
+# May block:  never.
+# Stands for: FreeBSD __rw_try_wlock(), sx_try_xlock().
 cdef bint rwsx_try_wlock(thread* td, rwlock* rw, uint16_t site) noexcept nogil:
     if atomic_cas(td, &rw.rw_lock, RW_UNLOCKED, <uint64_t>td):
         lock_profile_holding(td, &rw.lock_object, site, False, False)
@@ -286,6 +310,11 @@ cdef bint rwsx_try_wlock(thread* td, rwlock* rw, uint16_t site) noexcept nogil:
 
 
 # Wake one kind of waiter of a lock that becomes free: writers before readers.
+#
+# Locks in:   the lock, owned as the word `owned` says.
+# Locks out:  none of it.
+# May block:  never; spins on the chain.
+# Stands for: the waking halves of FreeBSD __rw_wunlock_hard(), __rw_runlock_hard() and sx's.
 cdef void rwsx_wake(thread* td, rwlock* rw, uint64_t owned, int kind) noexcept nogil:
     cdef turnstile_chain* tc = turnstile_chain_of(td, kind, rw)
     cdef uint64_t v, left
@@ -315,6 +344,12 @@ cdef void rwsx_wake(thread* td, rwlock* rw, uint64_t owned, int kind) noexcept n
     chain_unlock(td, tc)
 
 
+# Give the lock up by its writer.
+#
+# Locks in:   the lock, for writing.
+# Locks out:  none of it.
+# May block:  never; spins on the chain.
+# Stands for: FreeBSD _rw_wunlock_cookie(), _sx_xunlock().
 cdef void rwsx_wunlock(thread* td, rwlock* rw, int kind) noexcept nogil:
     sched_point(td)
     if unlikely(rw_writer(rw.rw_lock) != td):
@@ -326,6 +361,12 @@ cdef void rwsx_wunlock(thread* td, rwlock* rw, int kind) noexcept nogil:
         rwsx_wake(td, rw, <uint64_t>td, kind)
 
 
+# Take an rw or sx lock for reading.
+#
+# Locks in:   not this one for writing.
+# Locks out:  the lock, for reading.
+# May block:  on the turnstile, or sleeps on the sleep queue.
+# Stands for: the shared part of FreeBSD rw_rlock() and sx_slock().
 cdef void rwsx_rlock(thread* td, rwlock* rw, uint16_t site, int kind) noexcept nogil:
     cdef uint64_t v
     sched_point(td)
@@ -337,6 +378,11 @@ cdef void rwsx_rlock(thread* td, rwlock* rw, uint16_t site, int kind) noexcept n
 
 
 # Returns the word before this reader.
+#
+# Locks in:   not this one for writing.
+# Locks out:  the lock, for reading.
+# May block:  on the turnstile, or sleeps on the sleep queue.
+# Stands for: FreeBSD __rw_rlock_hard(), _sx_slock_hard().
 cdef uint64_t rwsx_rlock_hard(thread* td, rwlock* rw, uint16_t site, int kind) noexcept nogil:
     cdef lock_delay_arg delay, round
     cdef turnstile_chain* tc
@@ -387,6 +433,12 @@ cdef uint64_t rwsx_rlock_hard(thread* td, rwlock* rw, uint16_t site, int kind) n
         turnstile_block(td)
 
 
+# Take the lock for reading if no writer has it.
+#
+# Locks in:   any.
+# Locks out:  the lock for reading, when the answer is True.
+# May block:  never.
+# Stands for: FreeBSD __rw_try_rlock(), sx_try_slock().
 cdef bint rwsx_try_rlock(thread* td, rwlock* rw, uint16_t site, int kind) noexcept nogil:
     cdef uint64_t v
     while True:
@@ -400,6 +452,12 @@ cdef bint rwsx_try_rlock(thread* td, rwlock* rw, uint16_t site, int kind) noexce
             return True
 
 
+# Give the lock up by one of its readers; the last one wakes who waits.
+#
+# Locks in:   the lock, for reading.
+# Locks out:  none of it.
+# May block:  never; spins on the chain.
+# Stands for: FreeBSD _rw_runlock_cookie(), _sx_sunlock().
 cdef void rwsx_runlock(thread* td, rwlock* rw, int kind) noexcept nogil:
     cdef uint64_t v
     sched_point(td)
@@ -418,6 +476,11 @@ cdef void rwsx_runlock(thread* td, rwlock* rw, int kind) noexcept nogil:
 
 
 # The sole reader becomes the writer; the profile sees a release and an acquisition.
+#
+# Locks in:   the lock, for reading.
+# Locks out:  the lock: for writing when the answer is True, else still for reading.
+# May block:  never.
+# Stands for: FreeBSD __rw_try_upgrade(), sx_try_upgrade_().
 cdef bint rwsx_try_upgrade(thread* td, rwlock* rw, uint16_t site, int kind) noexcept nogil:
     cdef uint64_t v
     cdef turnstile_chain* tc
@@ -441,6 +504,11 @@ cdef bint rwsx_try_upgrade(thread* td, rwlock* rw, uint16_t site, int kind) noex
 
 
 # The writer becomes a reader; waiting readers come in unless a writer waits too.
+#
+# Locks in:   the lock, for writing.
+# Locks out:  the lock, for reading.
+# May block:  never; spins on the chain.
+# Stands for: FreeBSD __rw_downgrade(), sx_downgrade_().
 cdef void rwsx_downgrade(thread* td, rwlock* rw, uint16_t site, int kind) noexcept nogil:
     cdef uint64_t v
     cdef turnstile_chain* tc
