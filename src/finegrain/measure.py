@@ -57,10 +57,10 @@ class Measurement:
 def measure(task: Task, progress: Progress | None = None) -> Measurement:
     """Run a task; `progress` is called with the fraction done. KernelPanic if the kernel is inconsistent."""
     # Imported here so that a command that measures nothing does not load compiled modules.
-    from finegrain.kernel.lock_profile import read_charged, read_profile, read_pv_waits, reset_profile
-    from finegrain.kernel.superpage_holds import superpage_holds
+    from finegrain.kernel.locks.profile import read_charged, read_profile, read_pv_waits, reset_profile
+    from finegrain.lab.holds import superpage_holds
     from finegrain.machine.simulated import SimulatedMachine
-    from finegrain.workload.replay import Replay
+    from finegrain.replay.replay import Replay
     from finegrain.workload.stored import open_program
 
     began = time.perf_counter()

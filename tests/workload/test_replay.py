@@ -5,13 +5,13 @@ from hypothesis import strategies as st
 
 from finegrain.design import parse_design
 from finegrain.errors import UserError
-from finegrain.kernel.lock_profile import read_profile
-from finegrain.kernel.superpage_holds import superpage_holds
+from finegrain.kernel.locks.profile import read_profile
+from finegrain.lab.holds import superpage_holds
 from finegrain.machine.simulated import SimulatedMachine
 from finegrain.workload import program as pr
 from finegrain.workload.compile import compile_program
 from finegrain.workload.recording import load
-from finegrain.workload.replay import Replay
+from finegrain.replay.replay import Replay
 from workload.synthetic import ANONYMOUS, BASE, FILE_PAGES, Process, build, programs
 
 MS = 1_000_000

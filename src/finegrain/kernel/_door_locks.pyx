@@ -3,11 +3,13 @@
 from libc.math cimport log
 from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 
-from finegrain.kernel.lock_profile cimport lock_name, lock_profile_create, lock_site
-from finegrain.kernel.locks cimport (
-    locks_create, mtx, mtx_init, mtx_lock, mtx_unlock, rw_init, rw_rlock, rw_runlock, rw_wlock, rw_wunlock, rwlock, sx,
-    sx_init, sx_slock, sx_sunlock, sx_xlock, sx_xunlock)
-from finegrain.machine.machine cimport Machine, arena_alloc, charge, thread, user
+from finegrain.kernel.locks.create cimport locks_create
+from finegrain.kernel.locks.mtx cimport mtx, mtx_init, mtx_lock, mtx_unlock
+from finegrain.kernel.locks.profile cimport lock_name, lock_site
+from finegrain.kernel.locks.rw cimport rw_init, rw_rlock, rw_runlock, rw_wlock, rw_wunlock, rwlock
+from finegrain.kernel.locks.sx cimport sx, sx_init, sx_slock, sx_sunlock, sx_xlock, sx_xunlock
+from finegrain.machine.machine cimport Machine
+from finegrain.machine.seam cimport arena_alloc, charge, thread, user
 
 cdef uint16_t NAMES[3]
 NAMES[0] = lock_name(b"sleep mutex", b"bench")
@@ -99,7 +101,6 @@ def customers_start(Machine m, int threads, int locks, int64_t think_ps, int64_t
     cdef customers* c
     cdef int i
     locks_create(m.m)
-    lock_profile_create(m.m)
     c = <customers*>arena_alloc(m.m, sizeof(customers))
     c.kind = ("sleep mutex", "rw", "sx").index(kind)
     c.locks = <char*>arena_alloc(m.m, <uint64_t>locks * stride)

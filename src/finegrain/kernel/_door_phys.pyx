@@ -5,20 +5,24 @@ from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
-from finegrain.kernel.lock_profile cimport lock_name, lock_profile_create, lock_site
-from finegrain.kernel.locks cimport locks_create, rw_init, rw_wlock, rw_wunlock
-from finegrain.kernel.phys cimport (
-    PHYS_TO_VM_PAGE, VPRC_OBJREF, phys_allocated_pages, phys_audit, phys_create, phys_free_pages, phys_state,
-    vm_page_activate, vm_page_alloc, vm_page_alloc_noobj, vm_page_free, vm_page_insert, vm_page_lookup,
-    vm_page_remove, vm_page_rename, vm_page_unwire, vm_page_wire, vm_page_xunbusy, vm_phys_seg, vm_radix_free,
-    vm_radix_lookup_le, vm_reserv_break_all, vm_reserv_level_iffullpop, vm_reserv_to_superpage)
-from finegrain.kernel.phys_free cimport pgcache_count
-from finegrain.kernel.phys_types cimport (
-    PQ_COUNT, VM_NFREELIST, VM_NFREEORDER, VM_NFREEPOOL, VM_PHYSSEG_MAX, mtx_padalign, vm_domain, vm_reserv)
-from finegrain.kernel.pagequeue cimport pagequeue_count, vm_page_lockptr
-from finegrain.kernel.reserv cimport vm_reserv_reclaim_inactive
+from finegrain.kernel.locks.create cimport locks_create
+from finegrain.kernel.locks.profile cimport lock_name, lock_site
+from finegrain.kernel.locks.rw cimport rw_init, rw_wlock, rw_wunlock
+from finegrain.kernel.phys.free cimport pgcache_count
+from finegrain.kernel.phys.objpages cimport vm_page_lookup, vm_radix_free, vm_radix_lookup_le
+from finegrain.kernel.phys.page cimport (
+    PHYS_TO_VM_PAGE, phys_allocated_pages, phys_audit, phys_create, phys_free_pages, vm_page_alloc,
+    vm_page_alloc_noobj, vm_page_free, vm_page_insert, vm_page_remove, vm_page_rename, vm_page_unwire, vm_page_wire,
+    vm_page_xunbusy)
+from finegrain.kernel.phys.pagequeue cimport pagequeue_count, vm_page_activate, vm_page_lockptr
+from finegrain.kernel.phys.reserv cimport (
+    vm_reserv_break_all, vm_reserv_level_iffullpop, vm_reserv_reclaim_inactive, vm_reserv_to_superpage)
+from finegrain.kernel.phys.types cimport (
+    PQ_COUNT, VM_NFREELIST, VM_NFREEORDER, VM_NFREEPOOL, VM_PHYSSEG_MAX, VPRC_OBJREF, mtx_padalign, phys_state,
+    vm_domain, vm_phys_seg, vm_reserv)
 from finegrain.kernel.types cimport PAGE_SHIFT, md_page, pv_chunk, pv_entry, vm_object, vm_page, vm_pindex_t
-from finegrain.machine.machine cimport Machine, arena_alloc, charge, cpu, ps_t, thread, user
+from finegrain.machine.machine cimport Machine
+from finegrain.machine.seam cimport arena_alloc, charge, cpu, ps_t, thread, user
 
 cdef uint16_t NAME_OBJECT = lock_name(b"rw", b"vm object")
 cdef uint16_t SITE = lock_site(b"door phys")
@@ -254,7 +258,6 @@ cdef class PhysDoor:
         cdef uint32_t n = 0
         self.machine = on
         locks_create(on.m)
-        lock_profile_create(on.m)
         for start, end, domain in segments:
             if n == VM_PHYSSEG_MAX:
                 raise ValueError("too many segments")

@@ -3,16 +3,22 @@
 from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memset
 
-from finegrain.kernel.lock_profile cimport lock_name, lock_object, lock_profile_create, lock_site
-from finegrain.kernel.locks cimport (
-    locks_create, msleep, mtx, mtx_init, mtx_lock, mtx_lock_spin, mtx_owned, mtx_trylock, mtx_unlock, mtx_unlock_spin,
+from finegrain.kernel.locks.create cimport locks_create
+from finegrain.kernel.locks.mtx cimport (
+    mtx, mtx_init, mtx_lock, mtx_lock_spin, mtx_owned, mtx_trylock, mtx_unlock, mtx_unlock_spin)
+from finegrain.kernel.locks.profile cimport lock_name, lock_object, lock_site
+from finegrain.kernel.locks.rw cimport (
     rw_downgrade, rw_init, rw_rlock, rw_runlock, rw_try_rlock, rw_try_upgrade, rw_try_wlock, rw_wlock, rw_wowned,
-    rw_wunlock, rwlock, sleep_sx, sx, sx_downgrade, sx_init, sx_slock, sx_sunlock, sx_try_slock, sx_try_upgrade,
-    sx_try_xlock, sx_xlock, sx_xlocked, sx_xunlock, wakeup)
-from finegrain.kernel.turnstile cimport SLEEPQUEUE, TURNSTILE, turnstile_chain_of
-from finegrain.machine.machine cimport (
-    CPU_WORDS, Machine, arena_alloc, arena_offset, charge, panic, park, ps_t, sched_point, set_priority, shootdown,
-    sleep_for, spawn, thread, touch_read, touch_write, unpark, user)
+    rw_wunlock, rwlock)
+from finegrain.kernel.locks.sleepq cimport msleep, sleep_sx, wakeup
+from finegrain.kernel.locks.sx cimport (
+    sx, sx_downgrade, sx_init, sx_slock, sx_sunlock, sx_try_slock, sx_try_upgrade, sx_try_xlock, sx_xlock, sx_xlocked,
+    sx_xunlock)
+from finegrain.kernel.locks.turnstile cimport SLEEPQUEUE, TURNSTILE, turnstile_chain_of
+from finegrain.machine.machine cimport Machine
+from finegrain.machine.seam cimport (
+    CPU_WORDS, arena_alloc, arena_offset, charge, panic, park, ps_t, sched_point, set_priority, shootdown, sleep_for,
+    spawn, thread, touch_read, touch_write, unpark, user)
 
 cdef enum:
     KIND_MTX = 0
@@ -320,7 +326,6 @@ cdef class Scripts:
         self.machine = machine
         self.scripts = scripts
         locks_create(machine.m)
-        lock_profile_create(machine.m)
         self.state = s = <scripts_state*>arena_alloc(machine.m, sizeof(scripts_state))
         s.lines = <char*>arena_alloc(machine.m, 64 * 64)
         s.locks = <script_lock*>arena_alloc(machine.m, (len(locks) + 1) * sizeof(script_lock))

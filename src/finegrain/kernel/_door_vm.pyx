@@ -4,21 +4,22 @@
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
-from finegrain.kernel.image cimport fill_run, image, image_fill, image_free
-from finegrain.kernel.lock_profile cimport lock_profile_create
-from finegrain.kernel.locks cimport locks_create
-from finegrain.kernel.phys cimport phys_allocated_pages, phys_audit, phys_create, vm_phys_seg
-from finegrain.kernel.pmap cimport pmap_access, pmap_activate, pmap_create_state, pmap_deactivate, pmap_extract
-from finegrain.kernel.proc cimport proc, proc_state
-from finegrain.kernel.pv cimport pv_state
-from finegrain.kernel.pvlock cimport pvlock_create, pvlock_design
+from finegrain.kernel.locks.create cimport locks_create
+from finegrain.kernel.phys.page cimport phys_allocated_pages, phys_audit, phys_create
+from finegrain.kernel.phys.types cimport vm_phys_seg
+from finegrain.kernel.pmap.life cimport pmap_access, pmap_activate, pmap_create_state, pmap_deactivate, pmap_extract
+from finegrain.kernel.pmap.pv cimport pv_state
+from finegrain.kernel.pmap.pvlock cimport pvlock_create, pvlock_design
+from finegrain.kernel.proc.proc cimport proc, proc_state
 from finegrain.kernel.types cimport (
     PAGE_SHIFT, VM_PROT_READ, VM_PROT_WRITE, pmap, vm_map_entry, vm_object, vm_offset_t, vm_paddr_t, vmspace)
-from finegrain.kernel.vm cimport FAULT_KINDS, vm_audit, vm_create, vm_of, vm_state
-from finegrain.kernel.vm_fault cimport vm_fault
-from finegrain.kernel.vm_map cimport map_request, vm_map_brk, vm_map_mmap, vm_map_mprotect, vm_map_munmap
-from finegrain.kernel.vmspace cimport vmspace_alloc, vmspace_exec, vmspace_exit, vmspace_fork, vmspace_ref
-from finegrain.machine.machine cimport Machine, arena_alloc, thread
+from finegrain.kernel.vm.fault cimport vm_fault
+from finegrain.kernel.vm.map cimport map_request, vm_map_brk, vm_map_mmap, vm_map_mprotect, vm_map_munmap
+from finegrain.kernel.vm.state cimport FAULT_KINDS, vm_audit, vm_create, vm_of, vm_state
+from finegrain.kernel.vm.vmspace cimport vmspace_alloc, vmspace_exec, vmspace_exit, vmspace_fork, vmspace_ref
+from finegrain.machine.machine cimport Machine
+from finegrain.machine.seam cimport arena_alloc, thread
+from finegrain.replay.image cimport fill_run, image, image_fill, image_free
 
 OPS = ("new", "fork", "vfork", "exec", "exit", "mmap", "munmap", "mprotect", "brk", "read", "write", "frame",
        "fill", "empty")
@@ -133,7 +134,6 @@ cdef class VM:
         design.padded = False
         design.batch = batch
         locks_create(host.m)
-        lock_profile_create(host.m)
         phys_create(host.m, &seg, 1)
         pvlock_create(host.m, &design)
         pmap_create_state(host.m)

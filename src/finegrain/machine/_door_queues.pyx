@@ -8,8 +8,9 @@ from libc.math cimport log
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memset
 
-from finegrain.machine.machine cimport (
-    Machine, arena_alloc, arena_free, arena_offset, charge, park, ps_t, sched_point, thread, unpark)
+from finegrain.machine.machine cimport Machine
+from finegrain.machine.seam cimport (
+    arena_alloc, arena_free, arena_offset, charge, park, ps_t, sched_point, thread, unpark)
 
 cdef enum:
     FIFO = 0                            # one at a time, in order of arrival

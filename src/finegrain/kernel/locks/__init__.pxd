@@ -1,0 +1,26 @@
+# The locks of the kernel: mutexes, readers-writer locks, shared/exclusive locks; what their waiters wait on; and the
+# profile that watches them.  They know threads and words, no page and no pmap.
+#
+#   mtx     mutex, sleeping or spinning                           blocks on a turnstile; lends priority
+#   rw      readers-writer lock                                   blocks on a turnstile; lends priority to a writer
+#   sx      shared/exclusive lock                                 sleeps; may be held across a sleep
+#   sleepq  msleep, sleep_sx, wakeup: sleeping on an address
+#   turnstile  the queues themselves, for what waits without a lock (delayed invalidation)
+#   profile    lock names, acquisition points, waits and holds
+
+from finegrain.kernel.locks.create cimport locks_create
+from finegrain.kernel.locks.mtx cimport (
+    mtx, mtx_init, mtx_lock, mtx_lock_spin, mtx_owned, mtx_trylock, mtx_unlock, mtx_unlock_spin)
+from finegrain.kernel.locks.profile cimport (
+    LO_DUPOK, LO_PV_LIST, MAX_LOCK_NAMES, MAX_SITES, lock_class_text, lock_name, lock_name_text, lock_object,
+    lock_profile, lock_profile_create, lock_record, lock_site, lock_site_text, profile_charge_waiters, pv_wait_record)
+from finegrain.kernel.locks.rw cimport (
+    rw_downgrade, rw_init, rw_rlock, rw_runlock, rw_try_rlock, rw_try_upgrade, rw_try_wlock, rw_wlock, rw_wowned,
+    rw_wunlock, rwlock)
+from finegrain.kernel.locks.sleepq cimport msleep, sleep_sx, wakeup
+from finegrain.kernel.locks.sx cimport (
+    sx, sx_downgrade, sx_init, sx_slock, sx_sunlock, sx_try_slock, sx_try_upgrade, sx_try_xlock, sx_xlock, sx_xlocked,
+    sx_xunlock)
+from finegrain.kernel.locks.turnstile cimport (
+    TS_SHARED_QUEUE, TURNSTILE, chain_lock, chain_unlock, turnstile_add, turnstile_block, turnstile_broadcast,
+    turnstile_chain, turnstile_chain_of)

@@ -1,0 +1,17 @@
+# The lock layer of a machine comes to be.
+
+from libc.stdint cimport uint32_t
+
+from finegrain.kernel.locks.delay cimport LOCK_DELAY_MAX_CAP
+from finegrain.kernel.locks.profile cimport lock_profile_create
+from finegrain.kernel.locks.turnstile cimport turnstiles_create
+
+
+# Locks in, out: none; nothing runs yet.  May block: never.
+cdef int locks_create(machine* m) except -1:
+    cdef uint32_t rounded = 1
+    while rounded <= m.ncpus:           # lock_roundup_2(): above the number of CPUs
+        rounded <<= 1
+    m.delay_max = min(rounded * 256, LOCK_DELAY_MAX_CAP)
+    turnstiles_create(m)
+    return lock_profile_create(m)

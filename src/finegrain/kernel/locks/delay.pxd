@@ -1,0 +1,13 @@
+# lock_delay: the back-off of a wait, doubling from one pause to the machine's limit.
+
+from finegrain.machine.seam cimport lock_delay_arg, thread
+
+cdef enum:
+    # FreeBSD subr_lock.c: see freebsd-facts in the documentation
+    LOCK_DELAY_MAX_CAP = 32678
+
+
+cdef inline void delay_init(thread* td, lock_delay_arg* delay) noexcept nogil:
+    delay.delay = 1
+    delay.spin_cnt = 0
+    delay.max = td.machine.delay_max

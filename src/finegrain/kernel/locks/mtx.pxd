@@ -1,0 +1,20 @@
+# The mutex, sleeping and spinning: FreeBSD's word layout and rules, 32 bytes, a lock_object and the word.  `site` is the
+# acquisition point (lock_site()).
+
+from libc.stdint cimport uint16_t, uint64_t
+
+from finegrain.kernel.locks.profile cimport lock_object
+from finegrain.machine.seam cimport thread
+
+cdef struct mtx:
+    lock_object lock_object
+    uint64_t mtx_lock
+
+# name: from lock_name("sleep mutex", ...) or ("spin mutex", ...)
+cdef void mtx_init(mtx* m, uint16_t name, uint16_t flags) noexcept nogil
+cdef void mtx_lock(thread* td, mtx* m, uint16_t site) noexcept nogil             # may block
+cdef bint mtx_trylock(thread* td, mtx* m, uint16_t site) noexcept nogil
+cdef void mtx_unlock(thread* td, mtx* m) noexcept nogil
+cdef bint mtx_owned(thread* td, mtx* m) noexcept nogil
+cdef void mtx_lock_spin(thread* td, mtx* m, uint16_t site) noexcept nogil        # spins, never blocks
+cdef void mtx_unlock_spin(thread* td, mtx* m) noexcept nogil

@@ -1,0 +1,82 @@
+# The readers-writer lock that must not be held across a sleep: waiters block on a turnstile, which lends priority.
+
+from libc.stdint cimport uint16_t
+
+from finegrain.kernel.locks.rwsx cimport (
+    rwlock, rwsx_downgrade, rwsx_init, rwsx_rlock, rwsx_runlock, rwsx_try_rlock, rwsx_try_upgrade, rwsx_try_wlock,
+    rwsx_wlock, rwsx_wowned, rwsx_wunlock)
+from finegrain.kernel.locks.turnstile cimport TURNSTILE
+from finegrain.machine.seam cimport thread
+
+
+# name: from lock_name("rw", ...)
+cdef inline void rw_init(rwlock* rw, uint16_t name, uint16_t flags) noexcept nogil:
+    rwsx_init(rw, name, flags)
+
+
+# Locks in:   not this one.
+# Locks out:  the lock, for writing.
+# May block:  on the lock.
+# Stands for: FreeBSD rw_wlock(), __rw_wlock_hard().
+cdef inline void rw_wlock(thread* td, rwlock* rw, uint16_t site) noexcept nogil:
+    rwsx_wlock(td, rw, site, TURNSTILE)
+
+
+# Locks in:   any.
+# Locks out:  the lock for writing, when the answer is True.
+# May block:  never.
+# Stands for: FreeBSD rw_try_wlock().
+cdef inline bint rw_try_wlock(thread* td, rwlock* rw, uint16_t site) noexcept nogil:
+    return rwsx_try_wlock(td, rw, site)
+
+
+# Locks in:   the lock, for writing.
+# Locks out:  none of it.
+# May block:  never.
+# Stands for: FreeBSD rw_wunlock(), __rw_wunlock_hard().
+cdef inline void rw_wunlock(thread* td, rwlock* rw) noexcept nogil:
+    rwsx_wunlock(td, rw, TURNSTILE)
+
+
+# Locks in:   not this one for writing.
+# Locks out:  the lock, for reading.
+# May block:  on the lock.
+# Stands for: FreeBSD rw_rlock(), __rw_rlock_hard().
+cdef inline void rw_rlock(thread* td, rwlock* rw, uint16_t site) noexcept nogil:
+    rwsx_rlock(td, rw, site, TURNSTILE)
+
+
+# Locks in:   any.
+# Locks out:  the lock for reading, when the answer is True.
+# May block:  never.
+# Stands for: FreeBSD rw_try_rlock().
+cdef inline bint rw_try_rlock(thread* td, rwlock* rw, uint16_t site) noexcept nogil:
+    return rwsx_try_rlock(td, rw, site, TURNSTILE)
+
+
+# Locks in:   the lock, for reading.
+# Locks out:  none of it.
+# May block:  never.
+# Stands for: FreeBSD rw_runlock(), __rw_runlock_hard().
+cdef inline void rw_runlock(thread* td, rwlock* rw) noexcept nogil:
+    rwsx_runlock(td, rw, TURNSTILE)
+
+
+# Locks in:   the lock, for reading.
+# Locks out:  the lock: for writing when the answer is True, else still for reading.
+# May block:  never.
+# Stands for: FreeBSD rw_try_upgrade().
+cdef inline bint rw_try_upgrade(thread* td, rwlock* rw, uint16_t site) noexcept nogil:
+    return rwsx_try_upgrade(td, rw, site, TURNSTILE)
+
+
+# Locks in:   the lock, for writing.
+# Locks out:  the lock, for reading.
+# May block:  never.
+# Stands for: FreeBSD rw_downgrade().
+cdef inline void rw_downgrade(thread* td, rwlock* rw, uint16_t site) noexcept nogil:
+    rwsx_downgrade(td, rw, site, TURNSTILE)
+
+
+cdef inline bint rw_wowned(thread* td, rwlock* rw) noexcept nogil:
+    return rwsx_wowned(td, rw)

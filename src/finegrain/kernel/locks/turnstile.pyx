@@ -1,0 +1,257 @@
+# Turnstiles and sleep queues.  See turnstile.pxd for the idea.
+#
+# Priority propagation: a waiter that is more urgent than the owner of its lock lends the owner its priority; if
+# that owner is itself blocked on a lock, its place in that queue is found anew and its owner is lent to in turn.
+# The walk ends at an unknown owner or at one that runs or is runnable.  An owner gives the loan back when it
+# releases: its priority becomes the best of its own and of the waiters of locks that it still owns.
+
+from libc.stdint cimport uint8_t, uint64_t
+
+from finegrain.machine.seam cimport (
+    TD_BLOCKED, TD_SLEEPING, arena_alloc, arena_free, arena_offset, atomic_cas, atomic_store, charge, lock_delay_arg,
+    machine, panic, park, ps_t, set_priority, spin_until_changed, thread, unpark, word_changed)
+
+cdef struct turnstile_tables:
+    turnstile_chain turnstiles[TC_TABLESIZE]
+    turnstile_chain sleepqueues[SC_TABLESIZE]
+
+
+cdef int turnstiles_create(machine* m) except -1:
+    cdef turnstile_tables* t = <turnstile_tables*>arena_alloc(m, sizeof(turnstile_tables))
+    cdef int i
+    for i in range(SC_TABLESIZE):
+        t.sleepqueues[i].tc_kind = SLEEPQUEUE
+    m.turnstiles = t
+    return 0
+
+
+# The chain of an address.
+#
+# Locks in:   none.
+# Locks out:  none.
+# May block:  never.
+# Stands for: FreeBSD TC_LOOKUP() and SC_LOOKUP(); the hashes are theirs, over arena offsets.
+cdef turnstile_chain* turnstile_chain_of(thread* td, int kind, const void* address) noexcept nogil:
+    cdef turnstile_tables* t = <turnstile_tables*>td.machine.turnstiles
+    cdef uint64_t offset = arena_offset(td.machine, address)
+    if kind == TURNSTILE:
+        return &t.turnstiles[(offset >> 8) & (TC_TABLESIZE - 1)]
+    return &t.sleepqueues[((offset >> 8) ^ offset) & (SC_TABLESIZE - 1)]
+
+
+# Take the spin lock of a chain.
+#
+# Locks in:   any but a chain lock.
+# Locks out:  the chain lock too.
+# May block:  never; spins.
+# Stands for: FreeBSD mtx_lock_spin() on a chain's lock.
+cdef void chain_lock(thread* td, turnstile_chain* tc) noexcept nogil:
+    cdef lock_delay_arg delay
+    delay.delay = 1
+    delay.spin_cnt = 0
+    delay.max = td.machine.delay_max
+    while not atomic_cas(td, &tc.tc_lock, 0, <uint64_t>td):
+        if tc.tc_lock != 0:
+            spin_until_changed(td, &tc.tc_lock, tc.tc_lock, NULL, &delay, 0)
+
+
+# Locks in:   the chain lock.
+# Locks out:  none.
+# May block:  never.
+# Stands for: FreeBSD mtx_unlock_spin() on a chain's lock.
+cdef void chain_unlock(thread* td, turnstile_chain* tc) noexcept nogil:
+    atomic_store(td, &tc.tc_lock, 0)
+    word_changed(td, &tc.tc_lock)
+
+
+# Locks in:   the chain lock.
+# Locks out:  the same.
+# May block:  never.
+# Stands for: FreeBSD turnstile_lookup(), sleepq_lookup().
+cdef turnstile* turnstile_lookup(turnstile_chain* tc, const void* address) noexcept nogil:
+    cdef turnstile* ts = tc.tc_turnstiles
+    while ts != NULL and ts.ts_address != address:
+        ts = ts.ts_next
+    return ts
+
+
+cdef bint turnstile_empty(turnstile* ts, int queue) noexcept nogil:
+    return ts == NULL or ts.ts_first[queue] == NULL
+
+
+# Queue by priority, first come first served among equals.
+cdef void queue_insert(turnstile* ts, thread* td, int queue) noexcept nogil:
+    cdef thread* after = ts.ts_last[queue]
+    while after != NULL and after.priority > td.priority:
+        after = after.queue_prev
+    td.queue_prev = after
+    td.queue_next = after.queue_next if after != NULL else ts.ts_first[queue]
+    if td.queue_next != NULL:
+        td.queue_next.queue_prev = td
+    else:
+        ts.ts_last[queue] = td
+    if after != NULL:
+        after.queue_next = td
+    else:
+        ts.ts_first[queue] = td
+
+
+cdef void queue_remove(turnstile* ts, thread* td, int queue) noexcept nogil:
+    if td.queue_prev != NULL:
+        td.queue_prev.queue_next = td.queue_next
+    else:
+        ts.ts_first[queue] = td.queue_next
+    if td.queue_next != NULL:
+        td.queue_next.queue_prev = td.queue_prev
+    else:
+        ts.ts_last[queue] = td.queue_prev
+    td.queue_next = NULL
+    td.queue_prev = NULL
+
+
+# Lend td's priority along the chain of owners.
+#
+# Locks in:   the chain lock of the turnstile that td is queued on.
+# Locks out:  the same.
+# May block:  never.
+# Stands for: FreeBSD propagate_priority().
+cdef void propagate_priority(thread* td) noexcept nogil:
+    cdef turnstile* ts = <turnstile*>td.blocked_on
+    cdef uint8_t priority = td.priority
+    cdef thread* owner
+    while True:
+        owner = ts.ts_owner
+        if owner == NULL:
+            return
+        ts = <turnstile*>owner.blocked_on
+        if owner.state == TD_SLEEPING or (
+                owner.state == TD_BLOCKED and ts != NULL and ts.ts_chain.tc_kind == SLEEPQUEUE):
+            panic(td, b"the owner of a lock that must not be held across a sleep is asleep")
+        if owner.priority <= priority:
+            return
+        set_priority(owner, priority)
+        if ts == NULL or ts.ts_chain.tc_kind == SLEEPQUEUE:
+            return
+        queue_remove(ts, owner, owner.blocked_queue)
+        queue_insert(ts, owner, owner.blocked_queue)
+
+
+cdef void set_owner(turnstile* ts, thread* owner) noexcept nogil:
+    cdef turnstile** at
+    if ts.ts_owner == owner:
+        return
+    if ts.ts_owner != NULL:
+        at = <turnstile**>&ts.ts_owner.contested
+        while at[0] != ts:
+            at = &at[0].ts_contested_next
+        at[0] = ts.ts_contested_next
+    ts.ts_owner = owner
+    if owner != NULL:
+        ts.ts_contested_next = <turnstile*>owner.contested
+        owner.contested = ts
+
+
+# What td's priority is without loans from locks that it no longer owns.
+cdef void recompute_priority(thread* td) noexcept nogil:
+    cdef turnstile* ts = <turnstile*>td.contested
+    cdef uint8_t best = td.base_priority
+    cdef int q
+    while ts != NULL:
+        for q in range(2):
+            if ts.ts_first[q] != NULL and ts.ts_first[q].priority < best:
+                best = ts.ts_first[q].priority
+        ts = ts.ts_contested_next
+    if td.priority != best:
+        set_priority(td, best)
+
+
+# Queue td on the address.
+#
+# Locks in:   the chain lock.
+# Locks out:  the same.
+# May block:  never; turnstile_block() must follow, with no other wait between.
+# Stands for: the first half of FreeBSD turnstile_wait(), sleepq_add().
+cdef void turnstile_add(thread* td, turnstile_chain* tc, const void* address, thread* owner, int queue) noexcept nogil:
+    cdef turnstile* ts = turnstile_lookup(tc, address)
+    if ts == NULL:
+        ts = <turnstile*>arena_alloc(td.machine, sizeof(turnstile))
+        ts.ts_address = address
+        ts.ts_chain = tc
+        ts.ts_next = tc.tc_turnstiles
+        tc.tc_turnstiles = ts
+    charge(td, td.machine.cost.op, 20)
+    set_owner(ts, owner)
+    queue_insert(ts, td, queue)
+    ts.ts_waiters += 1
+    td.blocked_on = ts
+    td.blocked_queue = queue
+    propagate_priority(td)
+
+
+# Leave the CPU until another thread takes td off its queue.
+#
+# Locks in:   none that may not be held while blocking.
+# Locks out:  the same.
+# May block:  always.
+# Stands for: the second half of FreeBSD turnstile_wait(), sleepq_wait().
+cdef void turnstile_block(thread* td) noexcept nogil:
+    cdef ps_t start = td.clock
+    while td.blocked_on != NULL:
+        park(td)
+    if td.wanted != NULL:
+        # The counting may have begun afresh meanwhile.
+        td.blocked += td.clock - (start if start > td.wait_since else td.wait_since)
+
+
+# Locks in:   the chain lock; td just took the lock at the address.
+# Locks out:  the same.
+# May block:  never.
+# Stands for: FreeBSD turnstile_claim().
+cdef void turnstile_claim(thread* td, turnstile_chain* tc, const void* address) noexcept nogil:
+    cdef turnstile* ts = turnstile_lookup(tc, address)
+    if ts != NULL:
+        set_owner(ts, td)
+        recompute_priority(td)
+
+
+# Locks in:   the chain lock; td owned the lock at the address until now.
+# Locks out:  the same.
+# May block:  never.
+# Stands for: FreeBSD turnstile_disown().
+cdef void turnstile_disown(thread* td, turnstile_chain* tc, const void* address) noexcept nogil:
+    cdef turnstile* ts = turnstile_lookup(tc, address)
+    if ts != NULL:
+        set_owner(ts, NULL)
+        recompute_priority(td)
+
+
+# Wake all threads of one queue of the address.
+#
+# Locks in:   the chain lock; td owns the lock at the address or has just freed it (or it is a sleep channel).
+# Locks out:  the same.
+# May block:  never.
+# Stands for: FreeBSD turnstile_broadcast() with turnstile_unpend(), sleepq_broadcast().
+cdef void turnstile_broadcast(thread* td, turnstile_chain* tc, const void* address, int queue) noexcept nogil:
+    cdef turnstile* ts = turnstile_lookup(tc, address)
+    cdef turnstile** at
+    cdef thread* waiter
+    cdef thread* owner
+    if ts == NULL:
+        return
+    owner = ts.ts_owner
+    set_owner(ts, NULL)
+    if owner != NULL:
+        recompute_priority(owner)
+    while ts.ts_first[queue] != NULL:
+        waiter = ts.ts_first[queue]
+        queue_remove(ts, waiter, queue)
+        ts.ts_waiters -= 1
+        waiter.blocked_on = NULL
+        charge(td, td.machine.cost.op, 10)
+        unpark(td, waiter)
+    if ts.ts_waiters == 0:
+        at = &tc.tc_turnstiles
+        while at[0] != ts:
+            at = &at[0].ts_next
+        at[0] = ts.ts_next
+        arena_free(td.machine, ts, sizeof(turnstile))

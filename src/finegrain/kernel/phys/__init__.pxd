@@ -1,0 +1,25 @@
+# Physical memory: segments in NUMA domains, the vm_page array, free pages with per-CPU caches, reservations, page
+# queues, and their locks: "vm page free queue", "vm reserv", "VM reserv domain", "resv obj lock", "vm page", "vm active
+# pagequeue", "vm inactive pagequeue".
+#
+#   page       vm_page: allocation, freeing, wiring, busying; creation of it all
+#   objpages   the pages of an object
+#   reserv     reservations of 2 MB
+#   pagequeue  page queues and the "vm page" mutexes
+#   free       the buddy allocator and per-CPU caches: for who takes whole blocks
+#   types      the structs
+
+from finegrain.kernel.phys.free cimport (
+    FREE_LOCK_ALLOC, FREE_LOCK_FREE, pgcache_count, vm_domain_allocate, vm_domain_free_lock, vm_domain_free_unlock,
+    vm_domain_freecnt_inc, vm_phys_alloc_pages, vm_phys_free_pages)
+from finegrain.kernel.phys.objpages cimport vm_page_lookup, vm_radix_free, vm_radix_lookup_le
+from finegrain.kernel.phys.page cimport (
+    DMAP_TO_PHYS, PHYS_TO_DMAP, PHYS_TO_VM_PAGE, VM_ALLOC_NOBUSY, VM_ALLOC_NORMAL, VM_ALLOC_WIRED, VM_ALLOC_ZERO,
+    phys_allocated_pages, phys_audit, phys_create, phys_free_pages, vm_page_alloc, vm_page_alloc_noobj, vm_page_free,
+    vm_page_insert, vm_page_remove, vm_page_rename, vm_page_unwire, vm_page_wire, vm_page_xunbusy)
+from finegrain.kernel.phys.pagequeue cimport (
+    pagequeue_count, vm_page_activate, vm_page_deactivate_locked, vm_page_lockptr)
+from finegrain.kernel.phys.reserv cimport (
+    vm_reserv_break_all, vm_reserv_level_iffullpop, vm_reserv_reclaim_inactive, vm_reserv_to_superpage)
+from finegrain.kernel.phys.types cimport (
+    VM_FREEPOOL_DEFAULT, VM_PHYSSEG_MAX, VPRC_OBJREF, phys_of, phys_state, vm_domain, vm_phys_seg)

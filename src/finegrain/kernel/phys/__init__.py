@@ -1,0 +1,1 @@
+"""Physical memory. Compiled code only; what it offers stands in `__init__.pxd`."""

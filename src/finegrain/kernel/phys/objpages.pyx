@@ -1,0 +1,236 @@
+# The pages of an object: see objpages.pxd.
+
+from libc.stdint cimport uint32_t, uint64_t
+from libc.string cimport memcpy
+
+from finegrain.kernel.locks cimport rw_wowned
+from finegrain.kernel.phys.types cimport VPRC_OBJREF
+from finegrain.kernel.types cimport vm_object, vm_page, vm_pindex_t
+from finegrain.machine.seam cimport arena_alloc, arena_free, charge, machine, panic, thread
+
+cdef enum:
+    INSERT_OPS = 60                     # [A] a descent of FreeBSD's tree (three nodes, mostly from the L2), the list
+    REMOVE_OPS = 60
+    LEAF_SHIFT = 6
+    LEAF_BYTES = 64 * 8
+    MIN_CAPACITY = 4
+
+cdef extern from *:
+    int __builtin_ctzll(unsigned long long x) noexcept nogil
+    int __builtin_clzll(unsigned long long x) noexcept nogil
+
+
+# --- the index
+
+cdef inline uint64_t radix_bytes(uint64_t capacity) noexcept nogil:
+    return sizeof(vm_radix) + (capacity + 63) // 64 * 8 + capacity * sizeof(radix_leaf)
+
+
+# A directory of `capacity` entries from leaf `first` on, in one piece: header, summary, entries.
+cdef vm_radix* radix_create(machine* m, vm_pindex_t first, uint32_t capacity) noexcept nogil:
+    cdef vm_radix* r = <vm_radix*>arena_alloc(m, radix_bytes(capacity))
+    r.first = first
+    r.capacity = capacity
+    r.leaves = 0
+    r.summary = <uint64_t*>(r + 1)
+    r.directory = <radix_leaf*>(r.summary + (capacity + 63) // 64)
+    return r
+
+
+# Make the directory cover leaf `leaf`; it at least doubles, towards the side where the leaf is.
+cdef vm_radix* radix_cover(machine* m, vm_object* obj, vm_pindex_t leaf) noexcept nogil:
+    cdef vm_radix* old = <vm_radix*>obj.pages
+    cdef vm_radix* r
+    cdef uint64_t capacity, i
+    cdef vm_pindex_t first, end
+    if old == NULL:
+        r = radix_create(m, leaf, MIN_CAPACITY)
+    else:
+        first = old.first
+        end = old.first + old.capacity
+        capacity = old.capacity * <uint64_t>2
+        if leaf < first:
+            while end - leaf > capacity:
+                capacity *= 2
+            first = end - capacity if end > capacity else 0
+        else:
+            while leaf - first >= capacity:
+                capacity *= 2
+        r = radix_create(m, first, <uint32_t>capacity)
+        memcpy(&r.directory[old.first - first], old.directory, old.capacity * sizeof(radix_leaf))
+        r.leaves = old.leaves
+        for i in range(old.capacity):
+            if old.directory[i].present != 0:
+                r.summary[(old.first - first + i) >> 6] |= <uint64_t>1 << ((old.first - first + i) & 63)
+        arena_free(m, old, radix_bytes(old.capacity))
+    obj.pages = r
+    return r
+
+
+# Find a page by its index.
+#
+# Locks in:   the object's rw lock, shared or exclusive.
+# Locks out:  the same.
+# May block:  no.
+# Returns:    the page; NULL when it is not resident.
+# Stands for: FreeBSD vm_page_lookup(), vm_radix_lookup().
+cdef vm_page* vm_page_lookup(vm_object* obj, vm_pindex_t pindex) noexcept nogil:
+    cdef vm_radix* r = <vm_radix*>obj.pages
+    cdef uint64_t i
+    if r == NULL:
+        return NULL
+    i = (pindex >> LEAF_SHIFT) - r.first                # below first: wraps, and so is out of range too
+    if i >= r.capacity or not r.directory[i].present >> (pindex & 63) & 1:
+        return NULL
+    return r.directory[i].pages[pindex & 63]
+
+
+# Find the last page at or before an index.
+#
+# Locks in:   the object's rw lock, shared or exclusive.
+# Locks out:  the same.
+# May block:  no.
+# Returns:    the page; NULL when there is none.
+# Stands for: FreeBSD vm_radix_lookup_le().
+cdef vm_page* vm_radix_lookup_le(vm_object* obj, vm_pindex_t pindex) noexcept nogil:
+    cdef vm_radix* r = <vm_radix*>obj.pages
+    cdef vm_pindex_t leaf = pindex >> LEAF_SHIFT
+    cdef uint64_t i, bits
+    cdef int word
+    if r == NULL or leaf < r.first:
+        return NULL
+    i = leaf - r.first
+    if i < r.capacity:
+        bits = r.directory[i].present & (~<uint64_t>0 >> (63 - (pindex & 63)))
+        if bits != 0:
+            return r.directory[i].pages[63 - __builtin_clzll(bits)]
+        if i == 0:
+            return NULL
+        i -= 1
+    else:
+        i = r.capacity - 1
+    word = <int>(i >> 6)
+    bits = r.summary[word] & (~<uint64_t>0 >> (63 - (i & 63)))
+    while bits == 0:
+        word -= 1
+        if word < 0:
+            return NULL
+        bits = r.summary[word]
+    i = (<uint64_t>word << 6) + 63 - __builtin_clzll(bits)
+    return r.directory[i].pages[63 - __builtin_clzll(r.directory[i].present)]
+
+
+# Enter a page at its pindex.
+#
+# Locks in:   the object's rw lock, exclusive.
+# Locks out:  the same.
+# May block:  no.
+# Stands for: FreeBSD vm_radix_insert().
+cdef void vm_radix_insert(machine* m, vm_object* obj, vm_page* page) noexcept nogil:
+    cdef vm_radix* r = <vm_radix*>obj.pages
+    cdef vm_pindex_t leaf = page.pindex >> LEAF_SHIFT
+    cdef uint64_t i
+    cdef radix_leaf* entry
+    if r == NULL or leaf - r.first >= r.capacity:
+        r = radix_cover(m, obj, leaf)
+    i = leaf - r.first
+    entry = &r.directory[i]
+    if entry.present == 0:
+        entry.pages = <vm_page**>arena_alloc(m, LEAF_BYTES)
+        r.summary[i >> 6] |= <uint64_t>1 << (i & 63)
+        r.leaves += 1
+    entry.present |= <uint64_t>1 << (page.pindex & 63)
+    entry.pages[page.pindex & 63] = page
+
+
+# Locks in: the object's rw lock, exclusive.  Locks out: the same.  May block: no.
+# Stands for: FreeBSD vm_radix_remove().
+cdef void vm_radix_remove(machine* m, vm_object* obj, vm_pindex_t pindex) noexcept nogil:
+    cdef vm_radix* r = <vm_radix*>obj.pages
+    cdef uint64_t i = (pindex >> LEAF_SHIFT) - r.first
+    cdef radix_leaf* entry = &r.directory[i]
+    entry.present &= ~(<uint64_t>1 << (pindex & 63))
+    if entry.present == 0:
+        arena_free(m, entry.pages, LEAF_BYTES)
+        entry.pages = NULL
+        r.summary[i >> 6] &= ~(<uint64_t>1 << (i & 63))
+        r.leaves -= 1
+
+
+# Release the index of an object that has no pages left.
+#
+# Locks in:   the object's rw lock, exclusive, or its last reference.
+# Locks out:  the same.
+# May block:  no.
+# Stands for: nothing: FreeBSD's tree shrinks with its last page.
+cdef void vm_radix_free(thread* td, vm_object* obj) noexcept nogil:
+    cdef vm_radix* r = <vm_radix*>obj.pages
+    if r == NULL:
+        return
+    if r.leaves != 0:
+        panic(td, b"vm_radix_free: the object has resident pages")
+    arena_free(td.machine, r, radix_bytes(r.capacity))
+    obj.pages = NULL
+
+
+# --- list and index together
+
+# Make a page resident at an index of an object.
+#
+# Locks in:   the object's rw lock, exclusive.
+# Locks out:  the same.
+# May block:  no.
+# Stands for: FreeBSD vm_page_insert_after(), vm_page_insert_radixdone().
+cdef void vm_page_insert_after(thread* td, vm_page* m, vm_object* obj, vm_pindex_t pindex,
+                               vm_page* mpred) noexcept nogil:
+    if not rw_wowned(td, &obj.lock):
+        panic(td, b"vm_page_insert: the object is not write-locked")
+    if m.object != NULL:
+        panic(td, b"vm_page_insert: the page is in an object already")
+    if mpred != NULL and mpred.pindex >= pindex:
+        panic(td, b"vm_page_insert: a page is resident at this index already")
+    m.object = obj
+    m.pindex = pindex
+    m.ref_count |= VPRC_OBJREF
+    vm_radix_insert(td.machine, obj, m)
+    m.listq_prev = mpred
+    if mpred != NULL:
+        m.listq_next = mpred.listq_next
+        mpred.listq_next = m
+    else:
+        m.listq_next = obj.memq_first
+        obj.memq_first = m
+    if m.listq_next != NULL:
+        m.listq_next.listq_prev = m
+    else:
+        obj.memq_last = m
+    obj.resident_page_count += 1
+    charge(td, td.machine.cost.op, INSERT_OPS)
+
+
+# Take a page out of its object.
+#
+# Locks in:   the object's rw lock, exclusive.
+# Locks out:  the same.  The object's reference to the page is still counted: the caller drops it.
+# May block:  no.
+# Stands for: FreeBSD vm_page_object_remove().
+cdef void vm_page_object_remove(thread* td, vm_page* m) noexcept nogil:
+    cdef vm_object* obj = m.object
+    if obj == NULL:
+        panic(td, b"vm_page_remove: the page is in no object")
+    if not rw_wowned(td, &obj.lock):
+        panic(td, b"vm_page_remove: the object is not write-locked")
+    vm_radix_remove(td.machine, obj, m.pindex)
+    if m.listq_prev != NULL:
+        m.listq_prev.listq_next = m.listq_next
+    else:
+        obj.memq_first = m.listq_next
+    if m.listq_next != NULL:
+        m.listq_next.listq_prev = m.listq_prev
+    else:
+        obj.memq_last = m.listq_prev
+    m.listq_next = NULL
+    m.listq_prev = NULL
+    m.object = NULL
+    obj.resident_page_count -= 1
+    charge(td, td.machine.cost.op, REMOVE_OPS)

@@ -1,0 +1,219 @@
+# Page queues.
+#
+# A page's `queue` says where it belongs; PGA_ENQUEUED says whether it is linked there yet.  Operations are
+# noted in the page (PGA_REQUEUE: to the tail; PGA_DEQUEUE: off) and put in the CPU's batch of that domain and
+# queue.  The operation that finds a batch of 31 full takes the queue's mutex and carries out all 32.  So the
+# mutex is taken once for 32 operations, and a page that is freed may stay linked for a while; whoever
+# allocates it meanwhile takes it off first.
+#
+# Lock order: "vm page" > "vm active pagequeue".
+
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint64_t
+
+from finegrain.kernel.locks cimport lock_name, lock_site, mtx, mtx_init, mtx_lock, mtx_owned, mtx_unlock
+from finegrain.kernel.phys.types cimport (
+    PA_LOCK_COUNT, PGA_DEQUEUE, PGA_ENQUEUED, PGA_QUEUE_OP_MASK, PGA_QUEUE_STATE_MASK, PGA_REQUEUE, PQ_COUNT,
+    VM_BATCHQUEUE_SIZE, VPRC_OBJREF, phys_of, phys_state, vm_batchqueue, vm_pagequeue)
+from finegrain.kernel.types cimport PDRSHIFT, PGA_REFERENCED, PQ_ACTIVE, PQ_INACTIVE, PQ_NONE, VPO_UNMANAGED, vm_page
+from finegrain.machine.seam cimport charge, panic, thread, touch_write
+
+cdef uint16_t NAME_PAGE = lock_name(b"sleep mutex", b"vm page")
+cdef uint16_t[PQ_COUNT] NAME_QUEUE
+NAME_QUEUE[PQ_INACTIVE] = lock_name(b"sleep mutex", b"vm inactive pagequeue")
+NAME_QUEUE[PQ_ACTIVE] = lock_name(b"sleep mutex", b"vm active pagequeue")
+cdef uint16_t SITE_BATCH = lock_site(b"vm_page_pqbatch_submit")
+cdef uint16_t SITE_DEQUEUE = lock_site(b"vm_page_dequeue")
+
+cdef enum:
+    QUEUE_OPS = 15                      # [A] to queue or unqueue a page, without its lines
+    ACT_INIT = 5                        # FreeBSD's act_count of a page that has just become active
+
+
+cdef mtx* vm_page_lockptr(phys_state* s, vm_page* m) noexcept nogil:
+    return &s.pa_locks[(m.phys_addr >> PDRSHIFT) % PA_LOCK_COUNT].lock
+
+
+cdef inline vm_pagequeue* queue_of(phys_state* s, vm_page* m, uint8_t queue) noexcept nogil:
+    return &s.domains[s.segs[m.segind].domain].queues[queue]
+
+
+cdef inline vm_batchqueue* this_batch(thread* td, phys_state* s, vm_page* m, uint8_t queue) noexcept nogil:
+    return &s.batches[(<uint64_t>td.cpu.id * s.ndomains + s.segs[m.segind].domain) * PQ_COUNT + queue]
+
+
+cdef inline void unlink(vm_pagequeue* pq, vm_page* m) noexcept nogil:
+    if m.plinks_prev != NULL:
+        m.plinks_prev.plinks_next = m.plinks_next
+    else:
+        pq.first = m.plinks_next
+    if m.plinks_next != NULL:
+        m.plinks_next.plinks_prev = m.plinks_prev
+    else:
+        pq.last = m.plinks_prev
+    m.plinks_next = NULL
+    m.plinks_prev = NULL
+    m.aflags &= ~<uint8_t>PGA_ENQUEUED
+    pq.count -= 1
+
+
+cdef inline void append(vm_pagequeue* pq, vm_page* m) noexcept nogil:
+    m.plinks_next = NULL
+    m.plinks_prev = pq.last
+    if pq.last != NULL:
+        pq.last.plinks_next = m
+    else:
+        pq.first = m
+    pq.last = m
+    m.aflags |= PGA_ENQUEUED
+    pq.count += 1
+
+
+# Carry out the operation that is noted in a page, unless it has changed queues since.
+#
+# Locks in:   the page queue's mutex.
+# Locks out:  the same.
+# May block:  no.
+# Stands for: FreeBSD vm_pqbatch_process_page().
+cdef void process_page(thread* td, vm_pagequeue* pq, vm_page* m, uint8_t queue) noexcept nogil:
+    cdef uint8_t flags = m.aflags
+    if not mtx_owned(td, &pq.mutex.lock):
+        panic(td, b"vm_pqbatch_process_page: the page queue is not locked")
+    if m.queue != queue or flags & PGA_QUEUE_OP_MASK == 0:
+        return
+    touch_write(td, m)
+    if flags & PGA_ENQUEUED:
+        unlink(pq, m)
+    m.aflags &= ~<uint8_t>PGA_QUEUE_OP_MASK
+    if flags & PGA_DEQUEUE:
+        m.queue = PQ_NONE
+    else:
+        append(pq, m)
+
+
+# Put a page with a noted operation into the CPU's batch; when that is full, carry out all of it.
+#
+# Locks in:   none of the page queues'.
+# Locks out:  the same.
+# May block:  on the page queue's mutex, once in 32 calls on a CPU.
+# Stands for: FreeBSD vm_page_pqbatch_submit().
+cdef void pqbatch_submit(thread* td, vm_page* m, uint8_t queue) noexcept nogil:
+    cdef phys_state* s = phys_of(td)
+    cdef vm_batchqueue* batch = this_batch(td, s, m, queue)
+    cdef vm_pagequeue* pq
+    cdef uint64_t i
+    if batch.count < VM_BATCHQUEUE_SIZE:
+        batch.pages[batch.count] = m
+        batch.count += 1
+        return
+    pq = queue_of(s, m, queue)
+    mtx_lock(td, &pq.mutex.lock, SITE_BATCH)
+    batch = this_batch(td, s, m, queue)                 # the thread may have moved while it waited
+    for i in range(batch.count):
+        process_page(td, pq, batch.pages[i], queue)
+    batch.count = 0
+    process_page(td, pq, m, queue)
+    charge(td, td.machine.cost.op, QUEUE_OPS * (VM_BATCHQUEUE_SIZE + 1))
+    mtx_unlock(td, &pq.mutex.lock)
+
+
+# Put a page that is on no queue at the tail of one, soon.
+#
+# Locks in:   the "vm page" mutex of the page.
+# Locks out:  the same.
+# May block:  on the page queue's mutex.
+# Stands for: FreeBSD vm_page_enqueue().
+cdef void enqueue(thread* td, vm_page* m, uint8_t queue) noexcept nogil:
+    m.queue = queue
+    m.aflags |= PGA_REQUEUE
+    pqbatch_submit(td, m, queue)
+
+
+# Take a page off its queue now.
+#
+# Locks in:   the "vm page" mutex of the page, or the page is free and the caller's.
+# Locks out:  the same.
+# May block:  on the page queue's mutex.
+# Stands for: FreeBSD vm_page_dequeue().
+cdef void vm_page_dequeue(thread* td, vm_page* m) noexcept nogil:
+    cdef vm_pagequeue* pq
+    if m.queue == PQ_NONE:
+        return
+    pq = queue_of(phys_of(td), m, m.queue)
+    mtx_lock(td, &pq.mutex.lock, SITE_DEQUEUE)
+    if m.queue != PQ_NONE:                              # a batch may have done it meanwhile
+        if m.aflags & PGA_ENQUEUED:
+            unlink(pq, m)
+        m.aflags &= ~<uint8_t>PGA_QUEUE_STATE_MASK
+        m.queue = PQ_NONE
+    charge(td, td.machine.cost.op, QUEUE_OPS)
+    mtx_unlock(td, &pq.mutex.lock)
+
+
+# Note that a page is to leave its queue; it stays linked until its batch is carried out or it is allocated
+# again.
+#
+# Locks in:   the "vm page" mutex of the page, or the page is being freed and has no references.
+# Locks out:  the same.
+# May block:  on the page queue's mutex.
+# Stands for: FreeBSD vm_page_dequeue_deferred().
+cdef void vm_page_dequeue_deferred(thread* td, vm_page* m) noexcept nogil:
+    if m.queue == PQ_NONE:
+        return
+    m.aflags |= PGA_DEQUEUE
+    pqbatch_submit(td, m, m.queue)
+
+
+# A page has been mapped by a slow-path fault: it is active.
+#
+# Locks in:   none of the page's.
+# Locks out:  the same.
+# May block:  on the "vm page" mutex of the page and on page queues' mutexes.
+# Stands for: FreeBSD vm_page_activate(), with the vm_page_lock() around it.
+cdef void vm_page_activate(thread* td, vm_page* m, uint16_t site) noexcept nogil:
+    cdef mtx* lock = vm_page_lockptr(phys_of(td), m)
+    mtx_lock(td, lock, site)
+    if not (m.ref_count & ~VPRC_OBJREF or m.oflags & VPO_UNMANAGED):
+        if m.act_count < ACT_INIT:
+            m.act_count = ACT_INIT
+        if m.queue != PQ_ACTIVE:
+            vm_page_dequeue(td, m)
+            enqueue(td, m, PQ_ACTIVE)
+    charge(td, td.machine.cost.op, QUEUE_OPS)
+    mtx_unlock(td, lock)
+
+
+# A page that is no longer wired becomes inactive, or stays active and referenced.
+#
+# Locks in:   the "vm page" mutex of the page.
+# Locks out:  the same.
+# May block:  on page queues' mutexes.
+# Stands for: FreeBSD vm_page_release_toq(..., PQ_INACTIVE, false).
+cdef void vm_page_deactivate_locked(thread* td, vm_page* m) noexcept nogil:
+    if not mtx_owned(td, vm_page_lockptr(phys_of(td), m)):
+        panic(td, b"vm_page_deactivate: the page is not locked")
+    if m.queue == PQ_ACTIVE:
+        m.aflags |= PGA_REFERENCED
+        return
+    if m.queue == PQ_NONE:
+        enqueue(td, m, PQ_INACTIVE)
+        return
+    m.aflags |= PGA_REQUEUE
+    pqbatch_submit(td, m, PQ_INACTIVE)
+
+
+cdef void pagequeue_init(phys_state* s) noexcept nogil:
+    cdef uint64_t i
+    cdef int q
+    for i in range(PA_LOCK_COUNT):
+        mtx_init(&s.pa_locks[i].lock, NAME_PAGE, 0)
+    for i in range(s.ndomains):
+        for q in range(PQ_COUNT):
+            mtx_init(&s.domains[i].queues[q].mutex.lock, NAME_QUEUE[q], 0)
+
+
+cdef int64_t pagequeue_count(phys_state* s, int queue) noexcept nogil:
+    cdef int64_t n = 0
+    cdef uint64_t i
+    for i in range(s.ndomains):
+        n += s.domains[i].queues[queue].count
+    return n

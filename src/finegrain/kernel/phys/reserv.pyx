@@ -1,0 +1,546 @@
+# Reservations.
+#
+# The first page that an object needs in an aligned 2 MB of itself sets aside a whole block of 512 free pages;
+# pages that it needs there later come from the same block, at the place where a superpage wants them.  The
+# block counts as free memory except for the pages in use.  A reservation ends when its last page is freed
+# (the block goes back to the buddy allocator whole), when its object dies or when memory is short (the unused
+# pages go back, run by run).
+#
+# Each domain keeps its partly populated reservations in a queue, least recently changed first, under a mutex
+# that all CPUs share: "VM reserv domain".  Moving a reservation to the queue's tail at every page would be
+# too dear, so it is done once a tick (a millisecond): a page goes in without the mutex if the reservation is
+# queued already, was moved in this tick, and does not become full; a page goes out without it if the
+# reservation was moved in this tick and does not become empty.
+#
+# Lock order: object rw > "vm reserv" > {"VM reserv domain", "resv obj lock", "vm page free queue"}.
+
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint64_t
+
+from finegrain.kernel.locks cimport lock_name, lock_site, mtx, mtx_init, mtx_lock, mtx_owned, mtx_unlock, rw_wowned
+from finegrain.kernel.phys.free cimport (
+    FREE_LOCK_RESERV_ALLOC, FREE_LOCK_RESERV_BREAK, FREE_LOCK_RESERV_FREE, charge_blocks, vm_domain_allocate,
+    vm_domain_free_lock, vm_domain_free_unlock, vm_domain_freecnt_inc, vm_phys_alloc_pages, vm_phys_free_contig,
+    vm_phys_free_pages)
+from finegrain.kernel.phys.types cimport (
+    NPOPMAP, VM_FREEPOOL_DEFAULT, VM_LEVEL_0_NPAGES, VM_LEVEL_0_ORDER, VM_RESERV_OBJ_LOCK_COUNT, phys_of, phys_state,
+    vm_domain, vm_reserv)
+from finegrain.kernel.types cimport OBJT_VNODE, PDRSHIFT, vm_object, vm_page, vm_pindex_t
+from finegrain.machine.seam cimport arena_offset, charge, now, panic, thread, touch_write
+
+cdef uint16_t NAME_RESERV = lock_name(b"sleep mutex", b"vm reserv")
+cdef uint16_t NAME_DOMAIN = lock_name(b"sleep mutex", b"VM reserv domain")
+cdef uint16_t NAME_OBJECT = lock_name(b"sleep mutex", b"resv obj lock")
+cdef uint16_t SITE_EXTEND = lock_site(b"vm_reserv_extend")
+cdef uint16_t SITE_ALLOC = lock_site(b"vm_reserv_alloc_page/reserv")
+cdef uint16_t SITE_FREE = lock_site(b"vm_reserv_free_page")
+cdef uint16_t SITE_BREAK_ALL = lock_site(b"vm_reserv_break_all")
+cdef uint16_t SITE_RECLAIM = lock_site(b"vm_reserv_reclaim_inactive")
+cdef uint16_t SITE_RENAME = lock_site(b"vm_reserv_rename")
+cdef uint16_t SITE_POPULATE = lock_site(b"vm_reserv_populate")
+cdef uint16_t SITE_DEPOPULATE = lock_site(b"vm_reserv_depopulate")
+cdef uint16_t SITE_BREAK_ALL_DOMAIN = lock_site(b"vm_reserv_break_all/domain")
+cdef uint16_t SITE_FITS = lock_site(b"vm_reserv_alloc_page/object")
+cdef uint16_t SITE_INSERT = lock_site(b"vm_reserv_insert")
+cdef uint16_t SITE_REMOVE = lock_site(b"vm_reserv_remove")
+
+cdef extern from *:
+    """
+    #define FG_PS_PER_TICK 1000000000LL     /* hz = 1000: FreeBSD's default; simulated time is in picoseconds */
+    """
+    int64_t PS_PER_TICK "FG_PS_PER_TICK"
+    int __builtin_ctzll(unsigned long long x) noexcept nogil
+    int __builtin_popcountll(unsigned long long x) noexcept nogil
+
+cdef enum:
+    PARTPOPSLOP = 1                     # ticks
+    POPULATE_OPS = 20                   # [A] the map, the count, the tick
+    QUEUE_OPS = 15                      # [A] off a queue and on it again; the lines are extra
+
+
+cdef inline int32_t ticks(thread* td) noexcept nogil:
+    return <int32_t>(now(td) // PS_PER_TICK)
+
+
+cdef inline vm_reserv* vm_reserv_from_page(phys_state* s, vm_page* m) noexcept nogil:
+    return &s.reservs[m.phys_addr >> PDRSHIFT]
+
+
+cdef inline bint has_pindex(vm_reserv* rv, vm_pindex_t pindex) noexcept nogil:
+    return pindex - rv.pindex < VM_LEVEL_0_NPAGES
+
+
+cdef inline vm_pindex_t reserv_index(vm_object* obj, vm_pindex_t pindex) noexcept nogil:
+    return (<vm_pindex_t>obj.color + pindex) & (VM_LEVEL_0_NPAGES - 1)
+
+
+# An object takes part once its color (the alignment of its pages) is known.
+cdef bint vm_object_reserv(vm_object* obj) noexcept nogil:
+    return obj.color >= 0
+
+
+# --- the queues
+
+cdef inline mtx* obj_lock(phys_state* s, vm_object* obj) noexcept nogil:
+    return &s.resv_obj_locks[arena_offset(s.machine, obj) // sizeof(vm_object) % VM_RESERV_OBJ_LOCK_COUNT].lock
+
+
+cdef void partpopq_remove(vm_domain* d, vm_reserv* rv) noexcept nogil:
+    if rv.partpopq_prev != NULL:
+        rv.partpopq_prev.partpopq_next = rv.partpopq_next
+    else:
+        d.partpop_first = rv.partpopq_next
+    if rv.partpopq_next != NULL:
+        rv.partpopq_next.partpopq_prev = rv.partpopq_prev
+    else:
+        d.partpop_last = rv.partpopq_prev
+    rv.partpopq_next = NULL
+    rv.partpopq_prev = NULL
+    rv.inpartpopq = False
+
+
+cdef void partpopq_append(vm_domain* d, vm_reserv* rv) noexcept nogil:
+    rv.partpopq_next = NULL
+    rv.partpopq_prev = d.partpop_last
+    if d.partpop_last != NULL:
+        d.partpop_last.partpopq_next = rv
+    else:
+        d.partpop_first = rv
+    d.partpop_last = rv
+    rv.inpartpopq = True
+
+
+# Move a reservation to the tail of its domain's queue, or off it when it is full or empty.
+#
+# Locks in:   the reservation's mutex.
+# Locks out:  the same.
+# May block:  on the reservation domain mutex.
+# Stands for: the common part of FreeBSD vm_reserv_populate() and vm_reserv_depopulate().
+cdef void requeue(thread* td, vm_reserv* rv, uint16_t site) noexcept nogil:
+    cdef vm_domain* d = &phys_of(td).domains[rv.domain]
+    rv.lasttick = ticks(td)
+    mtx_lock(td, &d.reserv_mtx.lock, site)
+    if rv.inpartpopq:
+        if rv.partpopq_prev != NULL:
+            touch_write(td, rv.partpopq_prev)
+        if rv.partpopq_next != NULL:
+            touch_write(td, rv.partpopq_next)
+        partpopq_remove(d, rv)
+    if rv.popcnt != 0 and rv.popcnt < VM_LEVEL_0_NPAGES:
+        if d.partpop_last != NULL:
+            touch_write(td, d.partpop_last)
+        touch_write(td, &d.partpop_last)
+        partpopq_append(d, rv)
+    if rv.popcnt == VM_LEVEL_0_NPAGES:
+        rv.pages.psind = 1
+    charge(td, td.machine.cost.op, QUEUE_OPS)
+    mtx_unlock(td, &d.reserv_mtx.lock)
+
+
+# The reservation becomes one of the object's.
+#
+# Locks in:   the reservation's mutex; the object's rw lock, exclusive.
+# Locks out:  the same.
+# May block:  on the "resv obj lock".
+# Stands for: FreeBSD vm_reserv_insert().
+cdef void vm_reserv_insert(thread* td, vm_reserv* rv, vm_object* obj, vm_pindex_t pindex) noexcept nogil:
+    cdef mtx* lock = obj_lock(phys_of(td), obj)
+    cdef vm_reserv* head
+    if rv.object != NULL or rv.popcnt != 0 or rv.inpartpopq:
+        panic(td, b"vm_reserv_insert: the reservation is not free")
+    mtx_lock(td, lock, SITE_INSERT)
+    rv.pindex = pindex
+    rv.object = obj
+    rv.lasttick = ticks(td)
+    head = <vm_reserv*>obj.reservations
+    rv.objq_prev = NULL
+    rv.objq_next = head
+    if head != NULL:
+        head.objq_prev = rv
+    obj.reservations = rv
+    mtx_unlock(td, lock)
+
+
+# The reservation is its object's no more.
+#
+# Locks in:   the reservation's mutex.
+# Locks out:  the same.
+# May block:  on the "resv obj lock".
+# Stands for: FreeBSD vm_reserv_remove().
+cdef void vm_reserv_remove(thread* td, vm_reserv* rv) noexcept nogil:
+    cdef vm_object* obj = rv.object
+    cdef mtx* lock = obj_lock(phys_of(td), obj)
+    if not mtx_owned(td, &rv.lock):
+        panic(td, b"vm_reserv_remove: the reservation is not locked")
+    if rv.inpartpopq:
+        panic(td, b"vm_reserv_remove: the reservation is queued")
+    mtx_lock(td, lock, SITE_REMOVE)
+    objq_unlink(obj, rv)
+    rv.object = NULL
+    mtx_unlock(td, lock)
+
+
+cdef void objq_unlink(vm_object* obj, vm_reserv* rv) noexcept nogil:
+    if rv.objq_prev != NULL:
+        rv.objq_prev.objq_next = rv.objq_next
+    else:
+        obj.reservations = rv.objq_next
+    if rv.objq_next != NULL:
+        rv.objq_next.objq_prev = rv.objq_prev
+    rv.objq_next = NULL
+    rv.objq_prev = NULL
+
+
+# --- pages in and out
+
+# Count a page of the reservation as used.
+#
+# Locks in:   the reservation's mutex.
+# Locks out:  the same.
+# May block:  on the reservation domain mutex, unless the tick filter passes it by.
+# Stands for: FreeBSD vm_reserv_populate().
+cdef void vm_reserv_populate(thread* td, vm_reserv* rv, uint64_t index) noexcept nogil:
+    if not mtx_owned(td, &rv.lock):
+        panic(td, b"vm_reserv_populate: the reservation is not locked")
+    if rv.popmap[index >> 6] >> (index & 63) & 1:
+        panic(td, b"vm_reserv_populate: the page is in use")
+    touch_write(td, &rv.popmap)
+    rv.popmap[index >> 6] |= <uint64_t>1 << (index & 63)
+    rv.popcnt += 1
+    charge(td, td.machine.cost.op, POPULATE_OPS)
+    if ticks(td) - rv.lasttick < PARTPOPSLOP and rv.inpartpopq and rv.popcnt != VM_LEVEL_0_NPAGES:
+        return
+    requeue(td, rv, SITE_POPULATE)
+
+
+# Count a page of the reservation as unused; the last one ends the reservation.
+#
+# Locks in:   the reservation's mutex.
+# Locks out:  the same.
+# May block:  on the reservation domain mutex (see the tick filter), "resv obj lock", the free page queue
+#             mutex.
+# Stands for: FreeBSD vm_reserv_depopulate().
+cdef void vm_reserv_depopulate(thread* td, vm_reserv* rv, uint64_t index) noexcept nogil:
+    cdef phys_state* s = phys_of(td)
+    cdef vm_domain* d = &s.domains[rv.domain]
+    if not mtx_owned(td, &rv.lock):
+        panic(td, b"vm_reserv_depopulate: the reservation is not locked")
+    if not rv.popmap[index >> 6] >> (index & 63) & 1:
+        panic(td, b"vm_reserv_depopulate: the page is free")
+    touch_write(td, &rv.popmap)
+    if rv.popcnt == VM_LEVEL_0_NPAGES:
+        rv.pages.psind = 0
+    rv.popmap[index >> 6] &= ~(<uint64_t>1 << (index & 63))
+    rv.popcnt -= 1
+    charge(td, td.machine.cost.op, POPULATE_OPS)
+    if ticks(td) - rv.lasttick >= PARTPOPSLOP or rv.popcnt == 0:
+        requeue(td, rv, SITE_DEPOPULATE)
+    if rv.popcnt == 0:
+        vm_reserv_remove(td, rv)
+        vm_domain_free_lock(td, d, FREE_LOCK_RESERV_FREE)
+        charge_blocks(td, d, vm_phys_free_pages(s, rv.pages, VM_LEVEL_0_ORDER, VM_FREEPOOL_DEFAULT))
+        vm_domain_free_unlock(td, d)
+    vm_domain_freecnt_inc(td, d, 1)
+
+
+# The reservation that a neighbour of pindex in the object belongs to and that covers pindex; NULL when there
+# is none. msuccp: the first page of the object after pindex, when mpred's reservation was not the one.
+cdef vm_reserv* vm_reserv_from_object(phys_state* s, vm_object* obj, vm_pindex_t pindex, vm_page* mpred,
+                                      vm_page** msuccp) noexcept nogil:
+    cdef vm_reserv* rv
+    msuccp[0] = NULL
+    if mpred != NULL:
+        rv = vm_reserv_from_page(s, mpred)
+        if rv.object == obj and has_pindex(rv, pindex):
+            return rv
+        msuccp[0] = mpred.listq_next
+    else:
+        msuccp[0] = obj.memq_first
+    if msuccp[0] != NULL:
+        rv = vm_reserv_from_page(s, msuccp[0])
+        if rv.object == obj and has_pindex(rv, pindex):
+            return rv
+    return NULL
+
+
+# Take a page from a reservation that the object has already.
+#
+# Locks in:   the object's rw lock, exclusive.
+# Locks out:  the same.
+# May block:  on the reservation's mutex and what vm_reserv_populate takes.
+# Returns:    the page; NULL when no reservation covers pindex or its place is taken.
+# Stands for: FreeBSD vm_reserv_extend().
+cdef vm_page* vm_reserv_extend(thread* td, vm_object* obj, vm_pindex_t pindex, vm_page* mpred) noexcept nogil:
+    cdef phys_state* s = phys_of(td)
+    cdef vm_reserv* rv
+    cdef vm_page* msucc
+    cdef vm_page* m = NULL
+    cdef vm_pindex_t index
+    if pindex < reserv_index(obj, pindex) or pindex >= obj.size or obj.resident_page_count == 0:
+        return NULL
+    rv = vm_reserv_from_object(s, obj, pindex, mpred, &msucc)
+    if rv == NULL:
+        return NULL
+    mtx_lock(td, &rv.lock, SITE_EXTEND)
+    # Reclaiming may have ended the reservation; a renamed page may still count at this place.
+    index = pindex - rv.pindex
+    if (rv.object == obj and has_pindex(rv, pindex) and not rv.popmap[index >> 6] >> (index & 63) & 1
+            and vm_domain_allocate(td, &s.domains[rv.domain], 1)):
+        vm_reserv_populate(td, rv, index)
+        m = &rv.pages[index]
+    mtx_unlock(td, &rv.lock)
+    return m
+
+
+# May a new reservation begin at index `first` of the object, between the neighbours mpred and msucc?
+#
+# Locks in:   the object's rw lock, exclusive.
+# Locks out:  the same.
+# May block:  on the "resv obj lock".
+# Stands for: the part of FreeBSD vm_reserv_alloc_page() that looks for room.
+cdef bint reserv_fits(thread* td, vm_object* obj, vm_pindex_t first, vm_page* mpred, vm_page* msucc) noexcept nogil:
+    cdef phys_state* s = phys_of(td)
+    cdef mtx* lock = obj_lock(s, obj)
+    cdef vm_reserv* rv
+    cdef bint fits = True
+    mtx_lock(td, lock, SITE_FITS)
+    if mpred != NULL:
+        rv = vm_reserv_from_page(s, mpred)
+        fits = (mpred.pindex + 1 if rv.object != obj else rv.pindex + VM_LEVEL_0_NPAGES) <= first
+    if fits and msucc != NULL:
+        rv = vm_reserv_from_page(s, msucc)
+        fits = first + VM_LEVEL_0_NPAGES <= (msucc.pindex if rv.object != obj else rv.pindex)
+    mtx_unlock(td, lock)
+    # A file does not grow while it is mapped; anonymous memory may.
+    return fits and (first + VM_LEVEL_0_NPAGES <= obj.size or not (
+        obj.type == OBJT_VNODE or (obj.backing_object != NULL and obj.backing_object.type == OBJT_VNODE)))
+
+
+# Make a reservation for the object around pindex and take that page from it.
+#
+# Locks in:   the object's rw lock, exclusive; vm_reserv_extend() has failed.
+# Locks out:  the same.
+# May block:  on "resv obj lock", the free page queue mutex, the reservation's mutex, the reservation domain
+#             mutex.
+# Returns:    the page; NULL when there is no room in the object or no free block in the domain.
+# Stands for: FreeBSD vm_reserv_alloc_page().
+cdef vm_page* vm_reserv_alloc_page(thread* td, vm_object* obj, vm_pindex_t pindex, int domain,
+                                   vm_page* mpred) noexcept nogil:
+    cdef phys_state* s = phys_of(td)
+    cdef vm_domain* d = &s.domains[domain]
+    cdef vm_pindex_t index = reserv_index(obj, pindex)
+    cdef vm_reserv* rv
+    cdef vm_page* msucc
+    cdef vm_page* m
+    if pindex < index or pindex >= obj.size or vm_reserv_from_object(s, obj, pindex, mpred, &msucc) != NULL:
+        return NULL
+    if not reserv_fits(td, obj, pindex - index, mpred, msucc) or not vm_domain_allocate(td, d, 1):
+        return NULL
+    vm_domain_free_lock(td, d, FREE_LOCK_RESERV_ALLOC)
+    m = vm_phys_alloc_pages(s, domain, VM_FREEPOOL_DEFAULT, VM_LEVEL_0_ORDER)
+    charge_blocks(td, d, 1)
+    vm_domain_free_unlock(td, d)
+    if m == NULL:
+        vm_domain_freecnt_inc(td, d, 1)
+        return NULL
+    rv = vm_reserv_from_page(s, m)
+    if rv.pages == NULL:                                # first use: the block is ours alone
+        rv.pages = m
+        rv.domain = <uint8_t>domain
+        mtx_init(&rv.lock, NAME_RESERV, 0)
+    mtx_lock(td, &rv.lock, SITE_ALLOC)
+    vm_reserv_insert(td, rv, obj, pindex - index)
+    vm_reserv_populate(td, rv, index)
+    mtx_unlock(td, &rv.lock)
+    return &m[index]
+
+
+# Give a page back to its reservation, if it has one.
+#
+# Locks in:   none that matter here.
+# Locks out:  the same.
+# May block:  on the reservation's mutex and what vm_reserv_depopulate takes.
+# Returns:    False when the page belongs to no reservation.
+# Stands for: FreeBSD vm_reserv_free_page().
+cdef bint vm_reserv_free_page(thread* td, vm_page* m) noexcept nogil:
+    cdef vm_reserv* rv = vm_reserv_from_page(phys_of(td), m)
+    cdef bint found
+    if rv.object == NULL:
+        return False
+    mtx_lock(td, &rv.lock, SITE_FREE)
+    found = rv.object != NULL
+    if found:
+        vm_reserv_depopulate(td, rv, <uint64_t>(m - rv.pages))
+    mtx_unlock(td, &rv.lock)
+    return found
+
+
+# --- the end of a reservation
+
+# Dissolve the reservation: unused pages go back to the buddy allocator run by run; used ones become single
+# pages.
+#
+# Locks in:   the reservation's mutex; it is on no queue of partly populated ones.
+# Locks out:  the same.
+# May block:  on "resv obj lock" and, for each run of unused pages, on the free page queue mutex.
+# Stands for: FreeBSD vm_reserv_break().
+cdef void vm_reserv_break(thread* td, vm_reserv* rv) noexcept nogil:
+    cdef phys_state* s = phys_of(td)
+    cdef vm_domain* d = &s.domains[rv.domain]
+    cdef int low = 0, high
+    vm_reserv_remove(td, rv)
+    rv.pages.psind = 0
+    while True:
+        low = next_bit(rv.popmap, low, False)
+        if low == VM_LEVEL_0_NPAGES:
+            break
+        high = next_bit(rv.popmap, low, True)
+        vm_domain_free_lock(td, d, FREE_LOCK_RESERV_BREAK)
+        charge_blocks(td, d, vm_phys_free_contig(s, &rv.pages[low], high - low, VM_FREEPOOL_DEFAULT))
+        vm_domain_free_unlock(td, d)
+        low = high
+    for low in range(NPOPMAP):
+        rv.popmap[low] = 0
+    rv.popcnt = 0
+
+
+# The first place at or after `start` where the map holds `value`; VM_LEVEL_0_NPAGES when there is none.
+cdef int next_bit(uint64_t* map, int start, bint value) noexcept nogil:
+    cdef uint64_t word
+    while start < VM_LEVEL_0_NPAGES:
+        word = (map[start >> 6] if value else ~map[start >> 6]) & (~<uint64_t>0 << (start & 63))
+        if word != 0:
+            return (start & ~63) + __builtin_ctzll(word)
+        start = (start & ~63) + 64
+    return VM_LEVEL_0_NPAGES
+
+
+# Dissolve all reservations of a dying object.
+#
+# Locks in:   the object's rw lock, exclusive: nobody adds reservations.
+# Locks out:  the same.
+# May block:  on each reservation's mutex, the reservation domain mutex, and what vm_reserv_break takes.
+# Stands for: FreeBSD vm_reserv_break_all().
+cdef void vm_reserv_break_all(thread* td, vm_object* obj) noexcept nogil:
+    cdef phys_state* s = phys_of(td)
+    cdef vm_reserv* rv
+    cdef mtx* lock
+    if obj.reservations != NULL and not rw_wowned(td, &obj.lock):
+        panic(td, b"vm_reserv_break_all: the object is not write-locked")
+    while True:
+        rv = <vm_reserv*>obj.reservations               # unlocked: checked below
+        if rv == NULL:
+            return
+        mtx_lock(td, &rv.lock, SITE_BREAK_ALL)
+        if rv.object == obj:
+            lock = &s.domains[rv.domain].reserv_mtx.lock
+            mtx_lock(td, lock, SITE_BREAK_ALL_DOMAIN)
+            if rv.inpartpopq:
+                partpopq_remove(&s.domains[rv.domain], rv)
+            mtx_unlock(td, lock)
+            vm_reserv_break(td, rv)
+        mtx_unlock(td, &rv.lock)
+
+
+# Break the domain's least recently changed partly populated reservation.
+#
+# Locks in:   none of the domain's or the reservations'.
+# Locks out:  the same.
+# May block:  as vm_reserv_break_all.
+# Returns:    False when the domain has none.
+# Stands for: FreeBSD vm_reserv_reclaim_inactive(), vm_reserv_reclaim().
+cdef bint vm_reserv_reclaim_inactive(thread* td, int domain) noexcept nogil:
+    cdef vm_domain* d = &phys_of(td).domains[domain]
+    cdef vm_reserv* rv
+    while True:
+        rv = d.partpop_first                            # unlocked: checked below
+        if rv == NULL:
+            return False
+        mtx_lock(td, &rv.lock, SITE_RECLAIM)
+        if rv == d.partpop_first:
+            mtx_lock(td, &d.reserv_mtx.lock, SITE_RECLAIM)
+            partpopq_remove(d, rv)
+            mtx_unlock(td, &d.reserv_mtx.lock)
+            vm_reserv_break(td, rv)
+            d.reclaimed += 1
+            mtx_unlock(td, &rv.lock)
+            return True
+        mtx_unlock(td, &rv.lock)
+
+
+# A page has moved to another object; if its reservation is still the old object's, it moves as a whole.
+#
+# Locks in:   the new object's rw lock, exclusive.
+# Locks out:  the same.
+# May block:  on the reservation's mutex and the "resv obj lock" of both objects.
+# Stands for: FreeBSD vm_reserv_rename().
+cdef void vm_reserv_rename(thread* td, vm_page* m, vm_object* new_object, vm_object* old_object,
+                           vm_pindex_t offset) noexcept nogil:
+    cdef phys_state* s = phys_of(td)
+    cdef vm_reserv* rv = vm_reserv_from_page(s, m)
+    cdef vm_reserv* head
+    if rv.object != old_object:
+        return
+    mtx_lock(td, &rv.lock, SITE_RENAME)
+    if rv.object == old_object:
+        mtx_lock(td, obj_lock(s, old_object), SITE_RENAME)
+        rv.object = NULL
+        objq_unlink(old_object, rv)
+        mtx_unlock(td, obj_lock(s, old_object))
+        mtx_lock(td, obj_lock(s, new_object), SITE_RENAME)
+        rv.object = new_object
+        rv.pindex -= offset
+        head = <vm_reserv*>new_object.reservations
+        rv.objq_next = head
+        if head != NULL:
+            head.objq_prev = rv
+        new_object.reservations = rv
+        mtx_unlock(td, obj_lock(s, new_object))
+    mtx_unlock(td, &rv.lock)
+
+
+# --- questions
+
+# Locks in, out: none needed (the count is read as it is).  May block: no.
+# Stands for: FreeBSD vm_reserv_level_iffullpop().
+cdef int vm_reserv_level_iffullpop(thread* td, vm_page* m) noexcept nogil:
+    return 0 if vm_reserv_from_page(phys_of(td), m).popcnt == VM_LEVEL_0_NPAGES else -1
+
+
+# Locks in, out: the rw lock of the page's object, shared or exclusive.  May block: no.
+# Stands for: FreeBSD vm_reserv_to_superpage().
+cdef vm_page* vm_reserv_to_superpage(thread* td, vm_page* m) noexcept nogil:
+    cdef vm_reserv* rv = vm_reserv_from_page(phys_of(td), m)
+    if rv.object != NULL and rv.object == m.object and rv.popcnt == VM_LEVEL_0_NPAGES:
+        return rv.pages
+    return NULL
+
+
+cdef void vm_reserv_init(phys_state* s) noexcept nogil:
+    cdef uint64_t i
+    for i in range(s.ndomains):
+        mtx_init(&s.domains[i].reserv_mtx.lock, NAME_DOMAIN, 0)
+    for i in range(VM_RESERV_OBJ_LOCK_COUNT):
+        mtx_init(&s.resv_obj_locks[i].lock, NAME_OBJECT, 0)
+
+
+# Check every reservation: popcnt against popmap, the queue against popcnt.  One that is partly populated may
+# be off the queue: it was full, and its first page left in the tick in which the last one came.
+cdef int64_t vm_reserv_audit(phys_state* s) noexcept nogil:
+    cdef vm_reserv* rv
+    cdef int64_t faults = 0, bits
+    cdef uint64_t i
+    cdef int w
+    for i in range(s.nreservs):
+        rv = &s.reservs[i]
+        if rv.pages == NULL:
+            continue
+        bits = 0
+        for w in range(NPOPMAP):
+            bits += __builtin_popcountll(rv.popmap[w])
+        if bits != rv.popcnt or (rv.object == NULL) != (bits == 0):
+            faults += 1
+        elif rv.inpartpopq and not 0 < bits < VM_LEVEL_0_NPAGES:
+            faults += 1
+        elif rv.object != NULL and rv.pages.psind != (1 if bits == VM_LEVEL_0_NPAGES else 0):
+            faults += 1
+    return faults

@@ -1,0 +1,44 @@
+# The pmap: page tables, PV entries and lists, superpages, and the designs of the PV list lock.  Each function's locks are
+# stated above its body; the short form is here.  None needs a pmap or PV list lock of its caller.
+#
+# Making mappings.
+#   pmap_enter(td, pm, va, m, prot, flags, psind)   page busied or object locked; takes pmap, PV list; may sleep.
+#                                                   KERN_SUCCESS, or KERN_RESOURCE_SHORTAGE with NOSLEEP or psind 1
+#   pmap_enter_object(td, pm, start, end, m, prot)  object R; takes pmap once, PV list carried.  Resident pages from m
+#                                                   on (by listq_next), read-only
+#   pmap_enter_quick(td, pm, va, m, prot)           object R; takes pmap, PV list.  Read-only, if nothing is there
+
+# Fork.
+#   pmap_copy(td, dst, src, start, end)             both vm maps X; takes both pmaps, PV list carried
+#   pmap_protect(td, pm, start, end, prot)          vm map X; takes pmap
+
+# Removing mappings.
+#   pmap_remove(td, pm, start, end)                 vm map X; takes pmap, PV list carried; DI block
+#   pmap_remove_pages(td, pm)                       td's own pmap, active nowhere else; takes pmap, PV list carried
+
+# From a page to its mappings.
+#   pmap_remove_all(td, m)                          object W or page busied; takes PV list, pmaps; waits for DI blocks
+#   pmap_remove_write(td, m)                        likewise
+#   pmap_ts_referenced(td, m)                       takes PV list, pmaps; how many references, 5 at most
+#   pmap_is_modified(td, m)                         takes PV list R, pmaps
+#   pmap_page_exists_quick(td, pm, m)               takes PV list R; looks at 16 entries at most
+#
+# Beside these: life (pinit, release, activate, looking), pvlock (the designs), pv (entries and chunks), pt (page-table
+# pages, TLBs), di (delayed invalidation), audit.
+
+from finegrain.kernel.pmap.audit cimport pmap_audit
+from finegrain.kernel.pmap.copy cimport pmap_copy, pmap_protect
+from finegrain.kernel.pmap.di cimport (
+    pmap_delayed_invl_finish, pmap_delayed_invl_page, pmap_delayed_invl_start, pmap_delayed_invl_wait)
+from finegrain.kernel.pmap.enter cimport (
+    KERN_SUCCESS, PMAP_ENTER_NOSLEEP, pmap_enter, pmap_enter_object, pmap_enter_quick)
+from finegrain.kernel.pmap.life cimport (
+    pmap_access, pmap_activate, pmap_create_state, pmap_deactivate, pmap_extract, pmap_is_prefaultable,
+    pmap_pinit, pmap_release)
+from finegrain.kernel.pmap.page cimport (
+    pmap_is_modified, pmap_page_exists_quick, pmap_remove_all, pmap_remove_write, pmap_ts_referenced)
+from finegrain.kernel.pmap.pt cimport pmap_state
+from finegrain.kernel.pmap.pv cimport CHUNKS_FREED_MAX, PV_PMAP, pv_audit, pv_reset, pv_state
+from finegrain.kernel.pmap.pvlock cimport (
+    PHYS_TO_PV_LIST_LOCK, pv_list_wlock, pv_lock_index, pvlock, pvlock_create, pvlock_design, pvlock_state)
+from finegrain.kernel.pmap.remove cimport pmap_remove, pmap_remove_pages

@@ -1,0 +1,1 @@
+"""Processes. Compiled code only; what it offers stands in `__init__.pxd`."""

@@ -1,0 +1,462 @@
+# Address-space maps.
+#
+# FreeBSD keeps the entries of a map in a splay tree and a list; here they are an array sorted by address, searched
+# from the entry of the last lookup.  A map of a build process has some dozens of entries.  The lock "vm map (user)"
+# is an sx: shared in faults, exclusive in everything here.
+#
+# Entries that a call takes out of the map are only collected while the map is locked.  What they refer to is let go
+# when it no longer is, because the last reference to an object may take long to give up.
+
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
+from libc.string cimport memcpy, memmove
+
+from finegrain.kernel.locks cimport (
+    lock_site, rw_rlock, rw_runlock, rw_wlock, rw_wunlock, sx_xlock, sx_xlocked, sx_xunlock)
+from finegrain.kernel.phys cimport vm_page_lookup
+from finegrain.kernel.pmap cimport pmap_enter_object, pmap_protect, pmap_remove
+from finegrain.kernel.types cimport (
+    OBJT_DEFAULT, PAGE_SHIFT, VM_PROT_EXECUTE, VM_PROT_READ, VM_PROT_WRITE, vm_map_entry, vm_object, vm_offset_t,
+    vm_page, vm_pindex_t, vmspace)
+from finegrain.kernel.vm.object cimport (
+    OBJ_ONEMAPPING, vm_object_allocate, vm_object_coalesce, vm_object_collapse, vm_object_color, vm_object_deallocate,
+    vm_object_page_remove, vm_object_reference)
+from finegrain.kernel.vm.state cimport vm_of
+from finegrain.machine.seam cimport arena_alloc, arena_free, charge, panic, thread, unlikely
+
+cdef uint16_t SITE_MMAP = lock_site(b"vm_mmap")
+cdef uint16_t SITE_MUNMAP = lock_site(b"kern_munmap")
+cdef uint16_t SITE_PROTECT = lock_site(b"vm_map_protect")
+cdef uint16_t SITE_BREAK = lock_site(b"kern_break")
+cdef uint16_t SITE_GROW = lock_site(b"vm_map_growstack")
+cdef uint16_t SITE_INSERT = lock_site(b"vm_map_insert")
+cdef uint16_t SITE_DELETE = lock_site(b"vm_map_entry_delete")
+cdef uint16_t SITE_PREMAP = lock_site(b"vm_map_pmap_enter")
+
+# Work in units of cost.op: our estimates [A].
+cdef enum:
+    OPS_SEARCH = 40                     # find an address in the tree
+    OPS_ENTRY = 60                      # make or free an entry
+    FIRST_CAPACITY = 32
+
+
+# --- the array
+
+# Locks in: map S or X.  Locks out: the same.  May block: no.
+# Returns: the number of the first entry that ends above va; nentries when there is none.
+# Stands for: FreeBSD vm_map_lookup_entry().
+cdef uint32_t vm_map_find(vmspace* vms, vm_offset_t va) noexcept nogil:
+    cdef uint32_t low = 0
+    cdef uint32_t high = vms.nentries
+    cdef uint32_t middle = vms.hint
+    if middle < high and vms.entries[middle].start <= va < vms.entries[middle].end:
+        return middle
+    while low < high:
+        middle = (low + high) >> 1
+        if vms.entries[middle].end > va:
+            high = middle
+        else:
+            low = middle + 1
+    vms.hint = low
+    return low
+
+
+# Locks in: map X.  Locks out: the same.  May block: no.
+# Returns: a new entry, a copy of `like` that refers to its object without counting, as number `at`.
+cdef vm_map_entry* entry_insert(thread* td, vmspace* vms, uint32_t at, const vm_map_entry* like) noexcept nogil:
+    cdef vm_map_entry* entry = <vm_map_entry*>arena_alloc(td.machine, sizeof(vm_map_entry))
+    cdef uint32_t capacity
+    cdef vm_map_entry** entries
+    charge(td, td.machine.cost.op, OPS_ENTRY)
+    memcpy(entry, like, sizeof(vm_map_entry))
+    entry.next = NULL
+    if vms.nentries == vms.capacity:
+        capacity = vms.capacity * 2 if vms.capacity != 0 else FIRST_CAPACITY
+        entries = <vm_map_entry**>arena_alloc(td.machine, capacity * sizeof(vm_map_entry*))
+        if vms.capacity != 0:
+            memcpy(entries, vms.entries, vms.nentries * sizeof(vm_map_entry*))
+            arena_free(td.machine, vms.entries, vms.capacity * sizeof(vm_map_entry*))
+        vms.entries = entries
+        vms.capacity = capacity
+    memmove(&vms.entries[at + 1], &vms.entries[at], (vms.nentries - at) * sizeof(vm_map_entry*))
+    vms.entries[at] = entry
+    vms.nentries += 1
+    vm_of(td).entries += 1
+    return entry
+
+
+# Take entries number first up to, not including, last out of the array.  Locks in: map X.  Locks out: the same.
+cdef void entries_remove(vmspace* vms, uint32_t first, uint32_t last) noexcept nogil:
+    memmove(&vms.entries[first], &vms.entries[last], (vms.nentries - last) * sizeof(vm_map_entry*))
+    vms.nentries -= last - first
+
+
+cdef void entry_free(thread* td, vm_map_entry* entry) noexcept nogil:
+    charge(td, td.machine.cost.op, OPS_ENTRY)
+    arena_free(td.machine, entry, sizeof(vm_map_entry))
+    vm_of(td).entries -= 1
+
+
+cdef vm_map_entry* vm_map_append(thread* td, vmspace* vms, const vm_map_entry* like) noexcept nogil:
+    return entry_insert(td, vms, vms.nentries, like)
+
+
+# --- entries
+
+# Split entry number i at an address inside it; the upper part becomes number i + 1.  Anonymous memory without an
+# object gets one first, so that both parts share it.
+#
+# Locks in:   map X.
+# Locks out:  the same.
+# May block:  on the object lock.
+# Stands for: FreeBSD vm_map_clip_start(), vm_map_clip_end().
+cdef void clip(thread* td, vmspace* vms, uint32_t i, vm_offset_t va) noexcept nogil:
+    cdef vm_map_entry* entry = vms.entries[i]
+    cdef vm_map_entry* upper
+    if entry.object == NULL:
+        entry.object = vm_object_allocate(td, OBJT_DEFAULT, (entry.end - entry.start) >> PAGE_SHIFT)
+        entry.offset = 0
+    upper = entry_insert(td, vms, i + 1, entry)
+    upper.start = va
+    upper.offset = entry.offset + ((va - entry.start) >> PAGE_SHIFT)
+    upper.grows_down = 0
+    entry.end = va
+    vm_object_reference(td, entry.object)
+
+
+# Make va a border of entries.  Locks in: map X.  Locks out: the same.  May block: on an object lock.
+# Returns: the number of the first entry at or above va.
+cdef uint32_t clip_at(thread* td, vmspace* vms, vm_offset_t va) noexcept nogil:
+    cdef uint32_t i = vm_map_find(vms, va)
+    if i < vms.nentries and vms.entries[i].start < va:
+        clip(td, vms, i, va)
+        i += 1
+    return i
+
+
+# Two neighbours that say the same of adjacent memory.
+#
+# Locks in: map S or X.  Locks out: the same.  May block: no.
+# Stands for: FreeBSD vm_map_mergeable_neighbors().
+cdef bint mergeable(const vm_map_entry* low, const vm_map_entry* high) noexcept nogil:
+    return (low.end == high.start and low.object == high.object and
+            (low.object == NULL or low.offset + ((low.end - low.start) >> PAGE_SHIFT) == high.offset) and
+            low.protection == high.protection and low.max_protection == high.max_protection and
+            low.copy_on_write == high.copy_on_write and low.needs_copy == high.needs_copy and
+            low.inherit_shared == high.inherit_shared and not low.grows_down and not high.grows_down)
+
+
+# Merge entry number i with its neighbours where they are alike.
+#
+# Locks in:   map X.
+# Locks out:  the same.
+# May block:  on the object lock.
+# Returns:    the number that the entry has now.
+# Stands for: FreeBSD vm_map_simplify_entry().
+cdef uint32_t simplify(thread* td, vmspace* vms, uint32_t i) noexcept nogil:
+    cdef vm_map_entry* entry
+    cdef vm_map_entry* gone
+    cdef uint32_t side
+    for side in range(2):
+        # side 0: take the entry below in; side 1: the one above
+        if side == 0:
+            if i == 0 or not mergeable(vms.entries[i - 1], vms.entries[i]):
+                continue
+            i -= 1
+        elif i + 1 >= vms.nentries or not mergeable(vms.entries[i], vms.entries[i + 1]):
+            continue
+        entry = vms.entries[i]
+        gone = vms.entries[i + 1]
+        entry.end = gone.end
+        entries_remove(vms, i + 1, i + 2)
+        if gone.object != NULL:
+            vm_object_deallocate(td, gone.object)
+        entry_free(td, gone)
+    return i
+
+
+# Map what is resident of a file, for reading, before anyone asks for it.
+#
+# Locks in:   map X.
+# Locks out:  the same.
+# May block:  on the object, pmap and PV list locks.
+# Stands for: FreeBSD vm_map_pmap_enter(), with MAP_PREFAULT or MAP_PREFAULT_PARTIAL.
+cdef void vm_map_pmap_enter(thread* td, vmspace* vms, const vm_map_entry* entry, bint partial) noexcept nogil:
+    cdef vm_object* obj = entry.object
+    cdef vm_pindex_t first = entry.offset
+    cdef vm_pindex_t pages = (entry.end - entry.start) >> PAGE_SHIFT
+    cdef vm_pindex_t i, run
+    cdef vm_page* m = NULL
+    if not entry.protection & (VM_PROT_READ | VM_PROT_EXECUTE):
+        return
+    rw_rlock(td, &obj.lock, SITE_PREMAP)
+    if first >= obj.size:
+        pages = 0
+    elif first + pages > obj.size:
+        pages = obj.size - first
+    if partial and pages > MAX_INIT_PT:             # FreeBSD counts a superpage as one; a file's pages come singly
+        pages = MAX_INIT_PT
+    i = 0
+    while i < pages:
+        m = vm_page_lookup(obj, first + i)
+        if m == NULL or m.valid != 0xff:
+            i += 1
+            continue
+        run = i + 1
+        if obj.resident_page_count == <int64_t>obj.size and obj.type != OBJT_DEFAULT:
+            run = pages                             # a file that is all there
+        while run < pages:
+            m = vm_page_lookup(obj, first + run)
+            if m == NULL or m.valid != 0xff:
+                break
+            run += 1
+        pmap_enter_object(td, &vms.pm, entry.start + (i << PAGE_SHIFT), entry.start + (run << PAGE_SHIFT),
+                          vm_page_lookup(obj, first + i), entry.protection)
+        i = run + 1
+    rw_runlock(td, &obj.lock)
+
+
+# Enter a mapping into a range where nothing is mapped.  The object's reference goes over to the entry.  Anonymous
+# memory behind anonymous memory of the same kind extends that one.
+#
+# Locks in:   map X.
+# Locks out:  the same.
+# May block:  on the object, pmap and PV list locks.
+# Stands for: FreeBSD vm_map_insert().
+cdef void vm_map_insert(thread* td, vmspace* vms, vm_offset_t start, vm_offset_t end, vm_object* obj,
+                        vm_pindex_t offset, const map_request* request) noexcept nogil:
+    cdef uint32_t i = vm_map_find(vms, start)
+    cdef vm_map_entry like
+    cdef vm_map_entry* low
+    charge(td, td.machine.cost.op, OPS_SEARCH)
+    if unlikely(i < vms.nentries and vms.entries[i].start < end):
+        panic(td, b"vm_map_insert: something is mapped there")
+    like.start = start
+    like.end = end
+    like.object = obj
+    like.offset = offset
+    like.protection = request.protection
+    like.max_protection = VM_PROT_READ | VM_PROT_WRITE | VM_PROT_EXECUTE
+    like.copy_on_write = request.copy_on_write
+    like.needs_copy = request.copy_on_write
+    like.inherit_shared = request.shared
+    like.grows_down = request.grows_down
+    like.pad = 0
+    like.next = NULL
+    if obj != NULL:
+        rw_wlock(td, &obj.lock, SITE_INSERT)
+        if obj.ref_count > 1 or obj.shadow_count != 0:
+            obj.flags &= ~OBJ_ONEMAPPING
+        rw_wunlock(td, &obj.lock)
+    elif i > 0 and not request.grows_down:
+        low = vms.entries[i - 1]
+        if (low.end == start and not low.copy_on_write and not low.needs_copy and not low.grows_down and
+                low.inherit_shared == request.shared and
+                vm_object_coalesce(td, low.object, low.offset, (low.end - low.start) >> PAGE_SHIFT,
+                                   (end - start) >> PAGE_SHIFT)):
+            if low.protection == request.protection:
+                low.end = end
+                simplify(td, vms, i - 1)
+                return
+            if low.object != NULL:                  # the object reaches further, but the entry is another
+                like.object = low.object
+                like.offset = low.offset + ((low.end - low.start) >> PAGE_SHIFT)
+                vm_object_reference(td, like.object)
+    entry_insert(td, vms, i, &like)
+    simplify(td, vms, i)
+    if obj != NULL and request.premap != PREMAP_NONE:
+        like.object = obj
+        vm_map_pmap_enter(td, vms, &like, request.premap == PREMAP_PARTIAL)
+
+
+# Unmap a range.
+#
+# Locks in:   map X.
+# Locks out:  the same.
+# May block:  on object, pmap and PV list locks.
+# Returns:    the entries, taken out of the map, as a list for vm_map_process_deferred().
+# Stands for: FreeBSD vm_map_delete(), vm_map_entry_delete().
+cdef vm_map_entry* vm_map_delete(thread* td, vmspace* vms, vm_offset_t start, vm_offset_t end) noexcept nogil:
+    cdef uint32_t first, i
+    cdef vm_map_entry* entry
+    cdef vm_map_entry* deferred = NULL
+    cdef vm_object* obj
+    cdef vm_pindex_t last
+    if unlikely(not sx_xlocked(td, &vms.lock)):
+        panic(td, b"vm_map_delete: the map is not locked")
+    charge(td, td.machine.cost.op, OPS_SEARCH)
+    first = vm_map_find(vms, start)
+    if first >= vms.nentries or vms.entries[first].start >= end:
+        return NULL
+    first = clip_at(td, vms, start)
+    i = first
+    while i < vms.nentries and vms.entries[i].start < end:
+        entry = vms.entries[i]
+        if entry.end > end:
+            clip(td, vms, i, end)
+        obj = entry.object
+        if obj != NULL:
+            pmap_remove(td, &vms.pm, entry.start, entry.end)
+            last = entry.offset + ((entry.end - entry.start) >> PAGE_SHIFT)
+            rw_wlock(td, &obj.lock, SITE_DELETE)
+            if obj.ref_count != 1 and obj.flags & OBJ_ONEMAPPING:
+                # Other entries use other parts of the object: free this part now.
+                vm_object_collapse(td, obj)
+                vm_object_page_remove(td, obj, entry.offset, last)
+                if last >= obj.size and entry.offset < obj.size:
+                    obj.size = entry.offset
+            rw_wunlock(td, &obj.lock)
+        entry.next = deferred
+        deferred = entry
+        i += 1
+    entries_remove(vms, first, i)
+    return deferred
+
+
+# Give up the entries of a list, and their references to objects.
+#
+# Locks in:   no map lock.
+# Locks out:  the same.
+# May block:  on object locks, and those that freeing pages takes.
+# Stands for: FreeBSD vm_map_process_deferred().
+cdef void vm_map_process_deferred(thread* td, vm_map_entry* entries) noexcept nogil:
+    cdef vm_map_entry* entry
+    while entries != NULL:
+        entry = entries
+        entries = entry.next
+        if entry.object != NULL:
+            vm_object_deallocate(td, entry.object)
+        entry_free(td, entry)
+
+
+# --- system calls
+
+# Map an object, or anonymous memory, at a given address, in place of what is there.
+#
+# Locks in:   none.
+# Locks out:  none.
+# May block:  on the object lock, the map lock (sleeps), and under it on object, pmap and PV list locks.
+# Stands for: FreeBSD vm_mmap_vnode() (without its vnode lock, which comes with the vfs layer: shared, around all of
+#             this), vm_mmap_object(), vm_map_fixed().
+cdef void vm_map_mmap(thread* td, vmspace* vms, vm_offset_t start, vm_offset_t end, vm_object* obj,
+                      vm_pindex_t offset, const map_request* request) noexcept nogil:
+    cdef vm_map_entry* deferred
+    if obj != NULL:
+        rw_wlock(td, &obj.lock, SITE_MMAP)
+        obj.ref_count += 1
+        vm_object_color(obj, 0)
+        rw_wunlock(td, &obj.lock)
+    sx_xlock(td, &vms.lock, SITE_MMAP)
+    deferred = vm_map_delete(td, vms, start, end)
+    if request.grows_down and end - start > SGROWSIZ:
+        start = end - SGROWSIZ                      # the rest comes as it is touched
+    vm_map_insert(td, vms, start, end, obj, offset, request)
+    sx_xunlock(td, &vms.lock)
+    vm_map_process_deferred(td, deferred)
+
+
+# Locks in:   none.
+# Locks out:  none.
+# May block:  on the map lock (sleeps), and on object, pmap and PV list locks.
+# Stands for: FreeBSD kern_munmap().
+cdef void vm_map_munmap(thread* td, vmspace* vms, vm_offset_t start, vm_offset_t end) noexcept nogil:
+    cdef vm_map_entry* deferred
+    sx_xlock(td, &vms.lock, SITE_MUNMAP)
+    deferred = vm_map_delete(td, vms, start, end)
+    sx_xunlock(td, &vms.lock)
+    vm_map_process_deferred(td, deferred)
+
+
+# Change the protection of what is mapped in a range.  Rights that are taken away are taken from the pmap at once;
+# those that are given come with the next fault.
+#
+# Locks in:   none.
+# Locks out:  none.
+# May block:  on the map lock (sleeps), and on object and pmap locks.
+# Stands for: FreeBSD vm_map_protect().
+cdef void vm_map_mprotect(thread* td, vmspace* vms, vm_offset_t start, vm_offset_t end, uint8_t prot) noexcept nogil:
+    cdef uint32_t i
+    cdef vm_map_entry* entry
+    cdef uint8_t old
+    cdef uint8_t allowed
+    sx_xlock(td, &vms.lock, SITE_PROTECT)
+    charge(td, td.machine.cost.op, OPS_SEARCH)
+    i = clip_at(td, vms, start)
+    while i < vms.nentries and vms.entries[i].start < end:
+        entry = vms.entries[i]
+        if entry.end > end:
+            clip(td, vms, i, end)
+        old = entry.protection
+        entry.protection = prot
+        if old & ~prot:
+            allowed = prot & ~<uint8_t>VM_PROT_WRITE if entry.copy_on_write else prot
+            pmap_protect(td, &vms.pm, entry.start, entry.end, allowed)
+        i = simplify(td, vms, i) + 1
+    sx_xunlock(td, &vms.lock)
+
+
+# Move the end of the heap.
+#
+# Locks in:   none.
+# Locks out:  none.
+# May block:  on the map lock (sleeps), and on object, pmap and PV list locks.
+# Stands for: FreeBSD kern_break().
+cdef void vm_map_brk(thread* td, vmspace* vms, vm_offset_t old, vm_offset_t end) noexcept nogil:
+    cdef vm_map_entry* deferred
+    cdef map_request request
+    request.protection = VM_PROT_READ | VM_PROT_WRITE
+    request.copy_on_write = 0
+    request.shared = 0
+    request.grows_down = 0
+    request.premap = PREMAP_NONE
+    sx_xlock(td, &vms.lock, SITE_BREAK)
+    if end > old:
+        deferred = vm_map_delete(td, vms, old, end)
+        vm_map_insert(td, vms, old, end, NULL, 0, &request)
+    else:
+        deferred = vm_map_delete(td, vms, end, old)
+    sx_xunlock(td, &vms.lock)
+    vm_map_process_deferred(td, deferred)
+
+
+# Make a stack reach down to an address below it.
+#
+# Locks in:   none.
+# Locks out:  none.
+# May block:  on the map lock (sleeps).
+# Returns:    True when va is mapped now.
+# Stands for: FreeBSD vm_map_growstack().
+cdef bint vm_map_growstack(thread* td, vmspace* vms, vm_offset_t va) noexcept nogil:
+    cdef uint32_t i, top
+    cdef vm_map_entry* stack
+    cdef vm_offset_t start, floor
+    cdef map_request request
+    sx_xlock(td, &vms.lock, SITE_GROW)
+    i = vm_map_find(vms, va)
+    if i >= vms.nentries:
+        sx_xunlock(td, &vms.lock)
+        return False
+    stack = vms.entries[i]
+    if stack.start <= va:                           # somebody else made it grow
+        sx_xunlock(td, &vms.lock)
+        return True
+    top = i
+    while top + 1 < vms.nentries and vms.entries[top + 1].start == vms.entries[top].end:
+        if not vms.entries[top + 1].grows_down:
+            break
+        top += 1
+    floor = vms.entries[i - 1].end if i > 0 else 0
+    if not stack.grows_down or vms.entries[top].end - va > MAXSSIZ:
+        sx_xunlock(td, &vms.lock)
+        return False
+    start = stack.start - (stack.start - va + SGROWSIZ - 1) // SGROWSIZ * SGROWSIZ
+    if start < floor or start > stack.start:
+        start = floor
+    request.protection = stack.protection
+    request.copy_on_write = 0
+    request.shared = 0
+    request.grows_down = 1
+    request.premap = PREMAP_NONE
+    vm_map_insert(td, vms, start, stack.start, NULL, 0, &request)
+    vm_of(td).growths += 1
+    sx_xunlock(td, &vms.lock)
+    return True

@@ -1,0 +1,41 @@
+# Objects: where the pages of a mapping come from.  A file, anonymous memory, or a shadow: anonymous memory in front
+# of a backing object, that holds the pages written since.
+
+from libc.stdint cimport uint8_t
+
+from finegrain.kernel.types cimport vm_object, vm_offset_t, vm_pindex_t
+from finegrain.machine.seam cimport thread
+
+cdef enum:
+    OBJ_ONEMAPPING = 1                  # flags: each page has one mapping at most: unmapping a page may free it
+    OBJ_DEAD = 2
+    COLOR_MASK = 0xfff
+
+# One reference, no pages.  None held.
+cdef vm_object* vm_object_allocate(thread* td, int type, vm_pindex_t size) noexcept nogil
+# Takes object W.
+cdef void vm_object_reference(thread* td, vm_object* obj) noexcept nogil
+# Takes object W, down the chain; the last reference frees it.
+cdef void vm_object_deallocate(thread* td, vm_object* obj) noexcept nogil
+# Replace obj[0] by a new object that shadows it from offset[0] on; nothing when the object is this reference's own.
+# Map X; takes object W.
+cdef void vm_object_shadow(thread* td, vm_object** obj, vm_pindex_t* offset, vm_pindex_t size) noexcept nogil
+# Object W; takes its backing objects W.
+cdef void vm_object_collapse(thread* td, vm_object* obj) noexcept nogil
+# Make room for anonymous memory right behind what prev holds; False when it must have an object of its own.
+# Map X; takes object W.
+cdef bint vm_object_coalesce(thread* td, vm_object* prev, vm_pindex_t offset, vm_pindex_t pages,
+                             vm_pindex_t more) noexcept nogil
+# Free the pages from start up to end, which are unmapped.  Object W.
+cdef void vm_object_page_remove(thread* td, vm_object* obj, vm_pindex_t start, vm_pindex_t end) noexcept nogil
+
+
+# Anonymous memory, which nothing but its mappings and shadows can find.
+cdef inline bint vm_object_anonymous(vm_object* obj) noexcept nogil:
+    return obj.type == 0                # OBJT_DEFAULT
+
+
+# The object's pages may come from reservations from now on, aligned by `color` (pages).  Object W.
+cdef inline void vm_object_color(vm_object* obj, vm_pindex_t color) noexcept nogil:
+    if obj.color < 0:
+        obj.color = color & COLOR_MASK

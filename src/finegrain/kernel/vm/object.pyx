@@ -1,0 +1,405 @@
+# Objects and shadow chains.
+#
+# A private mapping starts out on the object of its file, or on none.  The first write to it after mmap, or after a
+# fork that made it shared, puts a new object, a shadow, between the map entry and the object it had: pages written
+# are copied into the shadow, pages that are only read are found further down.  So each fork can lengthen the chain
+# of both sides by one:
+#
+#       entry of the parent -> shadow P \
+#                                        shadow of before the fork -> file
+#       entry of the child  -> shadow C /
+#
+# When the child has gone, the middle one has a single shadow and a single reference: its pages could as well be in
+# P.  vm_object_collapse() moves them there and drops it; when it is still referenced but everything P can see in it
+# is hidden by P's own pages, P is made to bypass it.  Both keep chains short, in fork and whenever a reference goes.
+#
+# Order of locks: an object before its backing object.  The one place that has to go up the chain
+# (vm_object_deallocate, from a backing object to its last shadow) only tries, and starts over.
+
+from libc.stdint cimport int64_t, uint8_t, uint16_t
+
+from finegrain.kernel.locks cimport (
+    LO_DUPOK, lock_name, lock_site, rw_init, rw_try_wlock, rw_wlock, rw_wowned, rw_wunlock)
+from finegrain.kernel.phys cimport vm_page_free, vm_page_lookup, vm_page_rename, vm_radix_free, vm_reserv_break_all
+from finegrain.kernel.pmap cimport pmap_remove_all
+from finegrain.kernel.types cimport OBJT_DEFAULT, OBJT_VNODE, VPB_UNBUSIED, vm_object, vm_page, vm_pindex_t
+from finegrain.kernel.vm.state cimport vm_of, vm_state
+from finegrain.machine.seam cimport arena_alloc, arena_free, charge, panic, sleep_for, thread, unlikely
+
+cdef uint16_t NAME_OBJECT = lock_name(b"rw", b"vm object")
+cdef uint16_t SITE_REFERENCE = lock_site(b"vm_object_reference")
+cdef uint16_t SITE_DEALLOCATE = lock_site(b"vm_object_deallocate")
+cdef uint16_t SITE_SHADOW = lock_site(b"vm_object_shadow")
+cdef uint16_t SITE_COLLAPSE = lock_site(b"vm_object_collapse")
+cdef uint16_t SITE_COALESCE = lock_site(b"vm_object_coalesce")
+
+# Work in units of cost.op: our estimates [A].
+cdef enum:
+    OPS_ALLOCATE = 80                   # a UMA allocation from the CPU's cache, and the fields
+    OPS_LINK = 6
+    OPS_PAGE = 6                        # look at one page of a scan
+
+# How long vm_object_deallocate() waits before it tries again to lock up the chain.  FreeBSD: one tick.
+cdef int64_t RETRY_PS = 1000000000
+
+
+# --- making and linking
+
+# Locks in: none.  Locks out: the same.  May block: no.
+# Returns: an object with one reference and no pages.
+# Stands for: FreeBSD vm_object_allocate().
+cdef vm_object* vm_object_allocate(thread* td, int type, vm_pindex_t size) noexcept nogil:
+    cdef vm_state* st = vm_of(td)
+    cdef vm_object* obj = <vm_object*>arena_alloc(td.machine, sizeof(vm_object))
+    charge(td, td.machine.cost.op, OPS_ALLOCATE)
+    rw_init(&obj.lock, NAME_OBJECT, LO_DUPOK)
+    obj.type = <uint8_t>type
+    obj.flags = OBJ_ONEMAPPING if type == OBJT_DEFAULT else 0
+    obj.size = size
+    obj.ref_count = 1
+    obj.color = -1
+    obj.file = -1
+    obj.builder = -1
+    st.objects_made += 1
+    obj.id = st.objects_made
+    obj.all_next = st.all_objects
+    if st.all_objects != NULL:
+        st.all_objects.all_prev = obj
+    st.all_objects = obj
+    st.objects += 1
+    return obj
+
+
+# The memory of an object that has no pages, no references and no lock held.
+cdef void vm_object_destroy(thread* td, vm_object* obj) noexcept nogil:
+    cdef vm_state* st = vm_of(td)
+    if obj.all_prev != NULL:
+        obj.all_prev.all_next = obj.all_next
+    else:
+        st.all_objects = obj.all_next
+    if obj.all_next != NULL:
+        obj.all_next.all_prev = obj.all_prev
+    st.objects -= 1
+    charge(td, td.machine.cost.op, OPS_ALLOCATE)
+    arena_free(td.machine, obj, sizeof(vm_object))
+
+
+# obj shadows backing.  Locks in: backing W.  Locks out: the same.  May block: no.
+cdef void shadow_insert(thread* td, vm_object* obj, vm_object* backing) noexcept nogil:
+    obj.backing_object = backing
+    obj.shadow_prev = NULL
+    obj.shadow_next = backing.shadow_first
+    if backing.shadow_first != NULL:
+        backing.shadow_first.shadow_prev = obj
+    backing.shadow_first = obj
+    backing.shadow_count += 1
+    charge(td, td.machine.cost.op, OPS_LINK)
+
+
+# obj no longer shadows its backing object.  Locks in: the backing object W.  Locks out: the same.  May block: no.
+cdef void shadow_remove(thread* td, vm_object* obj) noexcept nogil:
+    cdef vm_object* backing = obj.backing_object
+    if obj.shadow_prev != NULL:
+        obj.shadow_prev.shadow_next = obj.shadow_next
+    else:
+        backing.shadow_first = obj.shadow_next
+    if obj.shadow_next != NULL:
+        obj.shadow_next.shadow_prev = obj.shadow_prev
+    obj.shadow_next = NULL
+    obj.shadow_prev = NULL
+    obj.backing_object = NULL
+    backing.shadow_count -= 1
+    charge(td, td.machine.cost.op, OPS_LINK)
+
+
+# Locks in:   none, or locks above objects.
+# Locks out:  the same.
+# May block:  on the object lock.
+# Stands for: FreeBSD vm_object_reference() (counts changed under the write lock until r354158).
+cdef void vm_object_reference(thread* td, vm_object* obj) noexcept nogil:
+    rw_wlock(td, &obj.lock, SITE_REFERENCE)
+    obj.ref_count += 1
+    rw_wunlock(td, &obj.lock)
+
+
+# --- the end of an object
+
+# Free a page of an object; a page that collapse found hidden may still be mapped read-only somewhere.
+#
+# Locks in: the page's object W.  Locks out: the same.  May block: on reservation, page and PV list locks.
+cdef inline void page_destroy(thread* td, vm_page* m) noexcept nogil:
+    if unlikely(m.md.pv_first != NULL):
+        pmap_remove_all(td, m)
+    vm_page_free(td, m)
+
+
+# Free the pages from index start up to, not including, end.
+#
+# Locks in:   the object W; the pages are unmapped.
+# Locks out:  the same.
+# May block:  on reservation and free page locks.
+# Stands for: FreeBSD vm_object_page_remove() with OBJPR_NOTMAPPED.
+cdef void vm_object_page_remove(thread* td, vm_object* obj, vm_pindex_t start, vm_pindex_t end) noexcept nogil:
+    cdef vm_page* m
+    cdef vm_page* after
+    cdef vm_pindex_t i
+    if end - start < <vm_pindex_t>obj.resident_page_count:
+        for i in range(start, end):
+            m = vm_page_lookup(obj, i)
+            if m != NULL and m.busy_lock == VPB_UNBUSIED:
+                page_destroy(td, m)
+        return
+    m = obj.memq_first
+    while m != NULL:
+        after = m.listq_next
+        if start <= m.pindex < end and m.busy_lock == VPB_UNBUSIED:
+            page_destroy(td, m)
+        m = after
+
+
+# Free all pages of an object that nothing refers to, and the object.
+#
+# Locks in:   the object W.
+# Locks out:  none: the object is gone.
+# May block:  on reservation and free page locks.
+# Stands for: FreeBSD vm_object_terminate(), vm_object_terminate_pages().
+cdef void vm_object_terminate(thread* td, vm_object* obj) noexcept nogil:
+    cdef vm_page* m
+    obj.flags |= OBJ_DEAD
+    while obj.memq_first != NULL:
+        m = obj.memq_first
+        if unlikely(m.busy_lock != VPB_UNBUSIED):
+            panic(td, b"vm_object_terminate: a page is busy")
+        vm_page_free(td, m)
+    vm_reserv_break_all(td, obj)
+    vm_radix_free(td, obj)
+    rw_wunlock(td, &obj.lock)
+    vm_object_destroy(td, obj)
+
+
+# Give up a reference.  The last one frees the object, and gives up its reference to its backing object, and so on
+# down.  The last but one of anonymous memory with a single shadow collapses it into that shadow.
+#
+# Locks in:   none, or locks above objects (never a map lock when the object may be the last user of a file).
+# Locks out:  the same.
+# May block:  on object locks, and on those that freeing pages takes.  Sleeps a tick when the shadow is locked.
+# Stands for: FreeBSD vm_object_deallocate().
+cdef void vm_object_deallocate(thread* td, vm_object* obj) noexcept nogil:
+    cdef vm_object* backing
+    cdef vm_object* shadow
+    while obj != NULL:
+        rw_wlock(td, &obj.lock, SITE_DEALLOCATE)
+        if unlikely(obj.ref_count <= 0):
+            panic(td, b"vm_object_deallocate: the object has no references")
+        obj.ref_count -= 1
+        if obj.ref_count > 1:
+            rw_wunlock(td, &obj.lock)
+            return
+        if obj.ref_count == 1:
+            if not vm_object_anonymous(obj) or obj.shadow_count > 1:
+                rw_wunlock(td, &obj.lock)
+                return
+            if obj.shadow_count == 0:
+                obj.flags |= OBJ_ONEMAPPING
+                rw_wunlock(td, &obj.lock)
+                return
+            # The one reference left is a shadow's: against the order of locks, so try and start over.
+            shadow = obj.shadow_first
+            if not rw_try_wlock(td, &shadow.lock, SITE_DEALLOCATE):
+                obj.ref_count += 1
+                rw_wunlock(td, &obj.lock)
+                sleep_for(td, RETRY_PS)
+                continue
+            if shadow.flags & OBJ_DEAD or not vm_object_anonymous(shadow):
+                rw_wunlock(td, &shadow.lock)
+                rw_wunlock(td, &obj.lock)
+                return
+            # A reference keeps the shadow while it takes its backing object in; giving that up is the next round.
+            shadow.ref_count += 1
+            rw_wunlock(td, &obj.lock)
+            obj = shadow
+            vm_object_collapse(td, obj)
+            rw_wunlock(td, &obj.lock)
+            continue
+        backing = obj.backing_object
+        if backing != NULL:
+            rw_wlock(td, &backing.lock, SITE_DEALLOCATE)
+            shadow_remove(td, obj)
+            rw_wunlock(td, &backing.lock)
+        vm_object_terminate(td, obj)
+        obj = backing
+
+
+# --- shadows
+
+# Replace an object by a new shadow of it, of `size` pages from offset[0] on, and offset[0] by 0.  The new object
+# takes the reference over.  Nothing happens to anonymous memory that has no other reference: it needs no copy.
+#
+# Locks in:   the map lock X of the entry that obj and offset belong to.
+# Locks out:  the same.
+# May block:  on the object lock.
+# Stands for: FreeBSD vm_object_shadow().
+cdef void vm_object_shadow(thread* td, vm_object** obj, vm_pindex_t* offset, vm_pindex_t size) noexcept nogil:
+    cdef vm_object* source = obj[0]
+    cdef vm_object* result
+    cdef bint own
+    rw_wlock(td, &source.lock, SITE_SHADOW)
+    own = source.ref_count == 1 and vm_object_anonymous(source)
+    rw_wunlock(td, &source.lock)
+    if own:
+        return
+    result = vm_object_allocate(td, OBJT_DEFAULT, size)
+    rw_wlock(td, &source.lock, SITE_SHADOW)
+    shadow_insert(td, result, source)
+    result.backing_object_offset = offset[0]
+    if source.color >= 0:                       # what shadows it is aligned as it is
+        result.color = <int64_t>((<vm_pindex_t>source.color + offset[0]) & COLOR_MASK)
+    rw_wunlock(td, &source.lock)
+    obj[0] = result
+    offset[0] = 0
+
+
+# The object has a page of its own there, ready to be used.  Locks in: the object R.  Locks out: the same.
+cdef inline bint hides(vm_object* obj, vm_pindex_t pindex) noexcept nogil:
+    cdef vm_page* m = vm_page_lookup(obj, pindex)
+    return m != NULL and m.valid != 0
+
+
+# Every page of the backing object that obj can see is hidden by one of its own.
+#
+# Locks in: both objects W.  Locks out: the same.  May block: no.
+# Stands for: FreeBSD vm_object_scan_all_shadowed().
+cdef bint all_shadowed(thread* td, vm_object* obj, vm_object* backing) noexcept nogil:
+    cdef vm_pindex_t offset = obj.backing_object_offset
+    cdef vm_pindex_t i
+    cdef vm_page* m
+    cdef int64_t seen = 0
+    cdef bint answer = True
+    if obj.size < <vm_pindex_t>backing.resident_page_count:
+        for i in range(obj.size):
+            seen += 1
+            if vm_page_lookup(backing, offset + i) != NULL and not hides(obj, i):
+                answer = False
+                break
+    else:
+        m = backing.memq_first
+        while m != NULL:
+            seen += 1
+            if offset <= m.pindex < offset + obj.size and not hides(obj, m.pindex - offset):
+                answer = False
+                break
+            m = m.listq_next
+    charge(td, td.machine.cost.op, OPS_PAGE * seen)
+    return answer
+
+
+# Move the pages of a backing object that only obj refers to into obj; free those that obj hides or cannot see.
+# False when a page is busy: its user needs it where it is.
+#
+# Locks in: both objects W.  Locks out: the same.  May block: on reservation and free page locks.
+# Stands for: FreeBSD vm_object_collapse_scan().
+cdef bint collapse_scan(thread* td, vm_object* obj, vm_object* backing) noexcept nogil:
+    cdef vm_pindex_t offset = obj.backing_object_offset
+    cdef vm_page* m = backing.memq_first
+    cdef vm_page* after
+    cdef vm_page* mine
+    while m != NULL:
+        after = m.listq_next
+        charge(td, td.machine.cost.op, OPS_PAGE)
+        if unlikely(m.busy_lock != VPB_UNBUSIED):
+            return False
+        if m.pindex < offset or m.pindex - offset >= obj.size:
+            page_destroy(td, m)
+        else:
+            mine = vm_page_lookup(obj, m.pindex - offset)
+            if mine == NULL:
+                vm_page_rename(td, m, obj, m.pindex - offset)
+            elif mine.valid == 0:                   # being made by a fault that may want this very page
+                return False
+            else:
+                page_destroy(td, m)
+        m = after
+    return True
+
+
+# Take in backing objects that nobody else refers to, and bypass those that can no longer be seen.
+#
+# Locks in:   the object W.
+# Locks out:  the same.
+# May block:  on the locks of its backing objects, and on those that freeing pages takes.
+# Stands for: FreeBSD vm_object_collapse().
+cdef void vm_object_collapse(thread* td, vm_object* obj) noexcept nogil:
+    cdef vm_object* backing
+    cdef vm_object* below
+    if unlikely(not rw_wowned(td, &obj.lock)):
+        panic(td, b"vm_object_collapse: the object is not write-locked")
+    while obj.backing_object != NULL and obj.paging_in_progress == 0:
+        backing = obj.backing_object
+        rw_wlock(td, &backing.lock, SITE_COLLAPSE)
+        if (backing.flags & OBJ_DEAD or backing.paging_in_progress != 0 or backing.type == OBJT_VNODE or
+                (backing.ref_count == 1 and not vm_object_anonymous(backing))):
+            rw_wunlock(td, &backing.lock)
+            return
+        if backing.ref_count == 1:
+            if not collapse_scan(td, obj, backing):
+                rw_wunlock(td, &backing.lock)
+                return
+            shadow_remove(td, obj)
+            below = backing.backing_object
+            if below != NULL:                       # obj takes backing's place and its reference
+                rw_wlock(td, &below.lock, SITE_COLLAPSE)
+                shadow_remove(td, backing)
+                shadow_insert(td, obj, below)
+                rw_wunlock(td, &below.lock)
+                obj.backing_object_offset += backing.backing_object_offset
+            else:
+                obj.backing_object_offset = 0
+            backing.ref_count = 0
+            backing.backing_object = NULL
+            vm_object_terminate(td, backing)
+        else:
+            if obj.resident_page_count != <int64_t>obj.size and not all_shadowed(td, obj, backing):
+                rw_wunlock(td, &backing.lock)
+                return
+            shadow_remove(td, obj)
+            below = backing.backing_object
+            if below != NULL:
+                rw_wlock(td, &below.lock, SITE_COLLAPSE)
+                shadow_insert(td, obj, below)
+                below.ref_count += 1
+                rw_wunlock(td, &below.lock)
+                obj.backing_object_offset += backing.backing_object_offset
+            else:
+                obj.backing_object_offset = 0
+            backing.ref_count -= 1                  # not the last: obj was one of several
+            rw_wunlock(td, &backing.lock)
+
+
+# Let an object of anonymous memory reach `more` pages further, for a mapping that follows right behind the one that
+# ends at offset + pages.
+#
+# Locks in:   the map lock X.
+# Locks out:  the same.
+# May block:  on the object lock, and on those that freeing pages takes.
+# Returns:    False when it cannot: other mappings may use those indexes, or it is no anonymous memory.
+# Stands for: FreeBSD vm_object_coalesce().
+cdef bint vm_object_coalesce(thread* td, vm_object* prev, vm_pindex_t offset, vm_pindex_t pages,
+                             vm_pindex_t more) noexcept nogil:
+    cdef vm_pindex_t next_index
+    if prev == NULL:
+        return True
+    if not vm_object_anonymous(prev):
+        return False
+    rw_wlock(td, &prev.lock, SITE_COALESCE)
+    vm_object_collapse(td, prev)
+    next_index = offset + pages
+    if prev.backing_object != NULL or (
+            prev.ref_count > 1 and prev.size != next_index and not prev.flags & OBJ_ONEMAPPING):
+        rw_wunlock(td, &prev.lock)
+        return False
+    if next_index < prev.size:                      # left over from what was mapped there before
+        vm_object_page_remove(td, prev, next_index, next_index + more)
+    if next_index + more > prev.size:
+        prev.size = next_index + more
+    rw_wunlock(td, &prev.lock)
+    return True

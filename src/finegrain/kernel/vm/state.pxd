@@ -1,0 +1,51 @@
+# The state of the VM layer, and its audit.
+#
+#   vm_object   objects: files and anonymous memory, shadow chains
+#   vm_map      address-space maps: entries and the system calls that change them
+#   vm_fault    page faults
+#   vmspace     address spaces: fork, exec, exit
+#
+# Each module's functions stand in its .pxd.  Locks: "vm map (user)", "vm object", and those of phys and pmap below.
+
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+
+from finegrain.kernel.types cimport vm_object, vmspace
+from finegrain.machine.seam cimport machine, thread
+
+# How a fault was settled.
+cdef enum:
+    FAULT_FAST = 0                      # the page was resident in the first object: mapped under its read lock
+    FAULT_SUPERPAGE                     # likewise, with a 2 MB mapping
+    FAULT_RESIDENT                      # resident in the first object, but mapped by the slow path
+    FAULT_BACKING                       # read: found further down the shadow chain, mapped read-only
+    FAULT_ZERO                          # a new page of zeros
+    FAULT_COPY                          # copy-on-write: copied
+    FAULT_MOVE                          # copy-on-write: the page of a once-referenced backing object, taken over
+    FAULT_BAD                           # no mapping, or a protection that forbids it
+    FAULT_KINDS
+
+# machine.vm points here.  Counts are statistics: several threads may write them.
+cdef struct vm_state:
+    uint32_t objects_made               # source of vm_object.id
+    int64_t objects                     # alive now
+    int64_t maps
+    int64_t entries
+    vm_object* all_objects              # newest first; changed between scheduling points
+    vmspace* all_maps
+    vmspace* free_maps                  # linked by all_next.  They are never used for anything else (see pmap.pxd)
+    int64_t faults[FAULT_KINDS]
+    int64_t prefaulted                  # neighbours looked at with an empty PTE
+    int64_t growths                     # of stacks
+    uint32_t* contents                  # tests: what each page of memory holds, by page number; else NULL
+
+cdef int vm_create(machine* m) except -1
+
+
+cdef inline vm_state* vm_of(thread* td) noexcept nogil:
+    return <vm_state*>td.machine.vm
+
+
+# Machine stopped: shadow chains, reference counts, resident pages, map entries and pmaps agree.  0, or the number of
+# faults found, with the first one described.  quiet: no thread is in the middle of a system call or fault, so counts
+# must be exact; else references may be held and pmaps be locked by those that are.
+cdef int64_t vm_audit(machine* m, bint quiet, char* why, uint64_t why_size) noexcept nogil

@@ -1,0 +1,206 @@
+# Address spaces.
+#
+# fork copies the map: each entry of the child refers to the same object as the parent's, both are marked as in need
+# of a copy, and the parent's pages become read-only.  Then pmap_copy() enters what is resident into the child's pmap:
+# a pv entry a page.  vfork copies nothing: parent and child use one address space until the child's exec or exit.
+#
+# The end is the reverse: pmap_remove_pages() takes all mappings out at once, in the order of the pv chunks, which
+# leaves nothing for pmap_remove() to do when the map is taken apart after that.
+
+from libc.stdint cimport uint16_t, uint32_t, uint64_t
+
+from finegrain.kernel.locks cimport (
+    LO_DUPOK, lock_name, lock_site, rw_wlock, rw_wunlock, sx_init, sx_try_xlock, sx_xlock, sx_xunlock)
+from finegrain.kernel.pmap cimport (
+    pmap_activate, pmap_copy, pmap_deactivate, pmap_pinit, pmap_protect, pmap_release, pmap_remove_pages)
+from finegrain.kernel.types cimport (
+    OBJT_DEFAULT, PAGE_SHIFT, VM_PROT_WRITE, vm_map_entry, vm_object, vm_offset_t, vmspace)
+from finegrain.kernel.vm.map cimport vm_map_append, vm_map_delete, vm_map_process_deferred
+from finegrain.kernel.vm.object cimport (
+    OBJ_ONEMAPPING, vm_object_allocate, vm_object_anonymous, vm_object_collapse, vm_object_shadow)
+from finegrain.kernel.vm.state cimport vm_of, vm_state
+from finegrain.machine.seam cimport arena_alloc, atomic_fetchadd, charge, panic, thread, unlikely
+
+cdef uint16_t NAME_MAP = lock_name(b"sx", b"vm map (user)")
+cdef uint16_t SITE_FORK = lock_site(b"vmspace_fork")
+cdef uint16_t SITE_COPY = lock_site(b"vm_map_copy_entry")
+cdef uint16_t SITE_REMOVE = lock_site(b"vm_map_remove")
+
+cdef enum:
+    OPS_SPACE = 200                     # units of cost.op: the fields of a new address space
+
+cdef extern from *:
+    """
+    #define FG_END_OF_SPACE 0x800000000000ul
+    """
+    const vm_offset_t FG_END_OF_SPACE
+
+
+# Locks in: none.  Locks out: none.  May block: on free page locks.
+# Returns: an empty address space with one reference.
+# Stands for: FreeBSD vmspace_alloc().
+cdef vmspace* vmspace_alloc(thread* td) noexcept nogil:
+    cdef vm_state* st = vm_of(td)
+    cdef vmspace* vms = st.free_maps
+    charge(td, td.machine.cost.op, OPS_SPACE)
+    if vms != NULL:
+        st.free_maps = vms.all_next
+        vms.hint = 0
+        vms.all_prev = NULL
+    else:
+        vms = <vmspace*>arena_alloc(td.machine, sizeof(vmspace))
+    sx_init(&vms.lock, NAME_MAP, LO_DUPOK)
+    pmap_pinit(td, &vms.pm)
+    vms.refcount = 1
+    vms.all_next = st.all_maps
+    if st.all_maps != NULL:
+        st.all_maps.all_prev = vms
+    st.all_maps = vms
+    st.maps += 1
+    return vms
+
+
+# Locks in: none.  Locks out: none.  May block: no.  Stands for: the shared address space of FreeBSD vm_forkproc().
+cdef void vmspace_ref(thread* td, vmspace* vms) noexcept nogil:
+    atomic_fetchadd(td, &vms.refcount, 1)
+
+
+# Take everything out of the map.
+#
+# Locks in:   none; the pmap is empty already.
+# Locks out:  none.
+# May block:  on the map lock (sleeps), object locks, and those that freeing pages takes.
+# Stands for: FreeBSD vm_map_remove() over the whole map.
+cdef void vm_map_remove_all(thread* td, vmspace* vms) noexcept nogil:
+    cdef vm_map_entry* deferred
+    sx_xlock(td, &vms.lock, SITE_REMOVE)
+    deferred = vm_map_delete(td, vms, 0, FG_END_OF_SPACE)
+    sx_xunlock(td, &vms.lock)
+    vm_map_process_deferred(td, deferred)
+
+
+# Locks in:   none; no reference is left, nobody uses the pmap.
+# Locks out:  none: it is gone.
+# May block:  on the map lock (sleeps), object locks, and those that freeing pages takes.
+# Stands for: FreeBSD vmspace_dofree().
+cdef void vmspace_dofree(thread* td, vmspace* vms) noexcept nogil:
+    cdef vm_state* st = vm_of(td)
+    vm_map_remove_all(td, vms)
+    pmap_release(td, &vms.pm)
+    if vms.all_prev != NULL:
+        vms.all_prev.all_next = vms.all_next
+    else:
+        st.all_maps = vms.all_next
+    if vms.all_next != NULL:
+        vms.all_next.all_prev = vms.all_prev
+    st.maps -= 1
+    charge(td, td.machine.cost.op, OPS_SPACE)
+    vms.all_next = st.free_maps
+    st.free_maps = vms
+
+
+# The process that runs on this address space ends.
+#
+# Locks in:   none; the address space is the thread's current one.
+# Locks out:  none; the thread has none.
+# May block:  if it is the last user: on pmap, PV list, map (sleeps) and object locks, and those that freeing takes.
+# Stands for: FreeBSD vmspace_exit().
+cdef void vmspace_exit(thread* td, vmspace* vms) noexcept nogil:
+    if atomic_fetchadd(td, &vms.refcount, ~<uint64_t>0) != 1:
+        pmap_deactivate(td, &vms.pm)
+        return
+    pmap_remove_pages(td, &vms.pm)
+    pmap_deactivate(td, &vms.pm)
+    vmspace_dofree(td, vms)
+
+
+# Get the current process an empty address space.
+#
+# Locks in:   none; vms is the thread's current address space.
+# Locks out:  none; the result is.
+# May block:  on pmap, PV list, map (sleeps) and object locks, and those that allocation and freeing take.
+# Returns:    vms, emptied; or a new one, when another process uses vms too (after vfork).
+# Stands for: FreeBSD exec_new_vmspace(), vmspace_exec().
+cdef vmspace* vmspace_exec(thread* td, vmspace* vms) noexcept nogil:
+    cdef vmspace* new
+    if vms.refcount == 1:
+        pmap_remove_pages(td, &vms.pm)
+        vm_map_remove_all(td, vms)
+        return vms
+    new = vmspace_alloc(td)
+    pmap_deactivate(td, &vms.pm)
+    pmap_activate(td, &new.pm)
+    if atomic_fetchadd(td, &vms.refcount, ~<uint64_t>0) == 1:
+        vmspace_dofree(td, vms)
+    return new
+
+
+# One more mapping of an entry's memory, which both may write: the object that is shared must exist.
+#
+# Locks in:   both maps X.
+# Locks out:  the same.
+# May block:  on the object lock.
+# Stands for: the VM_INHERIT_SHARE part of FreeBSD vmspace_fork().
+cdef void share_entry(thread* td, vm_map_entry* entry) noexcept nogil:
+    cdef vm_object* obj
+    if entry.object == NULL:
+        entry.object = vm_object_allocate(td, OBJT_DEFAULT, (entry.end - entry.start) >> PAGE_SHIFT)
+        entry.offset = 0
+    elif entry.needs_copy:
+        vm_object_shadow(td, &entry.object, &entry.offset, (entry.end - entry.start) >> PAGE_SHIFT)
+    entry.needs_copy = 0
+    obj = entry.object
+    rw_wlock(td, &obj.lock, SITE_FORK)
+    obj.ref_count += 1
+    obj.flags &= ~OBJ_ONEMAPPING
+    rw_wunlock(td, &obj.lock)
+
+
+# Prepare an entry for copying: the parent's pages become read-only, whoever writes first gets the copy.
+#
+# Locks in:   both maps X.
+# Locks out:  the same.
+# May block:  on the pmap lock, on object locks.
+# Stands for: FreeBSD vm_map_copy_entry() (without vm_object_split(), which only trims partly used objects).
+cdef void copy_entry(thread* td, vmspace* parent, vm_map_entry* entry) noexcept nogil:
+    cdef vm_object* obj = entry.object
+    if not entry.needs_copy and entry.protection & VM_PROT_WRITE:
+        pmap_protect(td, &parent.pm, entry.start, entry.end, entry.protection & ~VM_PROT_WRITE)
+    if obj == NULL:
+        return
+    rw_wlock(td, &obj.lock, SITE_COPY)
+    if vm_object_anonymous(obj):
+        vm_object_collapse(td, obj)
+    obj.ref_count += 1
+    obj.flags &= ~OBJ_ONEMAPPING
+    rw_wunlock(td, &obj.lock)
+    entry.copy_on_write = 1
+    entry.needs_copy = 1
+
+
+# Copy an address space for a child process.
+#
+# Locks in:   none.
+# Locks out:  none.
+# May block:  on both map locks (sleeps), object, pmap and PV list locks, and those that allocation takes.
+# Returns:    the child's, with one reference.
+# Stands for: FreeBSD vmspace_fork().
+cdef vmspace* vmspace_fork(thread* td, vmspace* parent) noexcept nogil:
+    cdef vmspace* child = vmspace_alloc(td)
+    cdef vm_map_entry* entry
+    cdef uint32_t i
+    sx_xlock(td, &parent.lock, SITE_FORK)
+    if unlikely(not sx_try_xlock(td, &child.lock, SITE_FORK)):
+        panic(td, b"vmspace_fork: somebody uses the new map")
+    for i in range(parent.nentries):
+        entry = parent.entries[i]
+        if entry.inherit_shared:
+            share_entry(td, entry)
+        else:
+            copy_entry(td, parent, entry)
+        vm_map_append(td, child, entry)
+        if entry.object != NULL:
+            pmap_copy(td, &child.pm, &parent.pm, entry.start, entry.end)
+    sx_xunlock(td, &child.lock)
+    sx_xunlock(td, &parent.lock)
+    return child

@@ -1,0 +1,34 @@
+# What the pages of a superpage hold, for reports.
+
+from libc.stdint cimport uint32_t
+
+from finegrain.kernel.phys cimport phys_state
+from finegrain.kernel.types cimport PAGE_SHIFT, PDRSHIFT, vm_object, vm_page
+from finegrain.machine.machine cimport Machine
+
+
+def superpage_holds(Machine machine, uint32_t superpage):
+    """Count the pages in use of a superpage of a stopped machine by what holds them.
+
+    Keys are ("file", file index, builder), builder -1 for files that all builders share; ("anonymous", -1, -1); and
+    ("kernel", -1, -1): page-table pages and pv chunks. Free pages are left out. Raises IndexError beyond the end of
+    memory.
+    """
+    cdef phys_state* p = <phys_state*>machine.m.phys
+    cdef vm_page* first
+    cdef vm_object* obj
+    cdef int i
+    if (<unsigned long long>superpage + 1) << PDRSHIFT > p.last_pa:
+        raise IndexError(f"superpage {superpage} lies beyond the end of memory at {p.last_pa:#x}")
+    first = &p.page_array[<unsigned long long>superpage << (PDRSHIFT - PAGE_SHIFT)]
+    counts = {}
+    for i in range(1 << (PDRSHIFT - PAGE_SHIFT)):
+        obj = first[i].object
+        if obj != NULL:
+            key = ("anonymous", -1, -1) if obj.file < 0 else ("file", obj.file, obj.builder)
+        elif first[i].ref_count != 0:
+            key = ("kernel", -1, -1)
+        else:
+            continue
+        counts[key] = counts.get(key, 0) + 1
+    return counts

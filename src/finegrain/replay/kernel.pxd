@@ -1,0 +1,81 @@
+# The user side: processes that take the steps of a program, and the builders that run it.
+#
+# The arrays are those of workload.program.Program and workload.start.Start; their meaning is told there.
+
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+
+from finegrain.kernel.locks cimport mtx
+from finegrain.kernel.proc cimport proc
+from finegrain.machine.seam cimport ps_t
+from finegrain.replay.image cimport fill_run, image
+
+cdef enum:                              # ops of a step, as in workload.program
+    OP_TOUCH = 0
+    OP_MMAP
+    OP_MUNMAP
+    OP_MPROTECT
+    OP_BRK
+    OP_FORK
+    OP_VFORK
+    OP_EXEC
+    OP_EXIT
+    OP_WAIT
+    OP_SLEEP
+    TOUCH_WRITE = 1
+    TOUCH_EXEC = 2
+    MAP_SHARED = 2
+    MAP_STACK = 4
+    MAP_EXEC = 8
+
+# Columns of steps.
+cdef struct steps:
+    const uint8_t* op
+    const uint32_t* user_ns             # NULL: no user time
+    const uint64_t* arg0
+    const uint64_t* arg1
+    const uint32_t* arg2
+
+# A process that is alive when a builder starts.
+cdef struct live_process:
+    int32_t number
+    int32_t parent                      # index of its parent among the live ones of the builder; -1: the reaper
+    int32_t inherits                    # 1: made by a FORK step of the past; 2: by a VFORK, and has yet to exec
+    int64_t past                        # steps of its past: from here
+    int64_t past_end
+    int64_t step                        # where it then goes on in the program
+    int64_t pause_ns                    # after so much time off the CPU
+    int64_t user_ns                     # and this much user time
+
+cdef struct builder:
+    int32_t number
+    image* files
+    int64_t fill_first                  # the part of the image that this builder fills
+    int64_t fill_last
+    int64_t live_first                  # its live processes
+    int64_t live_last
+    uint64_t seed
+    proc* reaper
+
+# machine.proc's replay.  All constant while it runs, but for the last group.
+cdef struct replay_state:
+    steps program
+    steps past
+    const int64_t* first_step           # of each process, and the end
+    const int32_t* map_file
+    const int64_t* map_page
+    const uint8_t* map_prot
+    const uint8_t* map_flags
+    const int64_t* file_pages
+    live_process* live
+    fill_run* runs
+    builder* builders
+    int64_t nbuilders
+    image* images
+    int64_t nimages
+    mtx lock                            # guards what follows
+    int64_t filled                      # builders whose part of an image is filled
+    int64_t arrived                     # live processes that are ready to start
+    int64_t nlive
+    int64_t left                        # builders that have ended
+    ps_t start                          # when the replay begins; 0: not all are ready yet
+    int64_t bad_steps                   # system calls that could not be done (statistics)

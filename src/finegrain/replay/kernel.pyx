@@ -1,0 +1,470 @@
+# Processes that take the steps of a program.
+#
+# A builder is a reaper thread and the processes under it.  First the builder's part of the file image is filled.
+# Then the processes that are alive where the builder enters the recording are made: each takes the steps of its
+# past, which put its mappings and pages in place, makes those of its live children that no fork of its past has
+# made, and waits.  When all processes of all builders are ready, all go on at once, each with the step that comes
+# next in the recording.  When a builder's first process ends, the builder starts it again from the beginning.
+#
+# A touch is what the hardware does: if the page is mapped for it, nothing happens that anybody could notice, and so
+# user time is only summed up until something does.
+
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+from finegrain.kernel.locks cimport lock_name, lock_site, locks_create, msleep, mtx_init, mtx_lock, mtx_unlock, wakeup
+from finegrain.kernel.phys cimport phys_allocated_pages, phys_create, vm_phys_seg
+from finegrain.kernel.pmap cimport (
+    CHUNKS_FREED_MAX, pmap_access, pmap_activate, pmap_create_state, pv_reset, pv_state, pvlock_create, pvlock_design,
+    pvlock_state)
+from finegrain.kernel.proc cimport (
+    WAIT_ANY, proc_create, proc_exec_begin, proc_exec_end, proc_exit, proc_fork, proc_of, proc_plan, proc_reaper,
+    proc_state, proc_wait)
+from finegrain.kernel.types cimport (
+    PAGE_SIZE, VM_PROT_EXECUTE, VM_PROT_READ, VM_PROT_WRITE, vm_object, vm_offset_t, vm_page, vmspace)
+from finegrain.kernel.vm cimport (
+    FAULT_BACKING, FAULT_BAD, FAULT_COPY, FAULT_FAST, FAULT_KINDS, FAULT_MOVE, FAULT_RESIDENT, FAULT_SUPERPAGE,
+    FAULT_ZERO, PREMAP_FULL, PREMAP_NONE, PREMAP_PARTIAL, map_request, vm_audit, vm_create, vm_fault, vm_map_brk,
+    vm_map_mmap, vm_map_mprotect, vm_map_munmap, vm_state, vmspace_alloc, vmspace_fork, vmspace_ref)
+from finegrain.machine.machine cimport Machine
+from finegrain.machine.seam cimport arena_alloc, charge, now, ps_t, sleep_for, thread, unlikely, user
+from finegrain.replay.image cimport image_fill, image_free
+
+cdef uint16_t NAME_REPLAY = lock_name(b"sleep mutex", b"replay")
+cdef uint16_t SITE_READY = lock_site(b"replay/ready")
+
+cdef enum:
+    PS_PER_NS = 1000
+    MAX_PENDING_PS = 200000000          # user time is passed at least this often
+    START_GRID_PS = 1000000000          # the replay begins at a whole millisecond
+
+
+cdef inline replay_state* replay_of(thread* td) noexcept nogil:
+    return <replay_state*>proc_of(td).replay
+
+
+# --- steps
+
+# The user program touches a page.
+#
+# Locks in: none.  Locks out: none.  May block: as vm_fault().
+cdef inline void touch(thread* td, proc* p, vm_offset_t va, int prot) noexcept nogil:
+    if pmap_access(td, &p.p_vmspace.pm, va, prot):
+        return
+    charge(td, td.machine.cost.fault, 1)
+    vm_fault(td, p.p_vmspace, va, prot)
+
+
+# Locks in: none.  Locks out: none.  May block: as vm_map_mmap().
+cdef void do_mmap(thread* td, proc* p, vm_offset_t start, vm_offset_t length, uint32_t mapping) noexcept nogil:
+    cdef replay_state* r = replay_of(td)
+    cdef uint8_t flags = r.map_flags[mapping]
+    cdef int32_t file = r.map_file[mapping]
+    cdef vm_object* obj = NULL
+    cdef map_request request
+    if file >= 0:
+        obj = r.builders[p.p_builder].files.files[file]
+    request.protection = r.map_prot[mapping]
+    request.shared = 1 if flags & MAP_SHARED else 0
+    request.copy_on_write = 1 if obj != NULL and not flags & MAP_SHARED else 0
+    request.grows_down = 1 if flags & MAP_STACK else 0
+    request.premap = PREMAP_NONE
+    if obj != NULL:
+        request.premap = PREMAP_FULL if flags & MAP_EXEC else PREMAP_PARTIAL
+    vm_map_mmap(td, p.p_vmspace, start, start + length, obj, <uint64_t>r.map_page[mapping] if obj != NULL else 0,
+                &request)
+    if flags & MAP_STACK and flags & MAP_EXEC:
+        # exec copies arguments and environment to the new stack
+        touch(td, p, start + length - PAGE_SIZE, VM_PROT_WRITE)
+
+
+# exec, with the mappings that come with it: steps from number i on.
+#
+# Locks in: none.  Locks out: none.  May block: as its parts.
+# Returns: the number of the last step that it took.
+cdef int64_t do_exec(thread* td, proc* p, const steps* s, int64_t i, int64_t end) noexcept nogil:
+    cdef replay_state* r = replay_of(td)
+    cdef vm_object* program = r.builders[p.p_builder].files.files[s.arg0[i]]
+    cdef vm_page* first = proc_exec_begin(td, p, program)
+    while i + 1 < end and s.op[i + 1] == OP_MMAP and r.map_flags[s.arg2[i + 1]] & MAP_EXEC:
+        i += 1
+        do_mmap(td, p, s.arg0[i], s.arg1[i], s.arg2[i])
+    proc_exec_end(td, p, first)
+    return i
+
+
+# fork or vfork: the child of a step of the past is one of the live processes; others start at their first step.
+#
+# Locks in: none.  Locks out: none.  May block: as vmspace_fork() and proc_fork().
+cdef void do_fork(thread* td, proc* p, int32_t child, bint vfork) noexcept nogil:
+    cdef replay_state* r = replay_of(td)
+    cdef builder* b = &r.builders[p.p_builder]
+    cdef proc_plan plan
+    cdef vmspace* vms
+    cdef int64_t i
+    plan.number = child
+    plan.live = -1
+    plan.step = r.first_step[child]
+    plan.end = r.first_step[child + 1]
+    plan.pause = 0
+    plan.user = -1
+    if p.p_plan.live >= 0 and r.start == 0:
+        for i in range(b.live_first, b.live_last):
+            if r.live[i].number == child:
+                plan_live(r, i, &plan)
+                if r.live[i].inherits == 2:
+                    # The parent will not be back before the replay begins.
+                    fork_live(td, p, p.p_plan.live)
+                    arrive(td, r, False)
+    if vfork:
+        vms = p.p_vmspace
+        vmspace_ref(td, vms)
+    else:
+        vms = vmspace_fork(td, p.p_vmspace)
+    proc_fork(td, p, vms, vfork, &plan, process_main)
+
+
+# Take steps number i up to, not including, end of a list of steps.  Stops at an EXIT, and when the run is to end.
+#
+# Locks in: none.  Locks out: none.  May block: as its parts.
+cdef void run_steps(thread* td, proc* p, const steps* s, int64_t i, int64_t end, ps_t pending) noexcept nogil:
+    cdef uint8_t op
+    cdef int prot
+    cdef uint64_t arg0
+    cdef bint first = pending >= 0
+    if not first:
+        pending = 0
+    while i < end:
+        if s.user_ns != NULL and not first:
+            pending += <ps_t>s.user_ns[i] * PS_PER_NS
+        first = False
+        op = s.op[i]
+        arg0 = s.arg0[i]
+        if op == OP_TOUCH:
+            prot = VM_PROT_READ
+            if s.arg2[i] & TOUCH_WRITE:
+                prot = VM_PROT_WRITE
+            elif s.arg2[i] & TOUCH_EXEC:
+                prot = VM_PROT_EXECUTE
+            if pending < MAX_PENDING_PS and pmap_access(td, &p.p_vmspace.pm, arg0, prot):
+                i += 1
+                continue
+            if pending > 0:
+                user(td, pending)
+                pending = 0
+            if unlikely(td.machine.stopping):
+                return
+            touch(td, p, arg0, prot)
+            i += 1
+            continue
+        if pending > 0:
+            user(td, pending)
+            pending = 0
+        if unlikely(td.machine.stopping) or op == OP_EXIT:
+            return
+        charge(td, td.machine.cost.syscall, 1)
+        if op == OP_MMAP:
+            do_mmap(td, p, arg0, s.arg1[i], s.arg2[i])
+        elif op == OP_MUNMAP:
+            vm_map_munmap(td, p.p_vmspace, arg0, arg0 + s.arg1[i])
+        elif op == OP_MPROTECT:
+            vm_map_mprotect(td, p.p_vmspace, arg0, arg0 + s.arg1[i], <uint8_t>s.arg2[i])
+        elif op == OP_BRK:
+            if arg0 != s.arg1[i]:
+                vm_map_brk(td, p.p_vmspace, s.arg1[i], arg0)
+        elif op == OP_FORK or op == OP_VFORK:
+            do_fork(td, p, <int32_t>arg0, op == OP_VFORK)
+        elif op == OP_EXEC:
+            i = do_exec(td, p, s, i, end)
+        elif op == OP_WAIT:
+            proc_wait(td, p, <int32_t>arg0)
+        elif op == OP_SLEEP:
+            sleep_for(td, <ps_t>arg0 * PS_PER_NS)
+        i += 1
+
+
+# --- processes
+
+cdef void plan_live(replay_state* r, int64_t i, proc_plan* plan) noexcept nogil:
+    plan.number = r.live[i].number
+    plan.live = <int32_t>i
+    plan.step = r.live[i].step
+    plan.end = r.first_step[plan.number + 1]
+    plan.pause = r.live[i].pause_ns * PS_PER_NS
+    plan.user = r.live[i].user_ns * PS_PER_NS
+
+
+# Make those live processes whose parent this is, and whose address space is their own.
+#
+# Locks in: none.  Locks out: none.  May block: as proc_fork().
+cdef void fork_live(thread* td, proc* p, int32_t parent) noexcept nogil:
+    cdef replay_state* r = replay_of(td)
+    cdef builder* b = &r.builders[p.p_builder]
+    cdef proc_plan plan
+    cdef int64_t i
+    for i in range(b.live_first, b.live_last):
+        if r.live[i].parent == parent and r.live[i].inherits == 0:
+            plan_live(r, i, &plan)
+            proc_fork(td, p, vmspace_alloc(td), False, &plan, process_main)
+
+
+# One of the live processes is ready.  The last one says when the replay begins; all wait for that time.
+#
+# Locks in: none.  Locks out: none.  May block: on "replay".  Sleeps if wait.
+cdef void arrive(thread* td, replay_state* r, bint wait) noexcept nogil:
+    mtx_lock(td, &r.lock, SITE_READY)
+    r.arrived += 1
+    if r.arrived == r.nlive:
+        r.start = (now(td) // START_GRID_PS + 2) * START_GRID_PS
+    mtx_unlock(td, &r.lock)
+    if not wait:
+        return
+    while r.start == 0:
+        sleep_for(td, START_GRID_PS)                    # not on a lock: nothing of it may reach into the replay
+    if now(td) < r.start:
+        sleep_for(td, r.start - now(td))
+
+
+# A process, from fork to exit.
+cdef void process_main(thread* td, void* argument) noexcept nogil:
+    cdef proc* p = <proc*>argument
+    cdef replay_state* r = replay_of(td)
+    cdef live_process* live
+    pmap_activate(td, &p.p_vmspace.pm)
+    if p.p_plan.live >= 0:
+        live = &r.live[p.p_plan.live]
+        run_steps(td, p, &r.past, live.past, live.past_end, -1)
+        if r.start == 0:                                # else it slept in vfork while the replay began
+            fork_live(td, p, p.p_plan.live)
+            arrive(td, r, True)
+    sleep_for(td, p.p_plan.pause)
+    run_steps(td, p, &r.program, p.p_plan.step, p.p_plan.end, p.p_plan.user)
+    proc_exit(td, p)
+
+
+# --- builders
+
+# Fork the recording's first process.
+#
+# Locks in: none.  Locks out: none.  May block: as proc_fork().
+cdef void fork_root(thread* td, proc* reaper) noexcept nogil:
+    cdef replay_state* r = replay_of(td)
+    cdef proc_plan plan
+    plan.number = 0
+    plan.live = -1
+    plan.step = r.first_step[0]
+    plan.end = r.first_step[1]
+    plan.pause = 0
+    plan.user = -1
+    proc_fork(td, reaper, vmspace_alloc(td), False, &plan, process_main)
+
+
+# A builder, from the filling of its image to the end of the run.
+cdef void builder_main(thread* td, void* argument) noexcept nogil:
+    cdef proc* reaper = <proc*>argument
+    cdef replay_state* r = replay_of(td)
+    cdef builder* b = &r.builders[reaper.p_builder]
+    cdef int64_t i
+    cdef int32_t ended
+    cdef bint last
+    image_fill(td, b.files, r.file_pages, r.runs, b.fill_first, b.fill_last, b.seed)
+    mtx_lock(td, &r.lock, SITE_READY)
+    r.filled += 1
+    if r.filled == r.nbuilders:
+        wakeup(td, &r.filled)
+    while r.filled < r.nbuilders:
+        msleep(td, &r.filled, &r.lock, SITE_READY)
+    mtx_unlock(td, &r.lock)
+    fork_live(td, reaper, -1)
+    while True:
+        ended = proc_wait(td, reaper, WAIT_ANY)
+        if td.machine.stopping:
+            if ended < 0:
+                break
+        elif ended == 0:
+            fork_root(td, reaper)
+    mtx_lock(td, &r.lock, SITE_READY)
+    r.left += 1
+    last = r.left == r.nbuilders
+    mtx_unlock(td, &r.lock)
+    if last:
+        for i in range(r.nimages):
+            image_free(td, &r.images[i])
+    proc_exit(td, reaper)
+
+
+# --- Python's door
+
+FAULT_NAMES = {
+    FAULT_FAST: "fast", FAULT_SUPERPAGE: "superpage", FAULT_RESIDENT: "resident", FAULT_BACKING: "backing",
+    FAULT_ZERO: "zero", FAULT_COPY: "copy", FAULT_MOVE: "move", FAULT_BAD: "bad"}
+
+
+def memory_of(Machine host):
+    """Return the span of a machine's physical memory in bytes and its number of memory domains."""
+    return host.m.dmap_size, host.m.nsockets
+
+
+cdef class Kernel:
+    """The kernel on a machine, and the builders that run a program on it.
+
+    Made in steps: the kernel, over `segments` of physical memory (start, end, domain; bytes) with a design of the PV
+    list lock; then `load()`; then `start()`, after which the machine runs. The arrays given to `load()` are kept.
+    """
+
+    cdef Machine host
+    cdef replay_state* r
+    cdef list kept
+    cdef int64_t pages_before
+    cdef dict baseline
+
+    def __init__(self, Machine host, segments, *, uint32_t hashed_locks, bint padded, bint batch):
+        cdef vm_phys_seg segs[63]
+        cdef pvlock_design design
+        cdef uint32_t i
+        self.host = host
+        if len(segments) > 63:
+            raise ValueError(f"{len(segments)} memory segments; at most 63 are possible")
+        for i, (start, end, domain) in enumerate(segments):
+            segs[i].start = start
+            segs[i].end = end
+            segs[i].domain = domain
+        design.hashed_locks = hashed_locks
+        design.padded = padded
+        design.batch = batch
+        locks_create(host.m)
+        phys_create(host.m, segs, <uint32_t>len(segments))
+        pvlock_create(host.m, &design)
+        pmap_create_state(host.m)
+        vm_create(host.m)
+        proc_create(host.m)
+        self.pages_before = phys_allocated_pages(host.m)
+        self.r = <replay_state*>arena_alloc(host.m, sizeof(replay_state))
+        mtx_init(&self.r.lock, NAME_REPLAY, 0)
+        (<proc_state*>host.m.proc).replay = self.r
+        self.kept = []
+        self.baseline = {}
+
+    cdef const void* _keep(self, array, str dtype):
+        """Remember an array, and give its data."""
+        cdef const uint8_t[::1] view
+        if array.dtype.str.lstrip("<|=") != dtype or not array.flags.c_contiguous:
+            raise TypeError(f"expected a contiguous array of {dtype}, not {array.dtype}")
+        self.kept.append(array)
+        if array.nbytes == 0:
+            return NULL
+        view = array.reshape(-1).view("u1")
+        return &view[0]
+
+    def load(self, program, past, live, runs, builders, *, bint shared):
+        """Give the kernel what the builders run.
+
+        `program` is a workload.program.Program. `past` is a Start's `op`, `arg0`, `arg1`, `arg2`, of all builders
+        together; `live` has a row (number, parent, inherits, past, past_end, step, pause_ns, user_ns) for each process
+        alive at the start, `runs` a row (file, reached, page, pages) for each piece of an image, and `builders` a row
+        (fill_first, fill_last, live_first, live_last, seed) for each builder. With `shared` they map one image.
+        """
+        cdef replay_state* r = self.r
+        cdef int64_t i
+        r.program.op = <const uint8_t*>self._keep(program.op, "u1")
+        r.program.user_ns = <const uint32_t*>self._keep(program.user_ns, "u4")
+        r.program.arg0 = <const uint64_t*>self._keep(program.arg0, "u8")
+        r.program.arg1 = <const uint64_t*>self._keep(program.arg1, "u8")
+        r.program.arg2 = <const uint32_t*>self._keep(program.arg2, "u4")
+        r.past.op = <const uint8_t*>self._keep(past[0], "u1")
+        r.past.arg0 = <const uint64_t*>self._keep(past[1], "u8")
+        r.past.arg1 = <const uint64_t*>self._keep(past[2], "u8")
+        r.past.arg2 = <const uint32_t*>self._keep(past[3], "u4")
+        r.first_step = <const int64_t*>self._keep(program.first_step, "i8")
+        r.map_file = <const int32_t*>self._keep(program.map_file, "i4")
+        r.map_page = <const int64_t*>self._keep(program.map_page, "i8")
+        r.map_prot = <const uint8_t*>self._keep(program.map_prot, "u1")
+        r.map_flags = <const uint8_t*>self._keep(program.map_flags, "u1")
+        r.file_pages = <const int64_t*>self._keep(program.file_pages, "i8")
+        r.nlive = len(live)
+        r.live = <live_process*>arena_alloc(self.host.m, max(1, r.nlive) * sizeof(live_process))
+        for i, row in enumerate(live):
+            (r.live[i].number, r.live[i].parent, r.live[i].inherits, r.live[i].past, r.live[i].past_end,
+             r.live[i].step, r.live[i].pause_ns, r.live[i].user_ns) = row
+        r.runs = <fill_run*>arena_alloc(self.host.m, max(1, len(runs)) * sizeof(fill_run))
+        for i, row in enumerate(runs):
+            r.runs[i].file, r.runs[i].reached, r.runs[i].page, r.runs[i].pages = row
+        r.nbuilders = len(builders)
+        r.nimages = 1 if shared else r.nbuilders
+        r.images = <image*>arena_alloc(self.host.m, r.nimages * sizeof(image))
+        for i in range(r.nimages):
+            r.images[i].builder = -1 if shared else <int32_t>i
+            r.images[i].nfiles = len(program.file_pages)
+            r.images[i].files = <vm_object**>arena_alloc(
+                self.host.m, max(1, r.images[i].nfiles) * sizeof(vm_object*))
+        r.builders = <builder*>arena_alloc(self.host.m, r.nbuilders * sizeof(builder))
+        for i, row in enumerate(builders):
+            r.builders[i].number = <int32_t>i
+            r.builders[i].files = &r.images[0 if shared else i]
+            (r.builders[i].fill_first, r.builders[i].fill_last, r.builders[i].live_first, r.builders[i].live_last,
+             r.builders[i].seed) = row
+
+    def start(self):
+        """Put the builders' threads on the machine."""
+        cdef int64_t i
+        cdef builder* b
+        for i in range(self.r.nbuilders):
+            b = &self.r.builders[i]
+            b.reaper = proc_reaper(self.host.m, b.number)
+            if self.host.m.ops.spawn(NULL, self.host.m, builder_main, b.reaper, b.reaper) == NULL:
+                raise MemoryError("no thread for a builder")
+
+    @property
+    def start_ps(self):
+        """When the replay begins, a little ahead of then; 0 while builders are not ready. Picoseconds."""
+        return self.r.start
+
+    @property
+    def pv_bytes(self):
+        """Memory that the design takes for locks, generations and list heads, bytes."""
+        return (<pvlock_state*>self.host.m.pvlock).bytes
+
+    def _totals(self):
+        cdef proc_state* ps = <proc_state*>self.host.m.proc
+        cdef vm_state* vs = <vm_state*>self.host.m.vm
+        cdef int i
+        totals = {"forks": ps.forks, "vforks": ps.vforks, "execs": ps.execs, "exits": ps.exits,
+                  "stack_growths": vs.growths, "prefault_candidates": vs.prefaulted}
+        total = 0
+        for i in range(FAULT_KINDS):
+            totals[f"faults_{FAULT_NAMES[i]}"] = vs.faults[i]
+            total += vs.faults[i]
+        totals["faults"] = total
+        return totals
+
+    def counts(self):
+        """Count since the last reset: forks, vforks, execs, exits, faults, and faults by how they were settled."""
+        return {name: value - self.baseline.get(name, 0) for name, value in self._totals().items()}
+
+    def reset_counts(self):
+        """Begin counting afresh."""
+        self.baseline = self._totals()
+        pv_reset(self.host.m)
+
+    def chunks_freed(self):
+        """Calls of pmap_remove_pages by how many PV chunks each freed: rows (chunks, calls)."""
+        cdef pv_state* pv = <pv_state*>self.host.m.pv
+        cdef int i
+        return [[i, pv.chunks_freed[i]] for i in range(CHUNKS_FREED_MAX + 1) if pv.chunks_freed[i]]
+
+    def audit(self, *, bint quiet=False):
+        """Check the kernel's state: 0 and "", or how many faults were found and what the first one was.
+
+        With `quiet`, no thread may be in the middle of a system call or fault.
+        """
+        cdef char why[512]
+        why[0] = 0
+        found = vm_audit(self.host.m, quiet, why, sizeof(why))
+        return found, why.decode()
+
+    def in_use(self):
+        """Count what is allocated: all 0 before start() and after the last thread has ended."""
+        cdef proc_state* ps = <proc_state*>self.host.m.proc
+        cdef vm_state* vs = <vm_state*>self.host.m.vm
+        cdef pv_state* pv = <pv_state*>self.host.m.pv
+        return {"processes": ps.processes, "objects": vs.objects, "maps": vs.maps, "entries": vs.entries,
+                "chunks": pv.chunks, "pages": phys_allocated_pages(self.host.m) - self.pages_before}

@@ -1,0 +1,173 @@
+"""Replays a program with many builders on a simulated machine.
+
+Each of N builders takes the steps of the program (see `program`) with processes of its own, beginning at its own
+point of the recording: builder k of N at (k + u) / N of its duration, u between 0 and 1 from the seed. What was
+alive there is put in place first (see `start`), and then all begin together. A builder whose first process ends
+starts it again.
+"""
+
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from finegrain.design import Design
+from finegrain.errors import UserError
+from finegrain.replay.kernel import Kernel, memory_of
+from finegrain.machine.memory import Segment, segments_below
+from finegrain.machine.simulated import SimulatedMachine
+from finegrain.workload import program as pr
+from finegrain.workload.program import Program
+from finegrain.workload.reach import Run, fill_runs
+from finegrain.workload.start import Start, Starts
+
+_PREPARE_PS: Final = 1_000_000_000  # how long the machine runs between two looks whether all is ready
+_IMAGES_SHARE: Final = 0.8  # of memory: the rest is for the processes
+_PREPARE_LIMIT_PS: Final = 3_600_000_000_000_000  # an hour: something is wrong
+
+
+def _live_rows(program: Program, start: Start, past_first: int) -> list[tuple[int, ...]]:
+    """Give the rows of `Kernel.load()`'s `live` for one builder, whose past begins at step `past_first`."""
+    alive = start.alive.tolist()
+    forks = (start.op == pr.FORK) | (start.op == pr.VFORK)
+    inherits = dict(zip(start.arg0[forks].tolist(), (start.op[forks] == pr.VFORK) + 1, strict=True))
+    # each process's part of the past; a process without one has none
+    first = {p: int(np.searchsorted(start.process, p)) for p in alive}
+    last = {p: int(np.searchsorted(start.process, p, side="right")) for p in alive}
+    execed = set(start.process[start.op == pr.EXEC].tolist())
+    rows: list[tuple[int, ...]] = []
+    for i, process in enumerate(alive):
+        parent = int(program.parent[process])
+        step = int(start.next_step[i])
+        left_ns = max(0, int(program.time[step]) - start.time)  # until the step is done
+        pause_ns, user_ns = 0, min(int(program.user_ns[step]), left_ns)
+        if program.op[step] == pr.SLEEP and left_ns < program.arg0[step]:  # it is in the middle of it
+            pause_ns, user_ns, step = left_ns, int(program.user_ns[step + 1]), step + 1
+        how = int(inherits.get(process, 0))
+        if how == 2 and process in execed:
+            how = 1
+        rows.append(
+            (
+                process,
+                alive.index(parent) if parent in alive else -1,
+                how,
+                past_first + first[process],
+                past_first + last[process],
+                step,
+                pause_ns,
+                user_ns,
+            )
+        )
+    return rows
+
+
+class Replay:
+    """A kernel of one design on `machine`, with `jobs` builders that replay `program`.
+
+    `images` is "private" (each builder maps a copy of its own of every file) or "shared" (one for all). Without
+    `stagger` all builders begin at the recording's beginning. Results depend on `seed`, the machine and the
+    arguments alone. Raises UserError when `images` is neither, or the images do not fit in the machine's memory.
+    """
+
+    def __init__(
+        self,
+        machine: SimulatedMachine,
+        program: Program,
+        design: Design,
+        *,
+        jobs: int,
+        images: str = "private",
+        seed: int = 1,
+        stagger: bool = True,
+    ) -> None:
+        """Build the kernel and what the builders need; nothing runs yet."""
+        if images not in ("private", "shared"):
+            raise UserError(f"images {images!r}: there are private and shared")
+        self.machine = machine
+        self.program = program
+        segments = segments_below(*memory_of(machine))
+        runs = fill_runs(program)
+        self._check_memory(segments, runs, jobs, images)
+        self.kernel = Kernel(
+            machine,
+            segments,
+            hashed_locks=design.hashed_locks,
+            padded=design.padded,
+            batch=design.batch,
+        )
+        random = np.random.Generator(np.random.PCG64(seed))
+        at = (np.arange(jobs) + random.random(jobs)) / jobs * (program.duration_ns if stagger else 0)
+        self._load(at.astype(np.int64), runs, images == "shared", random)
+
+    @staticmethod
+    def _check_memory(segments: list[Segment], runs: list[Run], jobs: int, images: str) -> None:
+        needed = sum(pages for *_, pages in runs) * pr.PAGE_BYTES * (1 if images == "shared" else jobs)
+        memory = sum(end - start for start, end, _ in segments)
+        if needed > memory * _IMAGES_SHARE:
+            raise UserError(
+                f"the files of {jobs} builders take {needed / 2**30:.1f} GiB, and the machine has "
+                f"{memory / 2**30:.1f} GiB: take fewer jobs, or shared images"
+            )
+
+    def _load(
+        self, at: npt.NDArray[np.int64], runs: list[Run], shared: bool, random: np.random.Generator
+    ) -> None:
+        """Load the kernel with builders that begin at these recording times (ns)."""
+        program, jobs = self.program, len(at)
+        seeds = random.integers(1, 1 << 62, jobs)
+        starts = Starts(program)
+        past: list[Start] = []
+        live: list[tuple[int, ...]] = []
+        builders: list[tuple[int, ...]] = []
+        steps = 0
+        for k in range(jobs):
+            start = starts.at(int(at[k]))
+            rows = _live_rows(program, start, steps)
+            share = (len(runs) * k // jobs, len(runs) * (k + 1) // jobs) if shared else (0, len(runs))
+            builders.append((*share, len(live), len(live) + len(rows), int(seeds[k])))
+            live += [(n, p + len(live) if p >= 0 else -1, *rest) for n, p, *rest in rows]
+            past.append(start)
+            steps += len(start.op)
+        columns: list[npt.NDArray[Any]] = [
+            np.concatenate([getattr(start, name) for start in past])
+            for name in ("op", "arg0", "arg1", "arg2")
+        ]
+        self.kernel.load(program, columns, live, runs, builders, shared=shared)
+
+    def prepare(self) -> int:
+        """Fill the images, put what was alive in place, and go to where the replay begins.
+
+        Returns that time (picoseconds); it is the machine's time now.
+        """
+        self.kernel.start()
+        until = self.machine.time_ps
+        while not self.kernel.start_ps:
+            until += _PREPARE_PS
+            if until > _PREPARE_LIMIT_PS:
+                raise RuntimeError("the builders did not get ready within an hour of simulated time")
+            self.machine.run(until=until)
+        self.machine.run(until=self.kernel.start_ps)
+        return self.kernel.start_ps
+
+    def drain(self) -> dict[str, int]:
+        """End every process in an orderly way and return what is still allocated: all counts are to be 0."""
+        self.machine.stop_threads()
+        self.machine.run()
+        return self.kernel.in_use()
+
+    def counts(self) -> dict[str, int]:
+        """Count events since the last reset: exits, execs, forks, vforks, faults, and faults by kind."""
+        return self.kernel.counts()
+
+    def reset_counts(self) -> None:
+        """Begin counting afresh."""
+        self.kernel.reset_counts()
+
+    def chunks_freed_histogram(self) -> list[list[int]]:
+        """Give how many PV chunks each pmap_remove_pages freed: rows of chunks and calls."""
+        return self.kernel.chunks_freed()
+
+    @property
+    def pv_bytes(self) -> int:
+        """Memory that the design takes for locks, generations and list heads, bytes."""
+        return self.kernel.pv_bytes
