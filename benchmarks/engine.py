@@ -6,7 +6,7 @@ import time
 import simpy
 
 from finegrain.kernel._door_locks import customers_start
-from finegrain.kernel.locks.profile import enable_profile, read_names
+from finegrain.lab.profile import enable_profile, read_names
 from finegrain.machine.simulated import SimulatedMachine
 
 CPUS, LOCKS = 104, 256

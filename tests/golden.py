@@ -51,7 +51,9 @@ def first_difference(before: str, after: str) -> str:
 
 def main() -> int:
     """Record or check the cases; 1 when one differs."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("what", choices=("record", "check"))
     parser.add_argument("directory", type=Path)
     parser.add_argument("--cpus", type=int, nargs="+", default=CPUS)

@@ -57,23 +57,26 @@ class Measurement:
 def measure(task: Task, progress: Progress | None = None) -> Measurement:
     """Run a task; `progress` is called with the fraction done. KernelPanic if the kernel is inconsistent."""
     # Imported here so that a command that measures nothing does not load compiled modules.
-    from finegrain.kernel.locks.profile import read_charged, read_profile, read_pv_waits, reset_profile
     from finegrain.lab.holds import superpage_holds
+    from finegrain.lab.profile import read_charged, read_profile, read_pv_waits, reset_profile
     from finegrain.machine.simulated import SimulatedMachine
     from finegrain.replay.replay import Replay
     from finegrain.workload.stored import open_program
 
     began = time.perf_counter()
     program = open_program(task.program)
+    segments = default_segments(task.shape.sockets, task.memory_bytes)
     machine = SimulatedMachine(
         sockets=task.shape.sockets,
         cores=task.shape.cores,
         threads=task.shape.threads,
         costs=task.costs,
-        memory=span(default_segments(task.shape.sockets, task.memory_bytes)),
+        memory=span(segments),
         seed=task.seed,
     )
-    replay = Replay(machine, program, task.design, jobs=task.jobs, images=task.images, seed=task.seed)
+    replay = Replay(
+        machine, segments, program, task.design, jobs=task.jobs, images=task.images, seed=task.seed
+    )
     start: int = replay.prepare()
     total = task.warmup + task.seconds
 

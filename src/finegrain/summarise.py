@@ -42,7 +42,7 @@ def summarise(task: Task, measurements: Sequence[Measurement]) -> DesignResult:
         },
         pv_superpages=worst,
         pv_wait_by_content=_by_content(worst),
-        pv_locks=[_pv_lock(row, task.design.hashed_locks) for row in pv_locks[:KEEP_PV_LOCKS]],
+        pv_locks=[_pv_lock(row) for row in pv_locks[:KEEP_PV_LOCKS]],
         pv_bytes=measurements[0].pv_bytes,
         exits_per_s=counts["exits"] / span,
         faults_per_s=counts["faults"] / span,
@@ -59,6 +59,7 @@ def summarise(task: Task, measurements: Sequence[Measurement]) -> DesignResult:
 _SUMMED = (
     ["acquisitions", "contested", "trylock_failures", "wait_ps", "block_ps", "spin_ps", "hold_ps", "depth_total"]
 )  # fmt: skip
+_PV_SUMMED = ("acquisitions", "contested", "wait_ps", "hold_ps", "collision_ps", "sharing_ps")
 _LARGEST = ("wait_max_ps", "hold_max_ps", "depth_max")
 
 
@@ -85,10 +86,9 @@ def _sum_rows(tables: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
     total: dict[int, dict[str, Any]] = {}
     for table in tables:
         for row in table:
-            into = total.setdefault(row["index"], {name: 0 for name in row} | {"index": row["index"]})
-            for name, value in row.items():
-                if name != "index":
-                    into[name] += value
+            into = total.setdefault(row["index"], row | dict.fromkeys(_PV_SUMMED, 0))
+            for name in _PV_SUMMED:
+                into[name] += row[name]
     return sorted(total.values(), key=lambda row: (-row["wait_ps"], row["index"]))
 
 
@@ -190,12 +190,13 @@ def _by_content(superpages: list[Superpage]) -> list[PVContent]:
     return sorted(contents, key=lambda c: (-c.collision_us - c.sharing_us, c.content))
 
 
-def _pv_lock(row: dict[str, Any], hashed_locks: int) -> PVLock:
+def _pv_lock(row: dict[str, Any]) -> PVLock:
     index = row["index"]
-    if hashed_locks:
-        physical = f"2 MB superpages {index}, {index + hashed_locks}, {index + 2 * hashed_locks}, ..."
+    if row["period"]:
+        every = row["period"] // SUPERPAGE_BYTES
+        physical = f"2 MB superpages {index}, {index + every}, {index + 2 * every}, ..."
     else:
-        physical = f"{index * SUPERPAGE_BYTES:#x}-{(index + 1) * SUPERPAGE_BYTES:#x}"
+        physical = f"{row['first_pa']:#x}-{row['end_pa']:#x}"
     return PVLock(
         index=index,
         physical=physical,

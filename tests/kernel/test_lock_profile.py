@@ -5,7 +5,7 @@ from typing import Any
 
 from finegrain.kernel._door_locks import customers_start
 from finegrain.kernel._door_script import Scripts
-from finegrain.kernel.locks.profile import (
+from finegrain.lab.profile import (
     enable_profile,
     read_charged,
     read_names,

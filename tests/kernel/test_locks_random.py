@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from finegrain.kernel.locks.profile import read_charged, read_names, read_profile
+from finegrain.lab.profile import read_charged, read_names, read_profile
 from finegrain.machine.costs import CostModel
 
 from .conftest import PAUSES_ONLY, Played

@@ -3,7 +3,7 @@
 from collections import Counter
 
 from finegrain.kernel._door_phys import PhysDoor
-from finegrain.kernel.locks.profile import read_profile
+from finegrain.lab.profile import read_profile
 from finegrain.machine.simulated import SimulatedMachine
 
 MIB = 1 << 20

@@ -5,8 +5,8 @@ from finegrain.kernel._door_vm import processes
 
 from finegrain.design import parse_design
 from finegrain.machine.simulated import SimulatedMachine
-from finegrain.workload import program as pr
 from finegrain.replay.replay import Replay
+from finegrain.workload import program as pr
 from workload.synthetic import ANONYMOUS, Process, build
 
 MS = 1_000_000  # ns

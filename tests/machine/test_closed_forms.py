@@ -13,7 +13,7 @@ from math import comb, exp, factorial
 import pytest
 
 from finegrain.kernel._door_locks import customers_start
-from finegrain.kernel.locks.profile import read_profile
+from finegrain.lab.profile import read_profile
 from finegrain.machine._door_queues import Station
 from finegrain.machine.costs import FREE
 from finegrain.machine.simulated import SimulatedMachine

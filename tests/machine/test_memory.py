@@ -13,9 +13,7 @@ from finegrain.machine.memory import (
     HOLE_START,
     LOW_START,
     MIB,
-    SUPERPAGE,
     default_segments,
-    segments_below,
     span,
 )  # fmt: skip
 
@@ -45,13 +43,3 @@ def test_segments_ascend_avoid_the_hole_and_give_each_socket_its_share(sockets: 
 def test_too_little_memory_is_the_users_error() -> None:
     with pytest.raises(UserError, match="at least 16 MB"):
         default_segments(4, 60 * MIB)
-
-
-@given(st.sampled_from([1, 2, 4]), st.integers(1 << 30, 1 << 41))
-def test_a_direct_map_is_filled_to_its_end(sockets: int, end: int) -> None:
-    segments = segments_below(end, sockets)
-    assert end - sockets * SUPERPAGE < span(segments) <= end or end <= HOLE_END
-
-
-def test_the_default_layout_fills_its_own_direct_map() -> None:
-    assert segments_below(span(default_segments()), 2) == default_segments()

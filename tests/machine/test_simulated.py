@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from finegrain.kernel._door_locks import customers_start
 from finegrain.kernel._door_script import Scripts
-from finegrain.kernel.locks.profile import read_charged, read_names, read_profile, reset_profile
+from finegrain.lab.profile import read_charged, read_names, read_profile, reset_profile
 from finegrain.machine._door_queues import Station, arena_blocks
 from finegrain.machine.costs import FREE, CostModel
 from finegrain.machine.errors import KernelPanic
@@ -225,7 +225,7 @@ def test_a_shootdown_interrupts_busy_cpus_and_waits_for_the_last() -> None:
 PROGRAM = textwrap.dedent("""
     import hashlib
     from finegrain.kernel._door_locks import customers_start
-    from finegrain.kernel.locks.profile import read_charged, read_names, read_profile
+    from finegrain.lab.profile import read_charged, read_names, read_profile
     from finegrain.machine.simulated import SimulatedMachine
     m = SimulatedMachine()
     customers_start(m, 150, 32, 3_000_000, 500_000, kind="rw", write_fraction=0.3, preemptible=True)

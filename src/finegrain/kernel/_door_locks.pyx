@@ -3,7 +3,7 @@
 from libc.math cimport log
 from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 
-from finegrain.kernel.locks.create cimport locks_create
+from finegrain.kernel.boot cimport KERNEL_LOCKS, kernel_create
 from finegrain.kernel.locks.mtx cimport mtx, mtx_init, mtx_lock, mtx_unlock
 from finegrain.kernel.locks.profile cimport lock_name, lock_site
 from finegrain.kernel.locks.rw cimport rw_init, rw_rlock, rw_runlock, rw_wlock, rw_wunlock, rwlock
@@ -100,7 +100,7 @@ def customers_start(Machine m, int threads, int locks, int64_t think_ps, int64_t
     """Start `threads` customers of `locks` locks, `stride` bytes apart, on a fresh machine."""
     cdef customers* c
     cdef int i
-    locks_create(m.m)
+    kernel_create(m.m, NULL, KERNEL_LOCKS)
     c = <customers*>arena_alloc(m.m, sizeof(customers))
     c.kind = ("sleep mutex", "rw", "sx").index(kind)
     c.locks = <char*>arena_alloc(m.m, <uint64_t>locks * stride)

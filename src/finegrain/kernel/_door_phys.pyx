@@ -5,13 +5,13 @@ from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
-from finegrain.kernel.locks.create cimport locks_create
+from finegrain.kernel.boot cimport KERNEL_PHYS, kernel_config, kernel_config_from, kernel_create
 from finegrain.kernel.locks.profile cimport lock_name, lock_site
 from finegrain.kernel.locks.rw cimport rw_init, rw_wlock, rw_wunlock
 from finegrain.kernel.phys.free cimport pgcache_count
 from finegrain.kernel.phys.objpages cimport vm_page_lookup, vm_radix_free, vm_radix_lookup_le
 from finegrain.kernel.phys.page cimport (
-    PHYS_TO_VM_PAGE, phys_allocated_pages, phys_audit, phys_create, phys_free_pages, vm_page_alloc,
+    PHYS_TO_VM_PAGE, phys_allocated_pages, phys_audit, phys_free_pages, vm_page_alloc,
     vm_page_alloc_noobj, vm_page_free, vm_page_insert, vm_page_remove, vm_page_rename, vm_page_unwire, vm_page_wire,
     vm_page_xunbusy)
 from finegrain.kernel.phys.pagequeue cimport pagequeue_count, vm_page_activate, vm_page_lockptr
@@ -23,6 +23,8 @@ from finegrain.kernel.phys.types cimport (
 from finegrain.kernel.types cimport PAGE_SHIFT, md_page, pv_chunk, pv_entry, vm_object, vm_page, vm_pindex_t
 from finegrain.machine.machine cimport Machine
 from finegrain.machine.seam cimport arena_alloc, charge, cpu, ps_t, thread, user
+
+from finegrain.design import parse_design
 
 cdef uint16_t NAME_OBJECT = lock_name(b"rw", b"vm object")
 cdef uint16_t SITE = lock_site(b"door phys")
@@ -254,18 +256,10 @@ cdef class PhysDoor:
     cdef int64_t probes
 
     def __init__(self, Machine on, segments):
-        cdef vm_phys_seg segs[VM_PHYSSEG_MAX]
-        cdef uint32_t n = 0
+        cdef kernel_config config
         self.machine = on
-        locks_create(on.m)
-        for start, end, domain in segments:
-            if n == VM_PHYSSEG_MAX:
-                raise ValueError("too many segments")
-            segs[n].start = start
-            segs[n].end = end
-            segs[n].domain = domain
-            n += 1
-        phys_create(on.m, segs, n)
+        kernel_config_from(&config, segments, parse_design("head"))
+        kernel_create(on.m, &config, KERNEL_PHYS)
         self.s = <phys_state*>on.m.phys
         self.j = <job*>arena_alloc(on.m, sizeof(job))
         self.j.objects = <vm_object**>arena_alloc(on.m, 1024 * sizeof(vm_object*))

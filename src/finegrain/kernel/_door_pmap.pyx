@@ -3,7 +3,7 @@
 from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memset
 
-from finegrain.kernel.locks.create cimport locks_create
+from finegrain.kernel.boot cimport KERNEL_PMAP, kernel_config, kernel_config_from, kernel_create
 from finegrain.kernel.locks.mtx cimport mtx_lock, mtx_unlock
 from finegrain.kernel.locks.profile cimport (
     MAX_LOCK_NAMES, MAX_SITES, lock_class_text, lock_name, lock_name_text, lock_object, lock_profile, lock_record,
@@ -11,29 +11,31 @@ from finegrain.kernel.locks.profile cimport (
 from finegrain.kernel.locks.rw cimport rw_init, rw_wlock, rw_wunlock, rwlock
 from finegrain.kernel.phys.objpages cimport vm_radix_free
 from finegrain.kernel.phys.page cimport (
-    PHYS_TO_VM_PAGE, VM_ALLOC_NOBUSY, phys_allocated_pages, phys_audit, phys_create, vm_page_alloc,
+    PHYS_TO_VM_PAGE, VM_ALLOC_NOBUSY, phys_allocated_pages, phys_audit, vm_page_alloc,
     vm_page_alloc_noobj, vm_page_free)
 from finegrain.kernel.phys.reserv cimport vm_reserv_break_all
-from finegrain.kernel.phys.types cimport VM_PHYSSEG_MAX, phys_state, vm_phys_seg
+from finegrain.kernel.phys.types cimport phys_state
 from finegrain.kernel.pmap.audit cimport pmap_audit
 from finegrain.kernel.pmap.copy cimport pmap_copy, pmap_protect
 from finegrain.kernel.pmap.di cimport (
     pmap_delayed_invl_finish, pmap_delayed_invl_page, pmap_delayed_invl_start, pmap_delayed_invl_wait)
 from finegrain.kernel.pmap.enter cimport pmap_enter, pmap_enter_object, pmap_enter_quick
 from finegrain.kernel.pmap.life cimport (
-    pmap_access, pmap_activate, pmap_create_state, pmap_deactivate, pmap_extract, pmap_is_prefaultable,
+    pmap_access, pmap_activate, pmap_deactivate, pmap_extract, pmap_is_prefaultable,
     pmap_pinit, pmap_release)
 from finegrain.kernel.pmap.page cimport (
     pmap_is_modified, pmap_page_exists_quick, pmap_remove_all, pmap_remove_write, pmap_ts_referenced)
 from finegrain.kernel.pmap.pt cimport pmap_state
 from finegrain.kernel.pmap.pv cimport CHUNKS_FREED_MAX, PV_PMAP, pv_audit, pv_state
 from finegrain.kernel.pmap.pvlock cimport (
-    PHYS_TO_PV_LIST_LOCK, pv_list_wlock, pv_lock_index, pvlock, pvlock_create, pvlock_design, pvlock_state)
+    PHYS_TO_PV_LIST_LOCK, pv_list_wlock, pv_lock_index, pvlock, pvlock_state)
 from finegrain.kernel.pmap.remove cimport pmap_remove, pmap_remove_pages
 from finegrain.kernel.types cimport (
     NPCM, NPTEPG, PAGE_SHIFT, PDRSHIFT, md_page, pmap, pt_entry_t, pv_chunk, pv_entry, vm_object, vm_page)
 from finegrain.machine.machine cimport Machine
 from finegrain.machine.seam cimport arena_alloc, arena_offset, charge, machine, panic, sleep_for, thread, user
+
+from finegrain.design import parse_design
 
 cdef uint16_t NAME_OBJECT = lock_name(b"rw", b"vm object")
 cdef uint16_t SITE = lock_site(b"door pmap")
@@ -246,23 +248,11 @@ cdef class Pmaps:
     cdef uint64_t nobjects
 
     def __init__(self, Machine computer, segments, *, int locks=256, bint padded=False, bint batch=False):
-        cdef vm_phys_seg segs[VM_PHYSSEG_MAX]
-        cdef pvlock_design design
-        cdef uint32_t n = 0
+        cdef kernel_config config
         self.machine = computer
-        locks_create(computer.m)
-        memset(segs, 0, sizeof(segs))
-        for start, end, domain in segments:
-            segs[n].start = start
-            segs[n].end = end
-            segs[n].domain = domain
-            n += 1
-        phys_create(computer.m, segs, n)
-        design.hashed_locks = locks
-        design.padded = padded
-        design.batch = batch
-        pvlock_create(computer.m, &design)
-        pmap_create_state(computer.m)
+        layout = f"hashed:locks={locks}{',padded' if padded else ''}" if locks else "superpage"
+        kernel_config_from(&config, segments, parse_design(layout + ("+batch" if batch else "")))
+        kernel_create(computer.m, &config, KERNEL_PMAP)
         self.w = <world*>arena_alloc(computer.m, sizeof(world))
 
     def object(self, uint64_t size, *, int64_t color=-1):

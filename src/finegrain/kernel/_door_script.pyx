@@ -3,7 +3,7 @@
 from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memset
 
-from finegrain.kernel.locks.create cimport locks_create
+from finegrain.kernel.boot cimport KERNEL_LOCKS, kernel_create
 from finegrain.kernel.locks.mtx cimport (
     mtx, mtx_init, mtx_lock, mtx_lock_spin, mtx_owned, mtx_trylock, mtx_unlock, mtx_unlock_spin)
 from finegrain.kernel.locks.profile cimport lock_name, lock_object, lock_site
@@ -325,7 +325,7 @@ cdef class Scripts:
         cdef uint32_t i, j, total = 0
         self.machine = machine
         self.scripts = scripts
-        locks_create(machine.m)
+        kernel_create(machine.m, NULL, KERNEL_LOCKS)
         self.state = s = <scripts_state*>arena_alloc(machine.m, sizeof(scripts_state))
         s.lines = <char*>arena_alloc(machine.m, 64 * 64)
         s.locks = <script_lock*>arena_alloc(machine.m, (len(locks) + 1) * sizeof(script_lock))

@@ -4,22 +4,22 @@
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
-from finegrain.kernel.locks.create cimport locks_create
-from finegrain.kernel.phys.page cimport phys_allocated_pages, phys_audit, phys_create
-from finegrain.kernel.phys.types cimport vm_phys_seg
-from finegrain.kernel.pmap.life cimport pmap_access, pmap_activate, pmap_create_state, pmap_deactivate, pmap_extract
+from finegrain.kernel.boot cimport KERNEL_VM, kernel_config, kernel_config_from, kernel_create
+from finegrain.kernel.phys.page cimport phys_allocated_pages, phys_audit
+from finegrain.kernel.pmap.life cimport pmap_access, pmap_activate, pmap_deactivate, pmap_extract
 from finegrain.kernel.pmap.pv cimport pv_state
-from finegrain.kernel.pmap.pvlock cimport pvlock_create, pvlock_design
 from finegrain.kernel.proc.proc cimport proc, proc_state
 from finegrain.kernel.types cimport (
     PAGE_SHIFT, VM_PROT_READ, VM_PROT_WRITE, pmap, vm_map_entry, vm_object, vm_offset_t, vm_paddr_t, vmspace)
 from finegrain.kernel.vm.fault cimport vm_fault
 from finegrain.kernel.vm.map cimport map_request, vm_map_brk, vm_map_mmap, vm_map_mprotect, vm_map_munmap
-from finegrain.kernel.vm.state cimport FAULT_KINDS, vm_audit, vm_create, vm_of, vm_state
+from finegrain.kernel.vm.state cimport FAULT_KINDS, vm_audit, vm_of, vm_state
 from finegrain.kernel.vm.vmspace cimport vmspace_alloc, vmspace_exec, vmspace_exit, vmspace_fork, vmspace_ref
 from finegrain.machine.machine cimport Machine
 from finegrain.machine.seam cimport arena_alloc, thread
 from finegrain.replay.image cimport fill_run, image, image_fill, image_free
+
+from finegrain.design import parse_design
 
 OPS = ("new", "fork", "vfork", "exec", "exit", "mmap", "munmap", "mprotect", "brk", "read", "write", "frame",
        "fill", "empty")
@@ -124,20 +124,12 @@ cdef class VM:
     cdef int64_t pages_before
 
     def __init__(self, Machine host, *, contents=True, uint32_t hashed_locks=256, bint batch=False):
-        cdef vm_phys_seg seg
-        cdef pvlock_design design
+        cdef kernel_config config
         self.host = host
-        seg.start = 0x100000
-        seg.end = host.m.dmap_size
-        seg.domain = 0
-        design.hashed_locks = hashed_locks
-        design.padded = False
-        design.batch = batch
-        locks_create(host.m)
-        phys_create(host.m, &seg, 1)
-        pvlock_create(host.m, &design)
-        pmap_create_state(host.m)
-        vm_create(host.m)
+        layout = f"hashed:locks={hashed_locks}" if hashed_locks else "superpage"
+        kernel_config_from(&config, [(0x100000, host.m.dmap_size, 0)],
+                           parse_design(layout + ("+batch" if batch else "")))
+        kernel_create(host.m, &config, KERNEL_VM)
         self.pages_before = phys_allocated_pages(host.m)
         self.j = <job*>arena_alloc(host.m, sizeof(job))
         self.j.spaces = <vmspace**>arena_alloc(host.m, NSPACES * sizeof(vmspace*))

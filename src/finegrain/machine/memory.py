@@ -50,9 +50,3 @@ def default_segments(sockets: int = 2, total: int = DEFAULT_TOTAL) -> list[Segme
 def span(segments: list[Segment]) -> int:
     """Give the end of the last segment: the size in bytes of a direct map that covers them all."""
     return max(segment.end for segment in segments)
-
-
-def segments_below(end: int, sockets: int) -> list[Segment]:
-    """Lay out memory as `default_segments` does, for a direct map of `end` bytes: the last segment ends there."""
-    hole = HOLE_END - HOLE_START
-    return default_segments(sockets, end - hole if end > HOLE_END else min(end, HOLE_START))

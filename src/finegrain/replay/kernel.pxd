@@ -9,24 +9,6 @@ from finegrain.kernel.proc cimport proc
 from finegrain.machine.seam cimport ps_t
 from finegrain.replay.image cimport fill_run, image
 
-cdef enum:                              # ops of a step, as in workload.program
-    OP_TOUCH = 0
-    OP_MMAP
-    OP_MUNMAP
-    OP_MPROTECT
-    OP_BRK
-    OP_FORK
-    OP_VFORK
-    OP_EXEC
-    OP_EXIT
-    OP_WAIT
-    OP_SLEEP
-    TOUCH_WRITE = 1
-    TOUCH_EXEC = 2
-    MAP_SHARED = 2
-    MAP_STACK = 4
-    MAP_EXEC = 8
-
 # Columns of steps.
 cdef struct steps:
     const uint8_t* op

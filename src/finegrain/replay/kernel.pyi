@@ -3,20 +3,16 @@ from typing import Any
 
 import numpy.typing as npt
 
+from finegrain.design import Design
 from finegrain.machine.machine import Machine
 from finegrain.workload.program import Program
-
-def memory_of(host: Machine) -> tuple[int, int]: ...
 
 class Kernel:
     def __init__(
         self,
         host: Machine,
         segments: Sequence[tuple[int, int, int]],
-        *,
-        hashed_locks: int,
-        padded: bool,
-        batch: bool,
+        design: Design,
     ) -> None: ...
     def load(
         self,

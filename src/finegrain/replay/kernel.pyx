@@ -11,23 +11,25 @@
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
-from finegrain.kernel.locks cimport lock_name, lock_site, locks_create, msleep, mtx_init, mtx_lock, mtx_unlock, wakeup
-from finegrain.kernel.phys cimport phys_allocated_pages, phys_create, vm_phys_seg
+from finegrain.kernel.boot cimport kernel_config, kernel_config_from, kernel_create
+from finegrain.kernel.locks cimport lock_name, lock_site, msleep, mtx_init, mtx_lock, mtx_unlock, wakeup
+from finegrain.kernel.phys cimport phys_allocated_pages
 from finegrain.kernel.pmap cimport (
-    CHUNKS_FREED_MAX, pmap_access, pmap_activate, pmap_create_state, pv_reset, pv_state, pvlock_create, pvlock_design,
-    pvlock_state)
+    CHUNKS_FREED_MAX, pmap_access, pmap_activate, pv_reset, pv_state, pvlock_state)
 from finegrain.kernel.proc cimport (
-    WAIT_ANY, proc_create, proc_exec_begin, proc_exec_end, proc_exit, proc_fork, proc_of, proc_plan, proc_reaper,
+    WAIT_ANY, proc_exec_begin, proc_exec_end, proc_exit, proc_fork, proc_of, proc_plan, proc_reaper,
     proc_state, proc_wait)
 from finegrain.kernel.types cimport (
     PAGE_SIZE, VM_PROT_EXECUTE, VM_PROT_READ, VM_PROT_WRITE, vm_object, vm_offset_t, vm_page, vmspace)
 from finegrain.kernel.vm cimport (
     FAULT_BACKING, FAULT_BAD, FAULT_COPY, FAULT_FAST, FAULT_KINDS, FAULT_MOVE, FAULT_RESIDENT, FAULT_SUPERPAGE,
-    FAULT_ZERO, PREMAP_FULL, PREMAP_NONE, PREMAP_PARTIAL, map_request, vm_audit, vm_create, vm_fault, vm_map_brk,
+    FAULT_ZERO, PREMAP_FULL, PREMAP_NONE, PREMAP_PARTIAL, map_request, vm_audit, vm_fault, vm_map_brk,
     vm_map_mmap, vm_map_mprotect, vm_map_munmap, vm_state, vmspace_alloc, vmspace_fork, vmspace_ref)
 from finegrain.machine.machine cimport Machine
 from finegrain.machine.seam cimport arena_alloc, charge, now, ps_t, sleep_for, thread, unlikely, user
 from finegrain.replay.image cimport image_fill, image_free
+
+from finegrain.workload import program as pr
 
 cdef uint16_t NAME_REPLAY = lock_name(b"sleep mutex", b"replay")
 cdef uint16_t SITE_READY = lock_site(b"replay/ready")
@@ -36,6 +38,25 @@ cdef enum:
     PS_PER_NS = 1000
     MAX_PENDING_PS = 200000000          # user time is passed at least this often
     START_GRID_PS = 1000000000          # the replay begins at a whole millisecond
+
+
+# Kinds of steps and their flags: workload.program numbers them.
+cdef uint8_t OP_TOUCH = pr.TOUCH
+cdef uint8_t OP_MMAP = pr.MMAP
+cdef uint8_t OP_MUNMAP = pr.MUNMAP
+cdef uint8_t OP_MPROTECT = pr.MPROTECT
+cdef uint8_t OP_BRK = pr.BRK
+cdef uint8_t OP_FORK = pr.FORK
+cdef uint8_t OP_VFORK = pr.VFORK
+cdef uint8_t OP_EXEC = pr.EXEC
+cdef uint8_t OP_EXIT = pr.EXIT
+cdef uint8_t OP_WAIT = pr.WAIT
+cdef uint8_t OP_SLEEP = pr.SLEEP
+cdef uint32_t TOUCH_WRITE = pr.TOUCH_WRITE
+cdef uint32_t TOUCH_EXEC = pr.TOUCH_EXEC
+cdef uint8_t MAP_SHARED = pr.MAP_SHARED
+cdef uint8_t MAP_STACK = pr.MAP_STACK
+cdef uint8_t MAP_EXEC = pr.MAP_EXEC
 
 
 cdef inline replay_state* replay_of(thread* td) noexcept nogil:
@@ -299,15 +320,10 @@ FAULT_NAMES = {
     FAULT_ZERO: "zero", FAULT_COPY: "copy", FAULT_MOVE: "move", FAULT_BAD: "bad"}
 
 
-def memory_of(Machine host):
-    """Return the span of a machine's physical memory in bytes and its number of memory domains."""
-    return host.m.dmap_size, host.m.nsockets
-
-
 cdef class Kernel:
     """The kernel on a machine, and the builders that run a program on it.
 
-    Made in steps: the kernel, over `segments` of physical memory (start, end, domain; bytes) with a design of the PV
+    Made in steps: the kernel, over `segments` of physical memory (start, end, domain; bytes) with a `design` of the PV
     list lock; then `load()`; then `start()`, after which the machine runs. The arrays given to `load()` are kept.
     """
 
@@ -317,26 +333,11 @@ cdef class Kernel:
     cdef int64_t pages_before
     cdef dict baseline
 
-    def __init__(self, Machine host, segments, *, uint32_t hashed_locks, bint padded, bint batch):
-        cdef vm_phys_seg segs[63]
-        cdef pvlock_design design
-        cdef uint32_t i
+    def __init__(self, Machine host, segments, design):
+        cdef kernel_config config
         self.host = host
-        if len(segments) > 63:
-            raise ValueError(f"{len(segments)} memory segments; at most 63 are possible")
-        for i, (start, end, domain) in enumerate(segments):
-            segs[i].start = start
-            segs[i].end = end
-            segs[i].domain = domain
-        design.hashed_locks = hashed_locks
-        design.padded = padded
-        design.batch = batch
-        locks_create(host.m)
-        phys_create(host.m, segs, <uint32_t>len(segments))
-        pvlock_create(host.m, &design)
-        pmap_create_state(host.m)
-        vm_create(host.m)
-        proc_create(host.m)
+        kernel_config_from(&config, segments, design)
+        kernel_create(host.m, &config)
         self.pages_before = phys_allocated_pages(host.m)
         self.r = <replay_state*>arena_alloc(host.m, sizeof(replay_state))
         mtx_init(&self.r.lock, NAME_REPLAY, 0)

@@ -13,9 +13,9 @@ import numpy.typing as npt
 
 from finegrain.design import Design
 from finegrain.errors import UserError
-from finegrain.replay.kernel import Kernel, memory_of
-from finegrain.machine.memory import Segment, segments_below
+from finegrain.machine.memory import Segment
 from finegrain.machine.simulated import SimulatedMachine
+from finegrain.replay.kernel import Kernel
 from finegrain.workload import program as pr
 from finegrain.workload.program import Program
 from finegrain.workload.reach import Run, fill_runs
@@ -62,7 +62,7 @@ def _live_rows(program: Program, start: Start, past_first: int) -> list[tuple[in
 
 
 class Replay:
-    """A kernel of one design on `machine`, with `jobs` builders that replay `program`.
+    """A kernel of one design on `machine` and memory `segments`, with `jobs` builders that replay `program`.
 
     `images` is "private" (each builder maps a copy of its own of every file) or "shared" (one for all). Without
     `stagger` all builders begin at the recording's beginning. Results depend on `seed`, the machine and the
@@ -72,6 +72,7 @@ class Replay:
     def __init__(
         self,
         machine: SimulatedMachine,
+        segments: list[Segment],
         program: Program,
         design: Design,
         *,
@@ -85,16 +86,9 @@ class Replay:
             raise UserError(f"images {images!r}: there are private and shared")
         self.machine = machine
         self.program = program
-        segments = segments_below(*memory_of(machine))
         runs = fill_runs(program)
         self._check_memory(segments, runs, jobs, images)
-        self.kernel = Kernel(
-            machine,
-            segments,
-            hashed_locks=design.hashed_locks,
-            padded=design.padded,
-            batch=design.batch,
-        )
+        self.kernel = Kernel(machine, segments, design)
         random = np.random.Generator(np.random.PCG64(seed))
         at = (np.arange(jobs) + random.random(jobs)) / jobs * (program.duration_ns if stagger else 0)
         self._load(at.astype(np.int64), runs, images == "shared", random)

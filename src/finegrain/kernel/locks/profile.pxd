@@ -83,6 +83,9 @@ cdef int lock_profile_create(machine* m) except -1
 # Begin counting afresh (the end of the warm-up).  Waits and holds under way count from here.
 cdef void lock_profile_reset(machine* m, ps_t at) noexcept nogil
 
+# How many there are; names count from 0, sites from FREE_SITE.
+cdef uint16_t lock_name_count() noexcept nogil
+cdef uint16_t lock_site_count() noexcept nogil
 cdef const char* lock_class_text(uint16_t name) noexcept nogil
 cdef const char* lock_name_text(uint16_t name) noexcept nogil
 cdef const char* lock_site_text(uint16_t site) noexcept nogil

@@ -1,10 +1,9 @@
-# The lock profile.  See lock_profile.pxd for the idea; here are the tables and the out-of-line halves.
+# The lock profile.  See profile.pxd for the idea; here are the tables and the out-of-line halves.
 
 from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 from libc.stdio cimport snprintf
 from libc.string cimport memset, strcmp
 
-from finegrain.machine.machine cimport Machine
 from finegrain.machine.seam cimport arena_alloc, atomic_load_acq, charge_memory, held_lock, machine, panic, ps_t, thread
 
 cdef const char* lock_classes[MAX_LOCK_NAMES]
@@ -48,6 +47,14 @@ cdef uint16_t lock_site(const char* site) except 0xffff:
     lock_sites[site_count] = kept(site)
     site_count += 1
     return site_count - 1
+
+
+cdef uint16_t lock_name_count() noexcept nogil:
+    return name_count
+
+
+cdef uint16_t lock_site_count() noexcept nogil:
+    return site_count
 
 
 cdef const char* lock_class_text(uint16_t name) noexcept nogil:
@@ -273,108 +280,3 @@ cdef void profile_pv_release(thread* td, lock_object* lock, held_lock* h, ps_t h
     p.superpages[h.superpage].acquisitions += 1
     p.superpages[h.superpage].hold += hold
     p.last_superpage[lock.lo_instance] = td.superpage
-
-
-# --- Python's door --------------------------------------------------------------------------------------------------
-
-cdef list histogram_rows(int64_t* counts):
-    return [[1 << i, counts[i]] for i in range(HISTOGRAM_BUCKETS) if counts[i] != 0]
-
-
-def read_profile(Machine m):
-    """Read the profile of a stopped machine.
-
-    Returns a list with a dict for each acquisition point that has counted something: the lock's class and name, the
-    site, and the fields of `lock_record`, times in picoseconds, histograms as [[upper bound in ns, count], ...].
-    """
-    cdef lock_profile* p = <lock_profile*>m.m.profile
-    cdef lock_record* r
-    cdef uint32_t n, site
-    rows = []
-    for n in range(name_count):
-        for site in range(1, site_count):
-            r = &p.records[n * MAX_SITES + site]
-            if r.acquisitions == 0 and r.contested == 0 and r.trylock_failures == 0:
-                continue
-            rows.append({
-                "class": lock_classes[n].decode(), "name": lock_names[n].decode(), "site": lock_sites[site].decode(),
-                "acquisitions": r.acquisitions, "contested": r.contested, "trylock_failures": r.trylock_failures,
-                "wait_ps": r.wait_total, "wait_max_ps": r.wait_max, "block_ps": r.block_total,
-                "spin_ps": r.wait_total - r.block_total, "hold_ps": r.hold_total, "hold_max_ps": r.hold_max,
-                "depth_total": r.depth_total, "depth_max": r.depth_max,
-                "lines": [r.lines[i] for i in range(5)],
-                "wait_histogram_ns": histogram_rows(r.wait_histogram),
-                "hold_histogram_ns": histogram_rows(r.hold_histogram)})
-    return rows
-
-
-def read_charged(Machine m):
-    """Who held locks while others waited: {(lock "class:name", holder's site, waiter's site): picoseconds}."""
-    cdef lock_profile* p = <lock_profile*>m.m.profile
-    cdef uint32_t n, h, w
-    cdef ps_t waited
-    out = {}
-    for n in range(name_count):
-        for h in range(site_count):
-            for w in range(1, site_count):
-                waited = p.charged[(n * MAX_SITES + h) * MAX_SITES + w]
-                if waited != 0:
-                    lock = f"{lock_classes[n].decode()}:{lock_names[n].decode()}"
-                    out[lock, lock_sites[h].decode(), lock_sites[w].decode()] = waited
-    return out
-
-
-def read_names(Machine m, int64_t at):
-    """For each lock name: counts that must balance, up to the time `at` (picoseconds).
-
-    `queue_integral_ps` is the integral of the number of waiting threads over time, `pending_ps` the waits that have
-    not ended, `pending_charged_ps` the part of them already charged to holders, `held` how many locks are held now.
-    """
-    cdef lock_profile* p = <lock_profile*>m.m.profile
-    cdef lock_name_record* r
-    cdef thread* td = m.m.threads
-    cdef uint32_t n, i
-    rows = {}
-    for n in range(name_count):
-        r = &p.names[n]
-        rows[(lock_classes[n].decode(), lock_names[n].decode())] = {
-            "acquired": r.acquired, "released": r.released, "waiting": r.waiting, "held": 0,
-            "queue_integral_ps": r.queue_integral + r.waiting * (at - r.waiting_since),
-            "pending_ps": 0, "pending_charged_ps": 0}
-    while td != NULL:
-        if td.wanted != NULL:
-            n = (<lock_object*>td.wanted).lo_name
-            row = rows[(lock_classes[n].decode(), lock_names[n].decode())]
-            row["pending_ps"] += at - td.wait_since
-            row["pending_charged_ps"] += td.wait_charged - td.wait_since
-        for i in range(td.nheld):
-            n = (<lock_object*>td.held[i].lock).lo_name
-            rows[(lock_classes[n].decode(), lock_names[n].decode())]["held"] += 1
-        td = td.all_next
-    return {key: row for key, row in rows.items() if row["acquired"] or row["waiting"] or row["held"]}
-
-
-def read_pv_waits(Machine m):
-    """PV list waits: by lock instance and by superpage, as two lists of dicts of the fields of `pv_wait_record`."""
-    cdef lock_profile* p = <lock_profile*>m.m.profile
-    cdef uint32_t i
-    out = []
-    for which in range(2):
-        rows = []
-        for i in range(p.pv_lock_count if which == 0 else p.superpage_count):
-            r = p.pv_locks[i] if which == 0 else p.superpages[i]
-            if r.acquisitions != 0 or r.contested != 0:
-                rows.append({"index": i, "acquisitions": r.acquisitions, "contested": r.contested, "wait_ps": r.wait,
-                             "hold_ps": r.hold, "collision_ps": r.collision, "sharing_ps": r.sharing})
-        out.append(rows)
-    return out
-
-
-def reset_profile(Machine m, int64_t at):
-    """Begin counting afresh at the time `at` (picoseconds): the end of the warm-up."""
-    lock_profile_reset(m.m, at)
-
-
-def enable_profile(Machine m, bint enabled):
-    """Switch the counting on or off, to measure what it costs."""
-    (<lock_profile*>m.m.profile).enabled = enabled

@@ -33,12 +33,12 @@ from finegrain.kernel.pmap.di cimport (
 from finegrain.kernel.pmap.enter cimport (
     KERN_SUCCESS, PMAP_ENTER_NOSLEEP, pmap_enter, pmap_enter_object, pmap_enter_quick)
 from finegrain.kernel.pmap.life cimport (
-    pmap_access, pmap_activate, pmap_create_state, pmap_deactivate, pmap_extract, pmap_is_prefaultable,
+    pmap_access, pmap_activate, pmap_create, pmap_deactivate, pmap_extract, pmap_is_prefaultable,
     pmap_pinit, pmap_release)
 from finegrain.kernel.pmap.page cimport (
     pmap_is_modified, pmap_page_exists_quick, pmap_remove_all, pmap_remove_write, pmap_ts_referenced)
 from finegrain.kernel.pmap.pt cimport pmap_state
 from finegrain.kernel.pmap.pv cimport CHUNKS_FREED_MAX, PV_PMAP, pv_audit, pv_reset, pv_state
 from finegrain.kernel.pmap.pvlock cimport (
-    PHYS_TO_PV_LIST_LOCK, pv_list_wlock, pv_lock_index, pvlock, pvlock_create, pvlock_design, pvlock_state)
+    PHYS_TO_PV_LIST_LOCK, pv_list_wlock, pv_lock_covers, pv_lock_index, pvlock, pvlock_design, pvlock_state)
 from finegrain.kernel.pmap.remove cimport pmap_remove, pmap_remove_pages

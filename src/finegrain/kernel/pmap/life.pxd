@@ -2,11 +2,12 @@
 
 from libc.stdint cimport int64_t, uint64_t
 
+from finegrain.kernel.pmap.pvlock cimport pvlock_design
 from finegrain.kernel.types cimport pmap, vm_offset_t, vm_paddr_t
 from finegrain.machine.seam cimport machine, thread
 
-# Once a machine, after phys_create and locks_create: the design of the PV list lock comes first (pvlock_create).
-cdef int pmap_create_state(machine* m) except -1
+# Once a machine, after phys_create: the design of the PV list lock laid out, then the pmap layer's own state.
+cdef int pmap_create(machine* m, const pvlock_design* design) except -1
 
 # The life of a pmap.  A pmap's memory must stay a pmap (never be reused for another thing) while other pmaps live:
 # reclaim may look for the lock of one that has just gone.

@@ -10,6 +10,7 @@ from finegrain.kernel.pmap.pt cimport (
     OPS_WALK, PDRMASK, PG_A, PG_FRAME, PG_M, PG_NX, PG_PS, PG_PS_FRAME, PG_RW, PG_V, PMAP_LOCK, PMAP_UNLOCK, pmap_pde,
     pmap_pde_to_pte, pmap_state, pmap_state_of, pte_set_bits, ptp_alloc, vm_wait)
 from finegrain.kernel.pmap.pv cimport pv_create
+from finegrain.kernel.pmap.pvlock cimport pvlock_create
 from finegrain.kernel.types cimport PAGE_SIZE, PG_ZERO, VM_PROT_EXECUTE, VM_PROT_WRITE, pt_entry_t, vm_page
 from finegrain.machine.seam cimport arena_alloc, atomic_fetchadd_raw, charge, panic, unlikely
 
@@ -18,7 +19,8 @@ cdef uint16_t SITE_EXTRACT = lock_site(b"pmap_extract/pmap")
 cdef uint16_t SITE_PREFAULTABLE = lock_site(b"pmap_is_prefaultable/pmap")
 
 
-cdef int pmap_create_state(machine* m) except -1:
+cdef int pmap_create(machine* m, const pvlock_design* design) except -1:
+    pvlock_create(m, design)
     m.pmap = arena_alloc(m, sizeof(pmap_state))
     pmap_di_create(m)
     return pv_create(m)

@@ -68,6 +68,15 @@ cdef inline uint64_t* pv_invl_gen(thread* td, vm_paddr_t pa) noexcept nogil:
     return <uint64_t*>(s.gen_base + pv_lock_index(s, pa) * s.gen_stride)
 
 
+# Which addresses the lock of an index covers: bytes first up to, not including, end; with a period, also those that many
+# bytes further on, and again, up to the end of memory (0: that range alone).
+cdef inline void pv_lock_covers(pvlock_state* s, uint64_t index, vm_paddr_t* first, vm_paddr_t* end,
+                                vm_paddr_t* period) noexcept nogil:
+    first[0] = index << PDRSHIFT
+    end[0] = (index + 1) << PDRSHIFT
+    period[0] = s.hash_modulus << PDRSHIFT
+
+
 # The PV list head of the superpage.
 cdef inline md_page* pa_to_pvh(thread* td, vm_paddr_t pa) noexcept nogil:
     cdef pvlock_state* s = <pvlock_state*>td.machine.pvlock

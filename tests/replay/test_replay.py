@@ -5,13 +5,14 @@ from hypothesis import strategies as st
 
 from finegrain.design import parse_design
 from finegrain.errors import UserError
-from finegrain.kernel.locks.profile import read_profile
 from finegrain.lab.holds import superpage_holds
+from finegrain.lab.profile import read_profile
+from finegrain.machine.memory import default_segments, span
 from finegrain.machine.simulated import SimulatedMachine
+from finegrain.replay.replay import Replay
 from finegrain.workload import program as pr
 from finegrain.workload.compile import compile_program
 from finegrain.workload.recording import load
-from finegrain.replay.replay import Replay
 from workload.synthetic import ANONYMOUS, BASE, FILE_PAGES, Process, build, programs
 
 MS = 1_000_000
@@ -19,11 +20,16 @@ PS_PER_MS = 1_000_000_000
 
 
 def make_machine(memory=6 << 30, **shape):
-    return SimulatedMachine(**({"sockets": 2, "cores": 2, "threads": 1} | shape), memory=memory, seed=1)
+    shape = {"sockets": 2, "cores": 2, "threads": 1} | shape
+    return SimulatedMachine(**shape, memory=span(default_segments(2, memory)), seed=1)
 
 
 def make_replay(program, design="head", **options):
-    return Replay(make_machine(), program, parse_design(design), **options)
+    return on(make_machine(), program, design, **options)
+
+
+def on(machine, program, design="head", *, sockets=2, memory=6 << 30, **options):
+    return Replay(machine, default_segments(sockets, memory), program, parse_design(design), **options)
 
 
 def family():
@@ -147,7 +153,7 @@ def test_shared_images_share_pages():
 def test_images_must_fit_in_memory():
     program = family()
     with pytest.raises(UserError, match=r"files of 1000 builders take 0.2 GiB.*fewer jobs"):
-        Replay(make_machine(memory=64 << 20), program, parse_design("head"), jobs=1000)
+        on(make_machine(memory=64 << 20), program, memory=64 << 20, jobs=1000)
 
 
 def test_every_builder_has_the_pages_that_it_reaches():
@@ -156,7 +162,7 @@ def test_every_builder_has_the_pages_that_it_reaches():
     root.do(pr.MMAP, 0x10000000, 96 * 4096, 2)
     root.do(pr.SLEEP, 5 * MS)
     root.do(pr.EXIT)
-    replay = Replay(make_machine(sockets=1), build([root]), parse_design("head"), jobs=8)
+    replay = on(make_machine(sockets=1), build([root]), sockets=1, jobs=8)
     replay.prepare()
     found = {}
     for superpage in range(3072):
@@ -197,10 +203,10 @@ def test_children_that_write_the_same_pages_at_once():
 
 def test_bundled_recording():
     """A few builders on a small machine: the real thing, checked as it runs and when it has ended."""
-    replay = Replay(
+    replay = on(
         make_machine(cores=2, threads=2),
         compile_program(load("hello")),
-        parse_design("superpage+batch"),
+        "superpage+batch",
         jobs=8,
     )
     start = replay.prepare()

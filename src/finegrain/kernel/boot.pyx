@@ -1,0 +1,41 @@
+# A kernel comes to be.  See boot.pxd.
+
+from libc.string cimport memset
+
+from finegrain.kernel.locks cimport locks_create
+from finegrain.kernel.phys cimport phys_create
+from finegrain.kernel.pmap cimport pmap_create
+from finegrain.kernel.proc cimport proc_create
+from finegrain.kernel.vm cimport vm_create
+
+
+cdef int kernel_config_from(kernel_config* config, object segments, object design) except -1:
+    cdef vm_phys_seg* seg
+    memset(config, 0, sizeof(kernel_config))
+    if len(segments) > VM_PHYSSEG_MAX:
+        raise ValueError(f"{len(segments)} memory segments; at most {<int>VM_PHYSSEG_MAX} are possible")
+    for start, end, domain in segments:
+        seg = &config.segs[config.nsegs]
+        seg.start = start
+        seg.end = end
+        seg.domain = domain
+        config.nsegs += 1
+    config.design.hashed_locks = design.hashed_locks
+    config.design.padded = design.padded
+    config.design.batch = design.batch
+    return 0
+
+
+# Locks in, out: none; nothing runs yet.  May block: never.
+# Stands for: the SYSINIT order of FreeBSD's mi_startup(): locks, physical memory, pmap, VM, processes.
+cdef int kernel_create(machine* m, const kernel_config* config, int layers=KERNEL_PROC) except -1:
+    locks_create(m)
+    if layers >= KERNEL_PHYS:
+        phys_create(m, config.segs, config.nsegs)
+    if layers >= KERNEL_PMAP:
+        pmap_create(m, &config.design)
+    if layers >= KERNEL_VM:
+        vm_create(m)
+    if layers >= KERNEL_PROC:
+        proc_create(m)
+    return 0
