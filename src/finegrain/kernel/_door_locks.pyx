@@ -9,7 +9,8 @@ from finegrain.kernel.locks.profile cimport lock_name, lock_site
 from finegrain.kernel.locks.rw cimport rw_init, rw_rlock, rw_runlock, rw_wlock, rw_wunlock, rwlock
 from finegrain.kernel.locks.sx cimport sx, sx_init, sx_slock, sx_sunlock, sx_xlock, sx_xunlock
 from finegrain.machine.machine cimport Machine
-from finegrain.machine.seam cimport arena_alloc, charge, thread, user
+from finegrain.machine.seam cimport arena_alloc, charge, user
+from finegrain.machine.thread cimport thread
 
 cdef uint16_t NAMES[3]
 NAMES[0] = lock_name(b"sleep mutex", b"bench")

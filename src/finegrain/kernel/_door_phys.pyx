@@ -22,7 +22,9 @@ from finegrain.kernel.phys.types cimport (
     vm_domain, vm_phys_seg, vm_reserv)
 from finegrain.kernel.types cimport PAGE_SHIFT, md_page, pv_chunk, pv_entry, vm_object, vm_page, vm_pindex_t
 from finegrain.machine.machine cimport Machine
-from finegrain.machine.seam cimport arena_alloc, charge, cpu, ps_t, thread, user
+from finegrain.machine.seam cimport arena_alloc, charge, user
+from finegrain.machine.thread cimport ps_t, thread
+from finegrain.machine.simulated.types cimport cpu, sim, sim_thread
 
 from finegrain.design import parse_design
 
@@ -104,13 +106,15 @@ cdef int64_t run_object_op(thread* td, job* j, op* o) noexcept nogil:
 
 cdef void run_job(thread* td, void* argument) noexcept nogil:
     cdef job* j = <job*>argument
-    cdef cpu* home = td.cpu
+    cdef sim_thread* here = <sim_thread*>td
+    cdef cpu* cpus = (<sim*>td.machine).cpus
+    cdef cpu* home = here.cpu
     cdef int64_t i
     cdef op* o
     cdef vm_object* obj
     cdef vm_object* other
-    td.cpu = &td.machine.cpus[0]
-    td.clock = j.clock
+    here.cpu = &cpus[0]
+    here.clock = j.clock
     for i in range(j.count):
         o = &j.ops[i]
         if o.code == 1:
@@ -118,7 +122,7 @@ cdef void run_job(thread* td, void* argument) noexcept nogil:
         elif o.code == 14:
             o.result = vm_reserv_reclaim_inactive(td, <int>o.a)
         elif o.code == 17:
-            td.cpu = &td.machine.cpus[o.a]              # as if it had moved; it is alone on the machine
+            here.cpu = &cpus[o.a]              # as if it had moved; it is alone on the machine
         elif o.code == 18:
             charge(td, o.a, 1)
         elif o.code == 19:
@@ -145,8 +149,8 @@ cdef void run_job(thread* td, void* argument) noexcept nogil:
             o.result = run_page_op(td, j, o)
             if obj != NULL:
                 rw_wunlock(td, &obj.lock)
-    td.cpu = home
-    j.clock = td.clock
+    here.cpu = home
+    j.clock = here.clock
 
 
 # --- many threads at once

@@ -6,8 +6,8 @@ from libc.string cimport memset
 from finegrain.kernel.boot cimport KERNEL_PMAP, kernel_config, kernel_config_from, kernel_create
 from finegrain.kernel.locks.mtx cimport mtx_lock, mtx_unlock
 from finegrain.kernel.locks.profile cimport (
-    MAX_LOCK_NAMES, MAX_SITES, lock_class_text, lock_name, lock_name_text, lock_object, lock_profile, lock_record,
-    lock_site, lock_site_text)
+    MAX_LOCK_NAMES, MAX_SITES, lock_class_text, lock_name, lock_name_text, lock_profile, lock_record, lock_site,
+    lock_site_text)
 from finegrain.kernel.locks.rw cimport rw_init, rw_wlock, rw_wunlock, rwlock
 from finegrain.kernel.phys.objpages cimport vm_radix_free
 from finegrain.kernel.phys.page cimport (
@@ -28,12 +28,13 @@ from finegrain.kernel.pmap.page cimport (
 from finegrain.kernel.pmap.pt cimport pmap_state
 from finegrain.kernel.pmap.pv cimport CHUNKS_FREED_MAX, PV_PMAP, pv_audit, pv_state
 from finegrain.kernel.pmap.pvlock cimport (
-    PHYS_TO_PV_LIST_LOCK, pv_list_wlock, pv_lock_index, pvlock, pvlock_state)
+    PHYS_TO_PV_LIST_LOCK, pv_list_wlock, pv_list_wunlock, pv_lock_id, pv_lock_index, pvlock, pvlock_state)
 from finegrain.kernel.pmap.remove cimport pmap_remove, pmap_remove_pages
 from finegrain.kernel.types cimport (
     NPCM, NPTEPG, PAGE_SHIFT, PDRSHIFT, md_page, pmap, pt_entry_t, pv_chunk, pv_entry, vm_object, vm_page)
 from finegrain.machine.machine cimport Machine
-from finegrain.machine.seam cimport arena_alloc, arena_offset, charge, machine, panic, sleep_for, thread, user
+from finegrain.machine.seam cimport arena_alloc, arena_offset, charge, now, panic, sleep_for, user
+from finegrain.machine.thread cimport machine, thread
 
 from finegrain.design import parse_design
 
@@ -128,7 +129,7 @@ cdef int64_t run_locking(thread* td, world* w, op* o) noexcept nogil:
         lock = PHYS_TO_PV_LIST_LOCK(td, <uint64_t>o.a[0])
         pv_list_wlock(td, lock, <uint64_t>o.a[0], SITE)
         charge(td, o.a[1], 1)
-        rw_wunlock(td, lock)
+        pv_list_wunlock(td, lock)
     elif o.code == 28:
         mtx_lock(td, &w.pmaps[o.a[0]].pm_mtx, SITE)
         charge(td, o.a[1], 1)
@@ -139,14 +140,14 @@ cdef int64_t run_locking(thread* td, world* w, op* o) noexcept nogil:
         lock = PHYS_TO_PV_LIST_LOCK(td, <uint64_t>o.a[0])
         pv_list_wlock(td, lock, <uint64_t>o.a[0], SITE)
         pmap_delayed_invl_page(td, PHYS_TO_VM_PAGE(td, <uint64_t>o.a[0]))
-        rw_wunlock(td, lock)
+        pv_list_wunlock(td, lock)
     elif o.code == 31:
         pmap_delayed_invl_finish(td)
     elif o.code == 32:
         pmap_delayed_invl_wait(td, PHYS_TO_VM_PAGE(td, <uint64_t>o.a[0]))
-        return td.clock
+        return now(td)
     elif o.code == 33:
-        return td.clock
+        return now(td)
     return 0
 
 
@@ -427,8 +428,8 @@ cdef class Pmaps:
         cdef uint32_t i
         out = []
         while td != NULL:
-            wanted = self.name((<lock_object*>td.wanted).lo_name) if td.wanted != NULL else None
-            held = [self.name((<lock_object*>td.held[i].lock).lo_name) for i in range(td.nheld)]
+            wanted = self.name(td.wanted.name) if td.wanted.address != NULL else None
+            held = [self.name(td.held[i].lock.name) for i in range(td.nheld)]
             out.append((td.id, wanted, held))
             td = td.all_next
         return [(wanted, held) for _, wanted, held in sorted(out)]
@@ -452,4 +453,4 @@ cdef class Pmaps:
         """The number that the lock at an index says it has; -1 for no lock there."""
         cdef pvlock_state* s = <pvlock_state*>self.machine.m.pvlock
         cdef rwlock* lock = <rwlock*>(s.lock_base + index * s.lock_stride)
-        return <int64_t>lock.lock_object.lo_instance if lock.lock_object.lo_flags else -1
+        return pv_lock_id(s, <pvlock*>lock).instance if lock.lock_object.lo_flags else -1

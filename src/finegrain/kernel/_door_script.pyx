@@ -17,8 +17,9 @@ from finegrain.kernel.locks.sx cimport (
 from finegrain.kernel.locks.turnstile cimport SLEEPQUEUE, TURNSTILE, turnstile_chain_of
 from finegrain.machine.machine cimport Machine
 from finegrain.machine.seam cimport (
-    CPU_WORDS, arena_alloc, arena_offset, charge, panic, park, ps_t, sched_point, set_priority, shootdown, sleep_for,
-    spawn, thread, touch_read, touch_write, unpark, user)
+    arena_alloc, arena_offset, charge, now, panic, park, sched_point, set_priority, shootdown, sleep_for, spawn,
+    touch_read, touch_write, unpark, user)
+from finegrain.machine.thread cimport CPU_WORDS, ps_t, thread
 
 cdef enum:
     KIND_MTX = 0
@@ -116,7 +117,7 @@ cdef void left(script_lock* at) noexcept nogil:
 cdef bint held_shared(thread* td, script_lock* at) noexcept nogil:
     cdef uint32_t i
     for i in range(td.nheld):
-        if td.held[i].lock == at.lock:
+        if td.held[i].lock.address == at.lock:
             return td.held[i].shared
     return False
 
@@ -242,7 +243,7 @@ cdef void run_script(thread* td, void* argument) noexcept nogil:
     while i < me.count:
         o = &me.ops[i]
         sched_point(td)                 # what other threads do before this one's time has happened
-        begin = td.clock
+        begin = now(td)
         result = 0
         at = &state.locks[o.a]
         if o.code == OP_LOCK or o.code == OP_RLOCK:
@@ -295,7 +296,7 @@ cdef void run_script(thread* td, void* argument) noexcept nogil:
         entry = &state.trace[state.traced]
         state.traced += 1
         entry.begin = begin
-        entry.end = td.clock
+        entry.end = now(td)
         entry.script = me.index
         entry.op = i
         entry.result = result

@@ -16,7 +16,8 @@ from finegrain.kernel.vm.map cimport map_request, vm_map_brk, vm_map_mmap, vm_ma
 from finegrain.kernel.vm.state cimport FAULT_KINDS, vm_audit, vm_of, vm_state
 from finegrain.kernel.vm.vmspace cimport vmspace_alloc, vmspace_exec, vmspace_exit, vmspace_fork, vmspace_ref
 from finegrain.machine.machine cimport Machine
-from finegrain.machine.seam cimport arena_alloc, thread
+from finegrain.machine.seam cimport arena_alloc
+from finegrain.machine.thread cimport thread
 from finegrain.replay.image cimport fill_run, image, image_fill, image_free
 
 from finegrain.design import parse_design

@@ -6,7 +6,7 @@ from libc.stdint cimport uint32_t
 
 from finegrain.kernel.phys cimport VM_PHYSSEG_MAX, vm_phys_seg
 from finegrain.kernel.pmap cimport pvlock_design
-from finegrain.machine.seam cimport machine
+from finegrain.machine.thread cimport machine
 
 # How far up.  Each layer needs all before it.
 cdef enum kernel_layers:

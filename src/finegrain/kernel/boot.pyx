@@ -4,9 +4,12 @@ from libc.string cimport memset
 
 from finegrain.kernel.locks cimport locks_create
 from finegrain.kernel.phys cimport phys_create
-from finegrain.kernel.pmap cimport pmap_create
+from finegrain.kernel.pmap cimport PV_LOCK_MTX, PV_LOCK_RW, pmap_create
 from finegrain.kernel.proc cimport proc_create
 from finegrain.kernel.vm cimport vm_create
+
+
+KINDS = {"rw": PV_LOCK_RW, "mtx": PV_LOCK_MTX}
 
 
 cdef int kernel_config_from(kernel_config* config, object segments, object design) except -1:
@@ -20,6 +23,7 @@ cdef int kernel_config_from(kernel_config* config, object segments, object desig
         seg.end = end
         seg.domain = domain
         config.nsegs += 1
+    config.design.kind = KINDS[getattr(design, "lock", "rw")]
     config.design.hashed_locks = design.hashed_locks
     config.design.padded = design.padded
     config.design.batch = design.batch

@@ -4,7 +4,7 @@
 from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from finegrain.kernel.locks cimport mtx, rwlock, sx
-from finegrain.machine.seam cimport thread
+from finegrain.machine.thread cimport thread
 
 ctypedef uint64_t vm_paddr_t
 ctypedef uint64_t vm_offset_t           # a virtual address

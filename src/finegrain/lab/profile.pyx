@@ -3,12 +3,12 @@
 from libc.stdint cimport int64_t, uint32_t
 
 from finegrain.kernel.locks cimport (
-    HISTOGRAM_BUCKETS, MAX_SITES, lock_class_text, lock_name_count, lock_name_record, lock_name_text, lock_object,
-    lock_profile, lock_profile_reset, lock_record, lock_site_count, lock_site_text, pv_wait_record)
+    HISTOGRAM_BUCKETS, MAX_SITES, lock_class_text, lock_name_count, lock_name_record, lock_name_text, lock_profile,
+    lock_profile_reset, lock_profile_sum, lock_record, lock_site_count, lock_site_text, pv_wait_record)
 from finegrain.kernel.pmap cimport pv_lock_covers, pvlock_state
 from finegrain.kernel.types cimport vm_paddr_t
 from finegrain.machine.machine cimport Machine
-from finegrain.machine.seam cimport ps_t, thread
+from finegrain.machine.thread cimport ps_t, thread
 
 
 cdef list histogram_rows(int64_t* counts):
@@ -21,13 +21,12 @@ def read_profile(Machine m):
     Returns a list with a dict for each acquisition point that has counted something: the lock's class and name, the
     site, and the fields of `lock_record`, times in picoseconds, histograms as [[upper bound in ns, count], ...].
     """
-    cdef lock_profile* p = <lock_profile*>m.m.profile
-    cdef lock_record* r
+    cdef lock_record r
     cdef uint32_t n, site
     rows = []
     for n in range(lock_name_count()):
         for site in range(1, lock_site_count()):
-            r = &p.records[n * MAX_SITES + site]
+            lock_profile_sum(m.m, n, site, &r)
             if r.acquisitions == 0 and r.contested == 0 and r.trylock_failures == 0:
                 continue
             rows.append({
@@ -77,13 +76,13 @@ def read_names(Machine m, int64_t at):
             "queue_integral_ps": r.queue_integral + r.waiting * (at - r.waiting_since),
             "pending_ps": 0, "pending_charged_ps": 0}
     while td != NULL:
-        if td.wanted != NULL:
-            n = (<lock_object*>td.wanted).lo_name
+        if td.wanted.address != NULL:
+            n = td.wanted.name
             row = rows[(lock_class_text(n).decode(), lock_name_text(n).decode())]
             row["pending_ps"] += at - td.wait_since
             row["pending_charged_ps"] += td.wait_charged - td.wait_since
         for i in range(td.nheld):
-            n = (<lock_object*>td.held[i].lock).lo_name
+            n = td.held[i].lock.name
             rows[(lock_class_text(n).decode(), lock_name_text(n).decode())]["held"] += 1
         td = td.all_next
     return {key: row for key, row in rows.items() if row["acquired"] or row["waiting"] or row["held"]}

@@ -9,8 +9,8 @@ from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memset
 
 from finegrain.machine.machine cimport Machine
-from finegrain.machine.seam cimport (
-    arena_alloc, arena_free, arena_offset, charge, park, ps_t, sched_point, thread, unpark)
+from finegrain.machine.seam cimport arena_alloc, arena_free, arena_offset, charge, now, park, sched_point, unpark
+from finegrain.machine.thread cimport ps_t, thread
 
 cdef enum:
     FIFO = 0                            # one at a time, in order of arrival
@@ -97,7 +97,7 @@ cdef void grant(station* s, thread* td, int queue) noexcept nogil:
 cdef void ask(station* s, customer* c) noexcept nogil:
     cdef line_up* q = &s.waiting[c.writer]
     sched_point(c.td)
-    c.arrived = c.td.clock
+    c.arrived = now(c.td)
     c.granted = False
     if may_enter(s, c):
         enter(s, c)
@@ -115,9 +115,9 @@ cdef void ask(station* s, customer* c) noexcept nogil:
         while not c.granted:
             park(c.td)
     s.served[c.writer] += 1
-    s.waited[c.writer] += c.td.clock > c.arrived
-    s.wait[c.writer] += c.td.clock - c.arrived
-    s.wait_squared[c.writer] += (<double>(c.td.clock - c.arrived)) * <double>(c.td.clock - c.arrived)
+    s.waited[c.writer] += now(c.td) > c.arrived
+    s.wait[c.writer] += now(c.td) - c.arrived
+    s.wait_squared[c.writer] += (<double>(now(c.td) - c.arrived)) * <double>(now(c.td) - c.arrived)
 
 
 cdef void serve(station* s, customer* c) noexcept nogil:
@@ -126,12 +126,12 @@ cdef void serve(station* s, customer* c) noexcept nogil:
         return
     # Arrivals slow the service down, so it may last longer than it seemed to when it began.
     s.work = duration(c, 1.0)
-    s.worked = c.td.clock
+    s.worked = now(c.td)
     while s.work > 1e-12:
         charge(c.td, <ps_t>(s.work * pace(s)) + 1, 1)
         sched_point(c.td)
-        s.work -= <double>(c.td.clock - s.worked) / pace(s)
-        s.worked = c.td.clock
+        s.work -= <double>(now(c.td) - s.worked) / pace(s)
+        s.worked = now(c.td)
 
 
 cdef void leave(station* s, customer* c) noexcept nogil:

@@ -1,6 +1,6 @@
 # Python's handle on a machine.
 
-from finegrain.machine.seam cimport machine
+from finegrain.machine.thread cimport machine
 
 # The machines are its subclasses.
 cdef class Machine:

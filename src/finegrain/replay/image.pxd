@@ -3,7 +3,7 @@
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
 from finegrain.kernel.types cimport vm_object, vm_page
-from finegrain.machine.seam cimport thread
+from finegrain.machine.thread cimport thread
 
 cdef enum:
     HOLE_ORDER = 8                      # pages that nobody reaches are taken in blocks of at most 2**8

@@ -20,7 +20,8 @@ from finegrain.kernel.phys cimport (
     vm_phys_alloc_pages, vm_phys_free_pages)
 from finegrain.kernel.types cimport OBJT_SWAP, vm_object, vm_page
 from finegrain.kernel.vm cimport vm_object_allocate, vm_object_deallocate
-from finegrain.machine.seam cimport arena_alloc, arena_free, charge, panic, thread, unlikely, user
+from finegrain.machine.seam cimport arena_alloc, arena_free, charge, domain as domain_of, panic, unlikely, user
+from finegrain.machine.thread cimport thread
 
 cdef uint16_t SITE_FILL = lock_site(b"uiomove_object_page")
 
@@ -44,7 +45,7 @@ cdef inline uint64_t next_random(uint64_t* state) noexcept nogil:
 # Returns: the order of the block, `order` or less; -1 when memory is exhausted.
 cdef int hole_add(thread* td, image* im, int order) noexcept nogil:
     cdef phys_state* s = phys_of(td)
-    cdef int domain = <int>(td.cpu.socket % s.ndomains)
+    cdef int domain = <int>(domain_of(td) % s.ndomains)
     cdef vm_domain* d = &s.domains[domain]
     cdef vm_page* m
     cdef image_hole* hole

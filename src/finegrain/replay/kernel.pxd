@@ -6,7 +6,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
 from finegrain.kernel.locks cimport mtx
 from finegrain.kernel.proc cimport proc
-from finegrain.machine.seam cimport ps_t
+from finegrain.machine.thread cimport ps_t
 from finegrain.replay.image cimport fill_run, image
 
 # Columns of steps.

@@ -26,7 +26,8 @@ from finegrain.kernel.vm cimport (
     FAULT_ZERO, PREMAP_FULL, PREMAP_NONE, PREMAP_PARTIAL, map_request, vm_audit, vm_fault, vm_map_brk,
     vm_map_mmap, vm_map_mprotect, vm_map_munmap, vm_state, vmspace_alloc, vmspace_fork, vmspace_ref)
 from finegrain.machine.machine cimport Machine
-from finegrain.machine.seam cimport arena_alloc, charge, now, ps_t, sleep_for, thread, unlikely, user
+from finegrain.machine.seam cimport arena_alloc, charge, now, sleep_for, unlikely, user
+from finegrain.machine.thread cimport ps_t, thread
 from finegrain.replay.image cimport image_fill, image_free
 
 from finegrain.workload import program as pr

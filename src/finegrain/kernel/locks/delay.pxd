@@ -1,6 +1,6 @@
 # lock_delay: the back-off of a wait, doubling from one pause to the machine's limit.
 
-from finegrain.machine.seam cimport lock_delay_arg, thread
+from finegrain.machine.thread cimport lock_delay_arg, thread
 
 cdef enum:
     # FreeBSD subr_lock.c: see freebsd-facts in the documentation

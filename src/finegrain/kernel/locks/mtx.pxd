@@ -3,8 +3,8 @@
 
 from libc.stdint cimport uint16_t, uint64_t
 
-from finegrain.kernel.locks.profile cimport lock_object
-from finegrain.machine.seam cimport thread
+from finegrain.kernel.locks.profile cimport LK_MTX, lock_object, lock_object_id
+from finegrain.machine.thread cimport lock_id, thread
 
 cdef struct mtx:
     lock_object lock_object
@@ -18,3 +18,7 @@ cdef void mtx_unlock(thread* td, mtx* m) noexcept nogil
 cdef bint mtx_owned(thread* td, mtx* m) noexcept nogil
 cdef void mtx_lock_spin(thread* td, mtx* m, uint16_t site) noexcept nogil        # spins, never blocks
 cdef void mtx_unlock_spin(thread* td, mtx* m) noexcept nogil
+
+
+cdef inline lock_id mtx_id(mtx* m) noexcept nogil:
+    return lock_object_id(&m.lock_object, LK_MTX)

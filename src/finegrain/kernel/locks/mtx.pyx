@@ -10,13 +10,15 @@ from libc.stdint cimport uint16_t, uint64_t
 
 from finegrain.kernel.locks.delay cimport delay_init
 from finegrain.kernel.locks.profile cimport (
-    lock_object_init, lock_profile_holding, lock_profile_releasing, lock_record_of, profile_wait_begin)
+    LK_MTX, lock_kind_owner, lock_object_init, lock_profile_failed, lock_profile_holding, lock_profile_releasing,
+    profile_wait_begin)
 from finegrain.kernel.locks.turnstile cimport (
     TS_EXCLUSIVE_QUEUE, TURNSTILE, chain_lock, chain_unlock, turnstile_add, turnstile_block, turnstile_broadcast,
     turnstile_chain, turnstile_chain_of)
 from finegrain.machine.seam cimport (
-    atomic_cas, atomic_load, atomic_store, lock_delay_arg, panic, running, sched_point, spin_until_changed, thread,
-    unlikely, word_changed)
+    atomic_cas, atomic_load, atomic_load_acq, atomic_store, panic, running, sched_point, spin_until_changed, unlikely,
+    word_changed)
+from finegrain.machine.thread cimport lock_delay_arg, lock_id, thread
 
 cdef enum:
     # mtx words (FreeBSD sys/mutex.h)
@@ -34,6 +36,13 @@ cdef inline thread* mtx_owner(uint64_t v) noexcept nogil:
     return <thread*>(v & ~<uint64_t>MTX_FLAGMASK)
 
 
+cdef thread* mtx_owner_at(const void* address) noexcept nogil:
+    return mtx_owner(atomic_load_acq(&(<mtx*>address).mtx_lock))
+
+
+lock_kind_owner(LK_MTX, mtx_owner_at)
+
+
 # Take a mutex.
 #
 # Locks in:   not this one (no recursion); no spin lock.
@@ -43,7 +52,7 @@ cdef inline thread* mtx_owner(uint64_t v) noexcept nogil:
 cdef void mtx_lock(thread* td, mtx* m, uint16_t site) noexcept nogil:
     if not atomic_cas(td, &m.mtx_lock, MTX_UNOWNED, <uint64_t>td):
         mtx_lock_hard(td, m, site)
-    lock_profile_holding(td, &m.lock_object, site, False, False)
+    lock_profile_holding(td, mtx_id(m), site, False, False)
 
 
 # The contended half of mtx_lock(): spin while the owner runs, else block on the turnstile.
@@ -56,10 +65,11 @@ cdef void mtx_lock_hard(thread* td, mtx* m, uint16_t site) noexcept nogil:
     cdef lock_delay_arg delay
     cdef turnstile_chain* tc
     cdef thread* owner
+    cdef lock_id id = mtx_id(m)
     cdef uint64_t v = atomic_load(td, &m.mtx_lock)
     if unlikely(mtx_owner(v) == td):
         panic(td, b"locking a mutex that this thread holds")
-    profile_wait_begin(td, &m.lock_object, site, False)
+    profile_wait_begin(td, &id, site, False)
     delay_init(td, &delay)
     while True:
         owner = mtx_owner(v)
@@ -89,9 +99,9 @@ cdef void mtx_lock_hard(thread* td, mtx* m, uint16_t site) noexcept nogil:
 # Stands for: FreeBSD mtx_trylock().
 cdef bint mtx_trylock(thread* td, mtx* m, uint16_t site) noexcept nogil:
     if atomic_cas(td, &m.mtx_lock, MTX_UNOWNED, <uint64_t>td):
-        lock_profile_holding(td, &m.lock_object, site, False, False)
+        lock_profile_holding(td, mtx_id(m), site, False, False)
         return True
-    lock_record_of(td, &m.lock_object, site).trylock_failures += 1
+    lock_profile_failed(td, mtx_id(m), site)
     return False
 
 
@@ -102,9 +112,9 @@ cdef bint mtx_trylock(thread* td, mtx* m, uint16_t site) noexcept nogil:
 cdef void mtx_unlock(thread* td, mtx* m) noexcept nogil:
     cdef turnstile_chain* tc
     sched_point(td)
-    if unlikely(mtx_owner(m.mtx_lock) != td):
+    if unlikely(mtx_owner(atomic_load_acq(&m.mtx_lock)) != td):
         panic(td, b"unlocking a mutex that this thread does not hold")
-    lock_profile_releasing(td, &m.lock_object)
+    lock_profile_releasing(td, m)
     if atomic_cas(td, &m.mtx_lock, <uint64_t>td, MTX_UNOWNED):
         word_changed(td, &m.mtx_lock)
         return
@@ -117,7 +127,7 @@ cdef void mtx_unlock(thread* td, mtx* m) noexcept nogil:
 
 
 cdef bint mtx_owned(thread* td, mtx* m) noexcept nogil:
-    return mtx_owner(m.mtx_lock) == td
+    return mtx_owner(atomic_load_acq(&m.mtx_lock)) == td
 
 
 # Take a spin mutex: busy-waits whether or not the owner runs.
@@ -128,11 +138,13 @@ cdef bint mtx_owned(thread* td, mtx* m) noexcept nogil:
 # Stands for: FreeBSD mtx_lock_spin().
 cdef void mtx_lock_spin(thread* td, mtx* m, uint16_t site) noexcept nogil:
     cdef lock_delay_arg delay
+    cdef lock_id id
     cdef uint64_t v
     if not atomic_cas(td, &m.mtx_lock, MTX_UNOWNED, <uint64_t>td):
-        if unlikely(mtx_owner(m.mtx_lock) == td):
+        if unlikely(mtx_owner(atomic_load_acq(&m.mtx_lock)) == td):
             panic(td, b"locking a spin mutex that this thread holds")
-        profile_wait_begin(td, &m.lock_object, site, False)
+        id = mtx_id(m)
+        profile_wait_begin(td, &id, site, False)
         delay_init(td, &delay)
         while True:
             v = atomic_load(td, &m.mtx_lock)
@@ -140,7 +152,7 @@ cdef void mtx_lock_spin(thread* td, mtx* m, uint16_t site) noexcept nogil:
                 spin_until_changed(td, &m.mtx_lock, v, NULL, &delay, 0)
             elif atomic_cas(td, &m.mtx_lock, MTX_UNOWNED, <uint64_t>td):
                 break
-    lock_profile_holding(td, &m.lock_object, site, False, False)
+    lock_profile_holding(td, mtx_id(m), site, False, False)
 
 
 # Locks in:   the spin mutex.
@@ -149,8 +161,8 @@ cdef void mtx_lock_spin(thread* td, mtx* m, uint16_t site) noexcept nogil:
 # Stands for: FreeBSD mtx_unlock_spin().
 cdef void mtx_unlock_spin(thread* td, mtx* m) noexcept nogil:
     sched_point(td)
-    if unlikely(mtx_owner(m.mtx_lock) != td):
+    if unlikely(mtx_owner(atomic_load_acq(&m.mtx_lock)) != td):
         panic(td, b"unlocking a spin mutex that this thread does not hold")
-    lock_profile_releasing(td, &m.lock_object)
+    lock_profile_releasing(td, m)
     atomic_store(td, &m.mtx_lock, MTX_UNOWNED)
     word_changed(td, &m.mtx_lock)

@@ -2,14 +2,19 @@
 #
 # The profile sees three points of a lock's life.  `wanting`: the fast path failed.  `holding`: the lock has been
 # got.  `releasing`: it is about to be given up.  Counts, holds and waits go to the record of the acquisition point
-# (lock name, site), in the table of the machine.  A wait is charged, piece by piece, to the acquisition point of
-# whoever held the lock during the piece, or to FREE_SITE while nobody did (back-off, wake-up, lost races), so
-# waits summed over waiters equal waits charged to holders exactly.
-
+# (lock name, site), in a table of the thread's CPU; in the simulation one table serves all, since one thread runs at a
+# time.  A wait is charged, piece by piece, to the acquisition point of whoever held the lock during the piece, or to
+# FREE_SITE while nobody did (back-off, wake-up, lost races), so waits summed over waiters equal waits charged to holders
+# exactly.
+#
+# A lock is known by its identity (lock_id: address, name, kind, instance), which is no part of its word and need not lie
+# beside it: an 8-byte mutex and two bits of somebody else's word are locks like any other.  Those who wait are found by
+# its address.  Who owns it, each kind tells by a function of its own.
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memset
 
-from finegrain.machine.seam cimport MAX_HELD, charge_memory, held_lock, machine, panic, ps_t, thread, unlikely
+from finegrain.machine.seam cimport arena_offset, atomic_load_pointer, last_line, now, panic, unlikely
+from finegrain.machine.thread cimport MAX_HELD, WAIT_CHAINS, held_lock, lock_id, machine, ps_t, thread, wait_chain
 
 cdef enum:
     MAX_LOCK_NAMES = 48
@@ -19,15 +24,19 @@ cdef enum:
     LO_PV_LIST = 1                      # lo_flags: a PV list lock: waits are kept by instance and superpage too
     LO_DUPOK = 2
 
-# What every lock starts with: 24 bytes, as in FreeBSD, so that locks share cache lines as theirs do.
-#   c: constant; w: the lock word's owner; p: the profile (machine order)
+# How the owner of a lock is read.
+cdef enum lock_kind:
+    LK_MTX = 0
+    LK_RWSX
+    LK_KINDS
+
+# What FreeBSD's 32-byte locks start with: 24 bytes, so that locks share cache lines as theirs do.  All constant.  Only
+# the kind's own file reads it, to say what the lock's identity is.
 cdef struct lock_object:
-    uint16_t lo_name                    # c: index in the table of lock names (class and name)
-    uint16_t lo_flags                   # c
-    uint32_t lo_data                    # w: recursion count
-    uint32_t lo_instance                # c: PV list locks: number of the lock
-    uint32_t lo_nwaiters                # p: how many threads wait
-    thread* lo_waiters                  # p: the threads that wait, youngest first
+    uint16_t lo_name                    # index in the table of lock names (class and name)
+    uint16_t lo_flags
+    uint32_t lo_instance                # PV list locks: number of the lock
+    uint64_t lo_unused[2]               # FreeBSD has names and witness data here
 
 # One acquisition point: a lock name at a site.  Times in picoseconds.
 cdef struct lock_record:
@@ -63,6 +72,8 @@ cdef struct pv_wait_record:
     ps_t sharing                        # waited while the holder worked on the same one
 
 cdef struct lock_profile:
+    lock_profile* next                  # another thread's, on real threads
+    uint64_t lock                       # raw: that list
     bint enabled
     ps_t started                        # when counting began
     lock_record* records                # [MAX_LOCK_NAMES][MAX_SITES]
@@ -78,8 +89,16 @@ cdef struct lock_profile:
 cdef uint16_t lock_name(const char* lock_class, const char* name) except 0xffff
 cdef uint16_t lock_site(const char* site) except 0xffff
 
+ctypedef thread* (*owner_function)(const void* address) noexcept nogil
+
+# Each lock kind says, at import, how the exclusive owner of a lock at an address is read (NULL: none, or not known).
+cdef void lock_kind_owner(lock_kind kind, owner_function owner) noexcept nogil
+cdef thread* lock_owner(const lock_id* lock) noexcept nogil
+
 # Tables for a machine; counts start at zero.
 cdef int lock_profile_create(machine* m) except -1
+# One acquisition point's record, summed over all tables.
+cdef void lock_profile_sum(machine* m, uint16_t name, uint16_t site, lock_record* sum) noexcept nogil
 # Begin counting afresh (the end of the warm-up).  Waits and holds under way count from here.
 cdef void lock_profile_reset(machine* m, ps_t at) noexcept nogil
 
@@ -91,11 +110,11 @@ cdef const char* lock_name_text(uint16_t name) noexcept nogil
 cdef const char* lock_site_text(uint16_t site) noexcept nogil
 
 # The out-of-line halves of the three points.
-cdef void profile_wait_begin(thread* td, lock_object* lock, uint16_t site, bint shared) noexcept nogil
-cdef void profile_wait_end(thread* td, lock_object* lock) noexcept nogil
-cdef void profile_charge_waiters(thread* td, lock_object* lock, uint16_t holder, uint32_t superpage) noexcept nogil
-cdef void profile_charge_free(thread* td, lock_object* lock) noexcept nogil
-cdef void profile_pv_release(thread* td, lock_object* lock, held_lock* h, ps_t hold) noexcept nogil
+cdef void profile_wait_begin(thread* td, const lock_id* lock, uint16_t site, bint shared) noexcept nogil
+cdef void profile_wait_end(thread* td, const lock_id* lock) noexcept nogil
+cdef void profile_charge_waiters(thread* td, const lock_id* lock, uint16_t holder, uint32_t superpage) noexcept nogil
+cdef void profile_charge_free(thread* td, const lock_id* lock) noexcept nogil
+cdef void profile_pv_release(thread* td, held_lock* h, ps_t hold) noexcept nogil
 
 cdef extern from *:
     int __builtin_clzll(unsigned long long x) noexcept nogil
@@ -107,8 +126,29 @@ cdef inline void lock_object_init(lock_object* lock, uint16_t name, uint16_t fla
     lock.lo_flags = flags
 
 
-cdef inline lock_record* lock_record_of(thread* td, lock_object* lock, uint16_t site) noexcept nogil:
-    return &(<lock_profile*>td.machine.profile).records[<uint32_t>lock.lo_name * MAX_SITES + site]
+# The identity of a lock that begins with a lock_object.
+cdef inline lock_id lock_object_id(const lock_object* lock, uint8_t kind) noexcept nogil:
+    cdef lock_id id
+    id.address = lock
+    id.name = lock.lo_name
+    id.kind = kind
+    id.flags = <uint8_t>lock.lo_flags
+    id.instance = lock.lo_instance
+    return id
+
+
+cdef inline wait_chain* wait_chain_of(thread* td, const void* address) noexcept nogil:
+    cdef uint64_t offset = arena_offset(td.machine, address)
+    return &td.machine.waiters[((offset >> 3) * <uint64_t>2654435761 >> 16) & (WAIT_CHAINS - 1)]
+
+
+# Does anybody wait for a lock at this address, or for one that hashes alike?
+cdef inline bint may_be_waited_for(thread* td, const void* address) noexcept nogil:
+    return atomic_load_pointer(<void**>&wait_chain_of(td, address).first) != NULL
+
+
+cdef inline lock_record* lock_record_of(thread* td, const lock_id* lock, uint16_t site) noexcept nogil:
+    return &(<lock_profile*>td.profile).records[<uint32_t>lock.name * MAX_SITES + site]
 
 
 cdef inline int histogram_bucket(ps_t t) noexcept nogil:
@@ -118,35 +158,32 @@ cdef inline int histogram_bucket(ps_t t) noexcept nogil:
 
 
 # The lock has been got (`joined`: other readers hold it too).
-cdef inline void lock_profile_holding(thread* td, lock_object* lock, uint16_t site, bint shared,
-                                      bint joined) noexcept nogil:
+cdef inline void lock_profile_holding(thread* td, lock_id lock, uint16_t site, bint shared, bint joined) noexcept nogil:
     cdef held_lock* h
-    cdef lock_profile* p = <lock_profile*>td.machine.profile
-    cdef lock_record* r
+    cdef lock_profile* p = <lock_profile*>td.profile
     if unlikely(td.nheld == MAX_HELD):
         panic(td, b"too many locks held at once")
-    if unlikely(td.wanted == lock):
-        profile_wait_end(td, lock)
-    if unlikely(lock.lo_waiters != NULL) and not joined:
-        profile_charge_free(td, lock)
+    if unlikely(td.wanted.address == lock.address):
+        profile_wait_end(td, &lock)
+    if unlikely(may_be_waited_for(td, lock.address)) and not joined:
+        profile_charge_free(td, &lock)
     h = &td.held[td.nheld]
     td.nheld += 1
     h.lock = lock
     h.site = site
     h.shared = shared
     h.superpage = td.superpage
-    h.since = td.clock
+    h.since = now(td)
     if p.enabled:
-        p.names[lock.lo_name].acquired += 1
-        r = &p.records[<uint32_t>lock.lo_name * MAX_SITES + site]
-        r.lines[td.cpu.last_line] += 1
+        p.names[lock.name].acquired += 1
+        lock_record_of(td, &lock, site).lines[last_line(td)] += 1
 
 
-# The lock is about to be released.
-cdef inline void lock_profile_releasing(thread* td, lock_object* lock) noexcept nogil:
+# The lock at the address is about to be released.
+cdef inline void lock_profile_releasing(thread* td, const void* address) noexcept nogil:
     cdef uint32_t i = td.nheld
     cdef held_lock h
-    cdef lock_profile* p = <lock_profile*>td.machine.profile
+    cdef lock_profile* p = <lock_profile*>td.profile
     cdef lock_record* r
     cdef ps_t hold
     while True:
@@ -154,23 +191,28 @@ cdef inline void lock_profile_releasing(thread* td, lock_object* lock) noexcept 
             panic(td, b"unlocking a lock that is not held")
             return
         i -= 1
-        if td.held[i].lock == lock:
+        if td.held[i].lock.address == address:
             break
     h = td.held[i]
     td.nheld -= 1
     while i < td.nheld:
         td.held[i] = td.held[i + 1]
         i += 1
-    if unlikely(lock.lo_waiters != NULL):
-        profile_charge_waiters(td, lock, h.site, td.superpage)
+    if unlikely(may_be_waited_for(td, address)):
+        profile_charge_waiters(td, &h.lock, h.site, td.superpage)
     if p.enabled:
-        hold = td.clock - h.since
-        p.names[lock.lo_name].released += 1
-        r = &p.records[<uint32_t>lock.lo_name * MAX_SITES + h.site]
+        hold = now(td) - h.since
+        p.names[h.lock.name].released += 1
+        r = lock_record_of(td, &h.lock, h.site)
         r.acquisitions += 1
         r.hold_total += hold
         if hold > r.hold_max:
             r.hold_max = hold
         r.hold_histogram[histogram_bucket(hold)] += 1
-        if lock.lo_flags & LO_PV_LIST:
-            profile_pv_release(td, lock, &h, hold)
+        if h.lock.flags & LO_PV_LIST:
+            profile_pv_release(td, &h, hold)
+
+
+# A try to get the lock failed.
+cdef inline void lock_profile_failed(thread* td, lock_id lock, uint16_t site) noexcept nogil:
+    lock_record_of(td, &lock, site).trylock_failures += 1

@@ -4,7 +4,8 @@ from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 from libc.stdio cimport snprintf
 from libc.string cimport memset, strcmp
 
-from finegrain.machine.seam cimport arena_alloc, atomic_load_acq, charge_memory, held_lock, machine, panic, ps_t, thread
+from finegrain.machine.seam cimport arena_alloc, atomic_store_pointer, now, panic, raw_lock, raw_unlock, wait_until
+from finegrain.machine.thread cimport LINE_KINDS, held_lock, lock_id, machine, ps_t, thread, wait_chain
 
 cdef const char* lock_classes[MAX_LOCK_NAMES]
 cdef const char* lock_names[MAX_LOCK_NAMES]
@@ -12,6 +13,7 @@ cdef const char* lock_sites[MAX_SITES]
 cdef uint16_t name_count = 0
 cdef uint16_t site_count = 1
 cdef list keep = []                     # the bytes behind the names
+cdef owner_function owner_of[LK_KINDS]
 
 lock_sites[FREE_SITE] = b"(free)"
 
@@ -69,27 +71,75 @@ cdef const char* lock_site_text(uint16_t site) noexcept nogil:
     return lock_sites[site]
 
 
-cdef int lock_profile_create(machine* m) except -1:
+cdef void lock_kind_owner(lock_kind kind, owner_function owner) noexcept nogil:
+    owner_of[<int>kind] = owner
+
+
+cdef thread* lock_owner(const lock_id* lock) noexcept nogil:
+    return owner_of[lock.kind](lock.address)
+
+
+cdef lock_profile* new_profile(machine* m) noexcept nogil:
     cdef lock_profile* p = <lock_profile*>arena_alloc(m, sizeof(lock_profile))
     p.enabled = True
     p.records = <lock_record*>arena_alloc(m, MAX_LOCK_NAMES * MAX_SITES * sizeof(lock_record))
     p.names = <lock_name_record*>arena_alloc(m, MAX_LOCK_NAMES * sizeof(lock_name_record))
     p.charged = <ps_t*>arena_alloc(m, MAX_LOCK_NAMES * MAX_SITES * MAX_SITES * sizeof(ps_t))
-    m.profile = p
+    return p
+
+
+cdef int lock_profile_create(machine* m) except -1:
+    m.profile = new_profile(m)
+    m.attach = attach
     m.describe = describe_thread
     return 0
 
 
-# The thread that owns the lock exclusively, or NULL.  All locks have their word behind the lock_object, and all
-# words show an exclusive owner alike: its address, bit 0 clear.
-cdef thread* lock_owner(lock_object* lock) noexcept nogil:
-    cdef uint64_t v = atomic_load_acq(<uint64_t*>(<char*>lock + sizeof(lock_object)))
-    return NULL if v & 1 else <thread*>(v & ~<uint64_t>31)
+# A new thread: where its locks are counted.  Real threads run at once, so each has a table of its own.
+cdef void attach(thread* td) noexcept nogil:
+    cdef lock_profile* first = <lock_profile*>td.machine.profile
+    cdef lock_profile* p = first
+    if not td.simulated:
+        p = new_profile(td.machine)
+        raw_lock(td, &first.lock)
+        p.next = first.next
+        first.next = p
+        raw_unlock(td, &first.lock)
+    td.profile = p
 
 
-# Stop when td is about to wait for a lock whose owner waits, directly or through others, for td.
-cdef void check_deadlock(thread* td, lock_object* lock) noexcept nogil:
+cdef void lock_profile_sum(machine* m, uint16_t name, uint16_t site, lock_record* sum) noexcept nogil:
+    cdef lock_profile* p = (<lock_profile*>m.profile).next
+    cdef uint64_t at = <uint64_t>name * MAX_SITES + site
+    cdef lock_record* r
+    cdef int i
+    sum[0] = (<lock_profile*>m.profile).records[at]
+    while p != NULL:
+        r = &p.records[at]
+        sum.acquisitions += r.acquisitions
+        sum.contested += r.contested
+        sum.trylock_failures += r.trylock_failures
+        sum.wait_total += r.wait_total
+        sum.wait_max = max(sum.wait_max, r.wait_max)
+        sum.block_total += r.block_total
+        sum.hold_total += r.hold_total
+        sum.hold_max = max(sum.hold_max, r.hold_max)
+        sum.depth_total += r.depth_total
+        sum.depth_max = max(sum.depth_max, r.depth_max)
+        for i in range(LINE_KINDS):
+            sum.lines[i] += r.lines[i]
+        for i in range(HISTOGRAM_BUCKETS):
+            sum.wait_histogram[i] += r.wait_histogram[i]
+            sum.hold_histogram[i] += r.hold_histogram[i]
+        p = p.next
+
+
+# Stop when td is about to wait for a lock whose owner waits, directly or through others, for td.  In the simulation
+# only, where the others stand still meanwhile.
+cdef void check_deadlock(thread* td, const lock_id* lock) noexcept nogil:
     cdef thread* owner
+    if not td.simulated:
+        return
     for _ in range(64):                 # longer cycles end as "no thread can run"
         owner = lock_owner(lock)
         if owner == NULL:
@@ -97,26 +147,25 @@ cdef void check_deadlock(thread* td, lock_object* lock) noexcept nogil:
         if owner == td:
             panic(td, b"deadlock: this thread waits for itself through the locks below")
             return
-        if owner.wanted == NULL:
+        if owner.wanted.address == NULL:
             return
-        lock = <lock_object*>owner.wanted
+        lock = &owner.wanted
 
 
 # What a thread wants and holds, for panic messages.
 cdef int describe_thread(thread* td, char* text, size_t size) noexcept nogil:
     cdef size_t n = 0
     cdef uint32_t i
-    cdef lock_object* lock
+    cdef uint16_t name = td.wanted.name
     text[0] = 0
-    if td.wanted != NULL and n < size:
-        lock = <lock_object*>td.wanted
-        n += snprintf(text + n, size - n, b"; wants %s:%s at %s", lock_classes[lock.lo_name], lock_names[lock.lo_name],
+    if td.wanted.address != NULL and n < size:
+        n += snprintf(text + n, size - n, b"; wants %s:%s at %s", lock_classes[name], lock_names[name],
                       lock_sites[td.wanted_site])
     for i in range(td.nheld):
         if n < size:
-            lock = <lock_object*>td.held[i].lock
+            name = td.held[i].lock.name
             n += snprintf(text + n, size - n, b"%s %s:%s (%s)", b"; holds" if i == 0 else b",",
-                          lock_classes[lock.lo_name], lock_names[lock.lo_name], lock_sites[td.held[i].site])
+                          lock_classes[name], lock_names[name], lock_sites[td.held[i].site])
     return <int>(n if n < size else size - 1)
 
 
@@ -143,18 +192,18 @@ cdef void lock_profile_reset(machine* m, ps_t at) noexcept nogil:
             memset(&p.superpages[i], 0, sizeof(pv_wait_record))
     p.started = at
     while td != NULL:
-        if td.wanted != NULL:
+        if td.wanted.address != NULL:
             td.wait_since = at
             td.wait_charged = at
             td.blocked = 0
         for i in range(td.nheld):
             td.held[i].since = at
-            p.names[(<lock_object*>td.held[i].lock).lo_name].acquired += 1
+            p.names[td.held[i].lock.name].acquired += 1
         td = td.all_next
 
 
-cdef inline void count_waiting(lock_profile* p, lock_object* lock, ps_t at, int change) noexcept nogil:
-    cdef lock_name_record* n = &p.names[lock.lo_name]
+cdef inline void count_waiting(lock_profile* p, const lock_id* lock, ps_t at, int change) noexcept nogil:
+    cdef lock_name_record* n = &p.names[lock.name]
     n.queue_integral += n.waiting * (at - n.waiting_since)
     n.waiting_since = at
     n.waiting += change
@@ -166,15 +215,21 @@ cdef inline void count_waiting(lock_profile* p, lock_object* lock, ps_t at, int 
 # Locks out:  the same.
 # May block:  never.
 # Stands for: nothing in FreeBSD.
-cdef void profile_charge_waiters(thread* td, lock_object* lock, uint16_t holder, uint32_t superpage) noexcept nogil:
-    cdef lock_profile* p = <lock_profile*>td.machine.profile
-    cdef thread* w = lock.lo_waiters
+cdef void profile_charge_waiters(thread* td, const lock_id* lock, uint16_t holder, uint32_t superpage) noexcept nogil:
+    cdef wait_chain* chain = wait_chain_of(td, lock.address)
+    cdef ps_t at = now(td)
+    cdef thread* w
+    raw_lock(td, &chain.lock)
+    w = chain.first
     while w != NULL:
-        charge_wait(p, w, lock, holder, superpage, td.clock)
+        if w.wanted.address == lock.address:
+            charge_wait(<lock_profile*>td.profile, w, lock, holder, superpage, at)
         w = w.wait_next
+    raw_unlock(td, &chain.lock)
 
 
-cdef inline void charge_wait(lock_profile* p, thread* w, lock_object* lock, uint16_t holder, uint32_t superpage,
+# Chain locked.
+cdef inline void charge_wait(lock_profile* p, thread* w, const lock_id* lock, uint16_t holder, uint32_t superpage,
                              ps_t until) noexcept nogil:
     cdef ps_t piece = until - w.wait_charged
     cdef pv_wait_record* here
@@ -182,10 +237,10 @@ cdef inline void charge_wait(lock_profile* p, thread* w, lock_object* lock, uint
     if piece <= 0:
         return
     w.wait_charged = until
-    p.charged[(<uint32_t>lock.lo_name * MAX_SITES + holder) * MAX_SITES + w.wanted_site] += piece
-    if lock.lo_flags & LO_PV_LIST and p.pv_locks != NULL:
+    p.charged[(<uint32_t>lock.name * MAX_SITES + holder) * MAX_SITES + w.wanted_site] += piece
+    if lock.flags & LO_PV_LIST and p.pv_locks != NULL:
         here = &p.superpages[w.superpage]
-        instance = &p.pv_locks[lock.lo_instance]
+        instance = &p.pv_locks[lock.instance]
         if superpage == w.superpage:
             here.sharing += piece
             instance.sharing += piece
@@ -200,25 +255,32 @@ cdef inline void charge_wait(lock_profile* p, thread* w, lock_object* lock, uint
 # Locks out:  none.
 # May block:  never.
 # Stands for: FreeBSD lock_profile_obtain_lock_failed().
-cdef void profile_wait_begin(thread* td, lock_object* lock, uint16_t site, bint shared) noexcept nogil:
-    cdef lock_profile* p = <lock_profile*>td.machine.profile
+cdef void profile_wait_begin(thread* td, const lock_id* lock, uint16_t site, bint shared) noexcept nogil:
+    cdef lock_profile* p = <lock_profile*>td.profile
     cdef lock_record* r = lock_record_of(td, lock, site)
-    r.depth_total += lock.lo_nwaiters
-    if lock.lo_nwaiters > r.depth_max:
-        r.depth_max = lock.lo_nwaiters
-    td.wanted = lock
+    cdef wait_chain* chain = wait_chain_of(td, lock.address)
+    cdef thread* w
+    cdef int64_t depth = 0
+    raw_lock(td, &chain.lock)
+    w = chain.first
+    while w != NULL:
+        depth += w.wanted.address == lock.address
+        w = w.wait_next
+    td.wanted = lock[0]
     td.wanted_site = site
     td.wanted_shared = shared
-    td.wait_since = td.clock
-    td.wait_charged = td.clock
+    td.wait_since = now(td)
+    td.wait_charged = td.wait_since
     td.blocked = 0
     td.wait_prev = NULL
-    td.wait_next = lock.lo_waiters
+    td.wait_next = chain.first
     if td.wait_next != NULL:
         td.wait_next.wait_prev = td
-    lock.lo_waiters = td
-    lock.lo_nwaiters += 1
-    count_waiting(p, lock, td.clock, 1)
+    atomic_store_pointer(<void**>&chain.first, td)
+    raw_unlock(td, &chain.lock)
+    r.depth_total += depth
+    r.depth_max = max(r.depth_max, depth)
+    count_waiting(p, lock, td.wait_since, 1)
     check_deadlock(td, lock)
 
 
@@ -228,55 +290,58 @@ cdef void profile_wait_begin(thread* td, lock_object* lock, uint16_t site, bint 
 # Locks out:  the lock.
 # May block:  never.
 # Stands for: the contested half of FreeBSD lock_profile_obtain_lock_success().
-cdef void profile_wait_end(thread* td, lock_object* lock) noexcept nogil:
-    cdef lock_profile* p = <lock_profile*>td.machine.profile
+cdef void profile_wait_end(thread* td, const lock_id* lock) noexcept nogil:
+    cdef lock_profile* p = <lock_profile*>td.profile
     cdef lock_record* r = lock_record_of(td, lock, td.wanted_site)
+    cdef wait_chain* chain = wait_chain_of(td, lock.address)
     cdef ps_t wait
+    raw_lock(td, &chain.lock)
     # A holder's clock may have been ahead of this thread's when it released: the wait ends no earlier.
-    if td.clock < td.wait_charged:
-        charge_memory(td, td.wait_charged - td.clock)
-    wait = td.clock - td.wait_since
-    charge_wait(p, td, lock, FREE_SITE,
-                p.last_superpage[lock.lo_instance] if lock.lo_flags & LO_PV_LIST and p.last_superpage != NULL
-                else td.superpage, td.clock)
+    wait_until(td, td.wait_charged)
+    wait = max(now(td), td.wait_charged) - td.wait_since
+    charge_wait(p, td, lock, FREE_SITE, free_superpage(td, lock), td.wait_since + wait)
     if td.wait_prev != NULL:
         td.wait_prev.wait_next = td.wait_next
     else:
-        lock.lo_waiters = td.wait_next
+        atomic_store_pointer(<void**>&chain.first, td.wait_next)
     if td.wait_next != NULL:
         td.wait_next.wait_prev = td.wait_prev
-    lock.lo_nwaiters -= 1
-    count_waiting(p, lock, td.clock, -1)
-    td.wanted = NULL
+    td.wanted.address = NULL
+    raw_unlock(td, &chain.lock)
+    count_waiting(p, lock, td.wait_since + wait, -1)
     r.contested += 1
     r.wait_total += wait
     r.block_total += td.blocked
-    if wait > r.wait_max:
-        r.wait_max = wait
+    r.wait_max = max(r.wait_max, wait)
     r.wait_histogram[histogram_bucket(wait)] += 1
-    if lock.lo_flags & LO_PV_LIST and p.pv_locks != NULL:
-        p.pv_locks[lock.lo_instance].contested += 1
-        p.pv_locks[lock.lo_instance].wait += wait
+    if lock.flags & LO_PV_LIST and p.pv_locks != NULL:
+        p.pv_locks[lock.instance].contested += 1
+        p.pv_locks[lock.instance].wait += wait
         p.superpages[td.superpage].contested += 1
         p.superpages[td.superpage].wait += wait
 
 
+# What a lock that nobody holds counts as working on: for a PV list lock, its last holder's superpage.
+cdef inline uint32_t free_superpage(thread* td, const lock_id* lock) noexcept nogil:
+    cdef lock_profile* p = <lock_profile*>td.profile
+    if lock.flags & LO_PV_LIST and p.last_superpage != NULL:
+        return p.last_superpage[lock.instance]
+    return td.superpage
+
+
 # Waits that are under way belong to others when somebody else gets the lock first: nobody held it meanwhile.
-cdef void profile_charge_free(thread* td, lock_object* lock) noexcept nogil:
-    cdef lock_profile* p = <lock_profile*>td.machine.profile
-    cdef uint32_t superpage = 0
-    if lock.lo_flags & LO_PV_LIST and p.last_superpage != NULL:
-        superpage = p.last_superpage[lock.lo_instance]
-    profile_charge_waiters(td, lock, FREE_SITE, superpage)
+cdef void profile_charge_free(thread* td, const lock_id* lock) noexcept nogil:
+    profile_charge_waiters(td, lock, FREE_SITE, free_superpage(td, lock))
 
 
 # A PV list lock is about to be released: counts by instance and by superpage.
-cdef void profile_pv_release(thread* td, lock_object* lock, held_lock* h, ps_t hold) noexcept nogil:
-    cdef lock_profile* p = <lock_profile*>td.machine.profile
+cdef void profile_pv_release(thread* td, held_lock* h, ps_t hold) noexcept nogil:
+    cdef lock_profile* p = <lock_profile*>td.profile
+    cdef uint32_t instance = h.lock.instance
     if p.pv_locks == NULL:
         return
-    p.pv_locks[lock.lo_instance].acquisitions += 1
-    p.pv_locks[lock.lo_instance].hold += hold
+    p.pv_locks[instance].acquisitions += 1
+    p.pv_locks[instance].hold += hold
     p.superpages[h.superpage].acquisitions += 1
     p.superpages[h.superpage].hold += hold
-    p.last_superpage[lock.lo_instance] = td.superpage
+    p.last_superpage[instance] = td.superpage

@@ -3,10 +3,10 @@
 from libc.stdint cimport uint16_t
 
 from finegrain.kernel.locks.rwsx cimport (
-    rwlock, rwsx_downgrade, rwsx_init, rwsx_rlock, rwsx_runlock, rwsx_try_rlock, rwsx_try_upgrade, rwsx_try_wlock,
-    rwsx_wlock, rwsx_wowned, rwsx_wunlock)
+    rwlock, rwsx_downgrade, rwsx_id, rwsx_init, rwsx_rlock, rwsx_runlock, rwsx_try_rlock, rwsx_try_upgrade,
+    rwsx_try_wlock, rwsx_wlock, rwsx_wowned, rwsx_wunlock)
 from finegrain.kernel.locks.turnstile cimport TURNSTILE
-from finegrain.machine.seam cimport thread
+from finegrain.machine.thread cimport lock_id, thread
 
 
 # name: from lock_name("rw", ...)
@@ -80,3 +80,7 @@ cdef inline void rw_downgrade(thread* td, rwlock* rw, uint16_t site) noexcept no
 
 cdef inline bint rw_wowned(thread* td, rwlock* rw) noexcept nogil:
     return rwsx_wowned(td, rw)
+
+
+cdef inline lock_id rw_id(rwlock* rw) noexcept nogil:
+    return rwsx_id(rw)

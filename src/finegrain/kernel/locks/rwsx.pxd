@@ -3,8 +3,9 @@
 
 from libc.stdint cimport int64_t, uint16_t, uint64_t
 
-from finegrain.kernel.locks.profile cimport lock_object
-from finegrain.machine.seam cimport thread
+from finegrain.kernel.locks.profile cimport LK_RWSX, lock_object, lock_object_id
+from finegrain.machine.seam cimport atomic_load_acq
+from finegrain.machine.thread cimport lock_id, thread
 
 cdef enum:
     # rw and sx words (FreeBSD sys/rwlock.h, sys/sx.h: the same bits in both)
@@ -43,4 +44,8 @@ cdef inline int64_t rw_readers(uint64_t v) noexcept nogil:
 
 # Write-held by this thread.
 cdef inline bint rwsx_wowned(thread* td, rwlock* rw) noexcept nogil:
-    return rw_writer(rw.rw_lock) == td
+    return rw_writer(atomic_load_acq(&rw.rw_lock)) == td
+
+
+cdef inline lock_id rwsx_id(rwlock* rw) noexcept nogil:
+    return lock_object_id(&rw.lock_object, LK_RWSX)

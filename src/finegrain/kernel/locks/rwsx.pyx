@@ -11,13 +11,15 @@ from libc.stdint cimport int64_t, uint16_t, uint64_t
 
 from finegrain.kernel.locks.delay cimport delay_init
 from finegrain.kernel.locks.profile cimport (
-    lock_object_init, lock_profile_holding, lock_profile_releasing, lock_record_of, profile_wait_begin)
+    LK_RWSX, lock_kind_owner, lock_object_init, lock_profile_failed, lock_profile_holding, lock_profile_releasing,
+    profile_wait_begin)
 from finegrain.kernel.locks.turnstile cimport (
     TS_EXCLUSIVE_QUEUE, TS_SHARED_QUEUE, TURNSTILE, chain_lock, chain_unlock, turnstile_add, turnstile_block,
     turnstile_broadcast, turnstile_chain, turnstile_chain_of, turnstile_claim, turnstile_disown)
 from finegrain.machine.seam cimport (
-    atomic_cas, atomic_load, atomic_store, lock_delay_arg, panic, running, sched_point, spin_until_changed, thread,
-    unlikely, word_changed)
+    atomic_cas, atomic_load, atomic_load_acq, atomic_store, panic, running, sched_point, spin_until_changed, unlikely,
+    word_changed)
+from finegrain.machine.thread cimport lock_delay_arg, lock_id, thread
 
 cdef enum:
     # The bounded spin on readers (FreeBSD kern_rwlock.c): see freebsd-facts in the documentation
@@ -28,6 +30,13 @@ cdef enum:
 cdef void rwsx_init(rwlock* rw, uint16_t name, uint16_t flags) noexcept nogil:
     lock_object_init(&rw.lock_object, name, flags)
     rw.rw_lock = RW_UNLOCKED
+
+
+cdef thread* rwsx_owner_at(const void* address) noexcept nogil:
+    return rw_writer(atomic_load_acq(&(<rwlock*>address).rw_lock))
+
+
+lock_kind_owner(LK_RWSX, rwsx_owner_at)
 
 
 # May a reader come in?  In the slow path a thread that already reads some lock of the kind may pass waiting writers, or
@@ -52,7 +61,7 @@ cdef inline bint rw_free(uint64_t v) noexcept nogil:
 cdef void rwsx_wlock(thread* td, rwlock* rw, uint16_t site, int kind) noexcept nogil:
     if not atomic_cas(td, &rw.rw_lock, RW_UNLOCKED, <uint64_t>td):
         rwsx_wlock_hard(td, rw, site, kind)
-    lock_profile_holding(td, &rw.lock_object, site, False, False)
+    lock_profile_holding(td, rwsx_id(rw), site, False, False)
 
 
 # The contended half of rwsx_wlock().
@@ -67,10 +76,11 @@ cdef void rwsx_wlock_hard(thread* td, rwlock* rw, uint16_t site, int kind) noexc
     cdef thread* owner
     cdef int64_t budget = ROWNER_RETRIES * max(<int64_t>ROWNER_LOOPS_MIN, td.machine.delay_max)
     cdef int64_t spent
+    cdef lock_id id = rwsx_id(rw)
     cdef uint64_t v = atomic_load(td, &rw.rw_lock)
     if unlikely(rw_writer(v) == td):
         panic(td, b"write-locking a lock that this thread holds")
-    profile_wait_begin(td, &rw.lock_object, site, False)
+    profile_wait_begin(td, &id, site, False)
     delay_init(td, &delay)
     while True:
         v = atomic_load(td, &rw.rw_lock)
@@ -125,9 +135,9 @@ cdef void rwsx_wlock_hard(thread* td, rwlock* rw, uint16_t site, int kind) noexc
 # Stands for: FreeBSD __rw_try_wlock(), sx_try_xlock().
 cdef bint rwsx_try_wlock(thread* td, rwlock* rw, uint16_t site) noexcept nogil:
     if atomic_cas(td, &rw.rw_lock, RW_UNLOCKED, <uint64_t>td):
-        lock_profile_holding(td, &rw.lock_object, site, False, False)
+        lock_profile_holding(td, rwsx_id(rw), site, False, False)
         return True
-    lock_record_of(td, &rw.lock_object, site).trylock_failures += 1
+    lock_profile_failed(td, rwsx_id(rw), site)
     return False
 
 
@@ -174,9 +184,9 @@ cdef void rwsx_wake(thread* td, rwlock* rw, uint64_t owned, int kind) noexcept n
 # Stands for: FreeBSD _rw_wunlock_cookie(), _sx_xunlock().
 cdef void rwsx_wunlock(thread* td, rwlock* rw, int kind) noexcept nogil:
     sched_point(td)
-    if unlikely(rw_writer(rw.rw_lock) != td):
+    if unlikely(rw_writer(atomic_load_acq(&rw.rw_lock)) != td):
         panic(td, b"write-unlocking a lock that this thread does not hold for writing")
-    lock_profile_releasing(td, &rw.lock_object)
+    lock_profile_releasing(td, rw)
     if atomic_cas(td, &rw.rw_lock, <uint64_t>td, RW_UNLOCKED):
         word_changed(td, &rw.rw_lock)
     else:
@@ -192,10 +202,10 @@ cdef void rwsx_wunlock(thread* td, rwlock* rw, int kind) noexcept nogil:
 cdef void rwsx_rlock(thread* td, rwlock* rw, uint16_t site, int kind) noexcept nogil:
     cdef uint64_t v
     sched_point(td)
-    v = rw.rw_lock
+    v = atomic_load_acq(&rw.rw_lock)
     if not rw_can_read(td, v, kind, False) or not atomic_cas(td, &rw.rw_lock, v, v + RW_ONE_READER):
         v = rwsx_rlock_hard(td, rw, site, kind)
-    lock_profile_holding(td, &rw.lock_object, site, True, rw_readers(v) > 0)
+    lock_profile_holding(td, rwsx_id(rw), site, True, rw_readers(v) > 0)
     td.read_held[kind] += 1
 
 
@@ -210,6 +220,7 @@ cdef uint64_t rwsx_rlock_hard(thread* td, rwlock* rw, uint16_t site, int kind) n
     cdef turnstile_chain* tc
     cdef thread* owner
     cdef int64_t budget = ROWNER_RETRIES * max(<int64_t>ROWNER_LOOPS_MIN, td.machine.delay_max)
+    cdef lock_id id = rwsx_id(rw)
     cdef uint64_t v
     cdef bint slow = False, waiting = False
     delay_init(td, &delay)
@@ -225,7 +236,7 @@ cdef uint64_t rwsx_rlock_hard(thread* td, rwlock* rw, uint16_t site, int kind) n
             panic(td, b"read-locking a lock that this thread holds for writing")
         if not waiting:
             waiting = True
-            profile_wait_begin(td, &rw.lock_object, site, True)
+            profile_wait_begin(td, &id, site, True)
             continue
         if owner != NULL and running(owner):
             spin_until_changed(td, &rw.rw_lock, v, owner, &delay, 0)
@@ -266,10 +277,10 @@ cdef bint rwsx_try_rlock(thread* td, rwlock* rw, uint16_t site, int kind) noexce
     while True:
         v = atomic_load(td, &rw.rw_lock)
         if not v & RW_LOCK_READ:
-            lock_record_of(td, &rw.lock_object, site).trylock_failures += 1
+            lock_profile_failed(td, rwsx_id(rw), site)
             return False
         if atomic_cas(td, &rw.rw_lock, v, v + RW_ONE_READER):
-            lock_profile_holding(td, &rw.lock_object, site, True, rw_readers(v) > 0)
+            lock_profile_holding(td, rwsx_id(rw), site, True, rw_readers(v) > 0)
             td.read_held[kind] += 1
             return True
 
@@ -283,9 +294,9 @@ cdef bint rwsx_try_rlock(thread* td, rwlock* rw, uint16_t site, int kind) noexce
 cdef void rwsx_runlock(thread* td, rwlock* rw, int kind) noexcept nogil:
     cdef uint64_t v
     sched_point(td)
-    if unlikely(rw_readers(rw.rw_lock) == 0):
+    if unlikely(rw_readers(atomic_load_acq(&rw.rw_lock)) == 0):
         panic(td, b"read-unlocking a lock that nobody holds for reading")
-    lock_profile_releasing(td, &rw.lock_object)
+    lock_profile_releasing(td, rw)
     td.read_held[kind] -= 1
     while True:
         v = atomic_load(td, &rw.rw_lock)
@@ -309,7 +320,7 @@ cdef bint rwsx_try_upgrade(thread* td, rwlock* rw, uint16_t site, int kind) noex
     while True:
         v = atomic_load(td, &rw.rw_lock)
         if rw_readers(v) != 1:
-            lock_record_of(td, &rw.lock_object, site).trylock_failures += 1
+            lock_profile_failed(td, rwsx_id(rw), site)
             return False
         if atomic_cas(td, &rw.rw_lock, v, <uint64_t>td | (v & RW_LOCK_WAITERS)):
             break
@@ -319,9 +330,9 @@ cdef bint rwsx_try_upgrade(thread* td, rwlock* rw, uint16_t site, int kind) noex
         turnstile_claim(td, tc, rw)
         chain_unlock(td, tc)
     word_changed(td, &rw.rw_lock)
-    lock_profile_releasing(td, &rw.lock_object)
+    lock_profile_releasing(td, rw)
     td.read_held[kind] -= 1
-    lock_profile_holding(td, &rw.lock_object, site, False, True)
+    lock_profile_holding(td, rwsx_id(rw), site, False, True)
     return True
 
 
@@ -335,9 +346,9 @@ cdef void rwsx_downgrade(thread* td, rwlock* rw, uint16_t site, int kind) noexce
     cdef uint64_t v
     cdef turnstile_chain* tc
     sched_point(td)
-    if unlikely(rw_writer(rw.rw_lock) != td):
+    if unlikely(rw_writer(atomic_load_acq(&rw.rw_lock)) != td):
         panic(td, b"downgrading a lock that this thread does not hold for writing")
-    lock_profile_releasing(td, &rw.lock_object)
+    lock_profile_releasing(td, rw)
     if not atomic_cas(td, &rw.rw_lock, <uint64_t>td, RW_LOCK_READ | RW_ONE_READER):
         tc = turnstile_chain_of(td, kind, rw)
         chain_lock(td, tc)
@@ -352,5 +363,5 @@ cdef void rwsx_downgrade(thread* td, rwlock* rw, uint16_t site, int kind) noexce
             turnstile_broadcast(td, tc, rw, TS_SHARED_QUEUE)
         chain_unlock(td, tc)
     word_changed(td, &rw.rw_lock)
-    lock_profile_holding(td, &rw.lock_object, site, True, True)
+    lock_profile_holding(td, rwsx_id(rw), site, True, True)
     td.read_held[kind] += 1

@@ -4,7 +4,7 @@ from libc.stdint cimport uint16_t
 
 from finegrain.kernel.locks.mtx cimport mtx
 from finegrain.kernel.locks.sx cimport sx
-from finegrain.machine.seam cimport thread
+from finegrain.machine.thread cimport thread
 
 # Sleep on an address until wakeup() on it, dropping `interlock` (may be NULL) while asleep; it is retaken.
 # Stands for msleep(9) and sx_sleep(9) by the kind of lock.

@@ -7,7 +7,7 @@ from finegrain.kernel.locks.rwsx cimport (
     rwlock, rwsx_downgrade, rwsx_init, rwsx_rlock, rwsx_runlock, rwsx_try_rlock, rwsx_try_upgrade, rwsx_try_wlock,
     rwsx_wlock, rwsx_wowned, rwsx_wunlock)
 from finegrain.kernel.locks.turnstile cimport SLEEPQUEUE
-from finegrain.machine.seam cimport thread
+from finegrain.machine.thread cimport thread
 
 cdef struct sx:                         # invariant: laid out as rwlock
     lock_object lock_object

@@ -11,7 +11,7 @@
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
-from finegrain.machine.seam cimport machine, thread
+from finegrain.machine.thread cimport machine, thread
 
 cdef enum:
     TC_TABLESIZE = 128                  # FreeBSD subr_turnstile.c
@@ -44,7 +44,6 @@ cdef void chain_lock(thread* td, turnstile_chain* tc) noexcept nogil            
 cdef void chain_unlock(thread* td, turnstile_chain* tc) noexcept nogil
 # With the chain locked:
 cdef turnstile* turnstile_lookup(turnstile_chain* tc, const void* address) noexcept nogil
-cdef bint turnstile_empty(turnstile* ts, int queue) noexcept nogil                  # ts may be NULL
 # Queue td and lend the owner its priority (sleep queues have no owner: NULL).
 cdef void turnstile_add(thread* td, turnstile_chain* tc, const void* address, thread* owner, int queue) noexcept nogil
 # No chain locked: leave the CPU until woken from the queue.  The time goes to td.blocked.

@@ -7,13 +7,29 @@
 
 from libc.stdint cimport uint8_t, uint64_t
 
+from finegrain.kernel.locks.delay cimport delay_init
 from finegrain.machine.seam cimport (
-    TD_BLOCKED, TD_SLEEPING, arena_alloc, arena_free, arena_offset, atomic_cas, atomic_store, charge, lock_delay_arg,
-    machine, panic, park, ps_t, set_priority, spin_until_changed, thread, unpark, word_changed)
+    arena_alloc, arena_free, arena_offset, atomic_cas, atomic_load_acq, atomic_load_pointer, atomic_store,
+    atomic_store_pointer, blocked, charge, now, panic, park, raw_lock, raw_unlock, set_priority, sleeping,
+    spin_until_changed, unpark, word_changed)
+from finegrain.machine.thread cimport lock_delay_arg, machine, ps_t, thread
 
 cdef struct turnstile_tables:
     turnstile_chain turnstiles[TC_TABLESIZE]
     turnstile_chain sleepqueues[SC_TABLESIZE]
+    uint64_t lock                       # raw: all queues, owners and loans; see below
+
+
+# The queues' raw lock: a loan changes places in queues of other chains.
+#
+# Locks in: any but this one.  Locks out: this one too.  May block: never.
+# Stands for: FreeBSD ts_lock of each turnstile and td_contested_lock.
+cdef inline void queues_lock(thread* td) noexcept nogil:
+    raw_lock(td, &(<turnstile_tables*>td.machine.turnstiles).lock)
+
+
+cdef inline void queues_unlock(thread* td) noexcept nogil:
+    raw_unlock(td, &(<turnstile_tables*>td.machine.turnstiles).lock)
 
 
 cdef int turnstiles_create(machine* m) except -1:
@@ -47,12 +63,12 @@ cdef turnstile_chain* turnstile_chain_of(thread* td, int kind, const void* addre
 # Stands for: FreeBSD mtx_lock_spin() on a chain's lock.
 cdef void chain_lock(thread* td, turnstile_chain* tc) noexcept nogil:
     cdef lock_delay_arg delay
-    delay.delay = 1
-    delay.spin_cnt = 0
-    delay.max = td.machine.delay_max
+    cdef uint64_t seen
+    delay_init(td, &delay)
     while not atomic_cas(td, &tc.tc_lock, 0, <uint64_t>td):
-        if tc.tc_lock != 0:
-            spin_until_changed(td, &tc.tc_lock, tc.tc_lock, NULL, &delay, 0)
+        seen = atomic_load_acq(&tc.tc_lock)
+        if seen != 0:
+            spin_until_changed(td, &tc.tc_lock, seen, NULL, &delay, 0)
 
 
 # Locks in:   the chain lock.
@@ -75,11 +91,7 @@ cdef turnstile* turnstile_lookup(turnstile_chain* tc, const void* address) noexc
     return ts
 
 
-cdef bint turnstile_empty(turnstile* ts, int queue) noexcept nogil:
-    return ts == NULL or ts.ts_first[queue] == NULL
-
-
-# Queue by priority, first come first served among equals.
+# Queue by priority, first come first served among equals.  Queues locked.
 cdef void queue_insert(turnstile* ts, thread* td, int queue) noexcept nogil:
     cdef thread* after = ts.ts_last[queue]
     while after != NULL and after.priority > td.priority:
@@ -111,7 +123,7 @@ cdef void queue_remove(turnstile* ts, thread* td, int queue) noexcept nogil:
 
 # Lend td's priority along the chain of owners.
 #
-# Locks in:   the chain lock of the turnstile that td is queued on.
+# Locks in:   the queues' raw lock.
 # Locks out:  the same.
 # May block:  never.
 # Stands for: FreeBSD propagate_priority().
@@ -124,8 +136,7 @@ cdef void propagate_priority(thread* td) noexcept nogil:
         if owner == NULL:
             return
         ts = <turnstile*>owner.blocked_on
-        if owner.state == TD_SLEEPING or (
-                owner.state == TD_BLOCKED and ts != NULL and ts.ts_chain.tc_kind == SLEEPQUEUE):
+        if sleeping(owner) or (blocked(owner) and ts != NULL and ts.ts_chain.tc_kind == SLEEPQUEUE):
             panic(td, b"the owner of a lock that must not be held across a sleep is asleep")
         if owner.priority <= priority:
             return
@@ -180,12 +191,14 @@ cdef void turnstile_add(thread* td, turnstile_chain* tc, const void* address, th
         ts.ts_next = tc.tc_turnstiles
         tc.tc_turnstiles = ts
     charge(td, td.machine.cost.op, 20)
+    queues_lock(td)
     set_owner(ts, owner)
     queue_insert(ts, td, queue)
     ts.ts_waiters += 1
-    td.blocked_on = ts
+    atomic_store_pointer(&td.blocked_on, ts)
     td.blocked_queue = queue
     propagate_priority(td)
+    queues_unlock(td)
 
 
 # Leave the CPU until another thread takes td off its queue.
@@ -195,12 +208,12 @@ cdef void turnstile_add(thread* td, turnstile_chain* tc, const void* address, th
 # May block:  always.
 # Stands for: the second half of FreeBSD turnstile_wait(), sleepq_wait().
 cdef void turnstile_block(thread* td) noexcept nogil:
-    cdef ps_t start = td.clock
-    while td.blocked_on != NULL:
+    cdef ps_t start = now(td)
+    while atomic_load_pointer(&td.blocked_on) != NULL:
         park(td)
-    if td.wanted != NULL:
+    if td.wanted.address != NULL:
         # The counting may have begun afresh meanwhile.
-        td.blocked += td.clock - (start if start > td.wait_since else td.wait_since)
+        td.blocked += now(td) - (start if start > td.wait_since else td.wait_since)
 
 
 # Locks in:   the chain lock; td just took the lock at the address.
@@ -210,8 +223,10 @@ cdef void turnstile_block(thread* td) noexcept nogil:
 cdef void turnstile_claim(thread* td, turnstile_chain* tc, const void* address) noexcept nogil:
     cdef turnstile* ts = turnstile_lookup(tc, address)
     if ts != NULL:
+        queues_lock(td)
         set_owner(ts, td)
         recompute_priority(td)
+        queues_unlock(td)
 
 
 # Locks in:   the chain lock; td owned the lock at the address until now.
@@ -221,8 +236,10 @@ cdef void turnstile_claim(thread* td, turnstile_chain* tc, const void* address) 
 cdef void turnstile_disown(thread* td, turnstile_chain* tc, const void* address) noexcept nogil:
     cdef turnstile* ts = turnstile_lookup(tc, address)
     if ts != NULL:
+        queues_lock(td)
         set_owner(ts, NULL)
         recompute_priority(td)
+        queues_unlock(td)
 
 
 # Wake all threads of one queue of the address.
@@ -238,6 +255,7 @@ cdef void turnstile_broadcast(thread* td, turnstile_chain* tc, const void* addre
     cdef thread* owner
     if ts == NULL:
         return
+    queues_lock(td)
     owner = ts.ts_owner
     set_owner(ts, NULL)
     if owner != NULL:
@@ -246,9 +264,10 @@ cdef void turnstile_broadcast(thread* td, turnstile_chain* tc, const void* addre
         waiter = ts.ts_first[queue]
         queue_remove(ts, waiter, queue)
         ts.ts_waiters -= 1
-        waiter.blocked_on = NULL
+        atomic_store_pointer(&waiter.blocked_on, NULL)
         charge(td, td.machine.cost.op, 10)
         unpark(td, waiter)
+    queues_unlock(td)
     if ts.ts_waiters == 0:
         at = &tc.tc_turnstiles
         while at[0] != ts:

@@ -5,7 +5,7 @@ from libc.stdint cimport int64_t
 
 from finegrain.kernel.phys.types cimport phys_state, vm_domain, vm_phys_seg
 from finegrain.kernel.types cimport vm_paddr_t, vm_page
-from finegrain.machine.seam cimport machine, thread
+from finegrain.machine.thread cimport machine, thread
 
 # Free blocks.  The free page queue mutex of the domain is held.
 cdef vm_page* vm_phys_alloc_pages(phys_state* s, int domain, int pool, int order) noexcept nogil

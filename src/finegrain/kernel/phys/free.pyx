@@ -31,7 +31,8 @@ from finegrain.kernel.phys.types cimport (
     phys_state, vm_domain, vm_freelist, vm_phys_seg)
 from finegrain.kernel.types cimport PAGE_SHIFT, PQ_NONE, VPB_UNBUSIED, vm_paddr_t, vm_page
 from finegrain.machine.seam cimport (
-    arena_alloc, arena_free, atomic_cas, atomic_fetchadd, atomic_load, charge, machine, panic, thread, touch_write)
+    arena_alloc, arena_free, atomic_cas, atomic_fetchadd, atomic_load, charge, cpu_id, panic, touch_write)
+from finegrain.machine.thread cimport machine, thread
 
 cdef uint16_t NAME_FREE = lock_name(b"sleep mutex", b"vm page free queue")
 cdef uint16_t[FREE_LOCK_SITES] SITES
@@ -344,7 +345,7 @@ cdef void vm_domain_free_unlock(thread* td, vm_domain* d) noexcept nogil:
 
 cdef inline pgcache* this_cache(thread* td, int domain, int pool) noexcept nogil:
     cdef phys_state* s = phys_of(td)
-    return &s.caches[(<uint64_t>td.cpu.id * s.ndomains + <uint64_t>domain) * VM_NFREEPOOL + <uint64_t>pool]
+    return &s.caches[(<uint64_t>cpu_id(td) * s.ndomains + <uint64_t>domain) * VM_NFREEPOOL + <uint64_t>pool]
 
 
 # Give a bucket's pages back to the buddy allocator.  Most of their structs were written by this CPU some time

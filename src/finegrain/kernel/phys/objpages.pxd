@@ -6,7 +6,7 @@
 from libc.stdint cimport uint32_t, uint64_t
 
 from finegrain.kernel.types cimport vm_object, vm_page, vm_pindex_t
-from finegrain.machine.seam cimport machine, thread
+from finegrain.machine.thread cimport machine, thread
 
 cdef struct radix_leaf:                 # a directory entry
     uint64_t present                    # o: a set bit is a page

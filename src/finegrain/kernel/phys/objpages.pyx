@@ -6,7 +6,8 @@ from libc.string cimport memcpy
 from finegrain.kernel.locks cimport rw_wowned
 from finegrain.kernel.phys.types cimport VPRC_OBJREF
 from finegrain.kernel.types cimport vm_object, vm_page, vm_pindex_t
-from finegrain.machine.seam cimport arena_alloc, arena_free, charge, machine, panic, thread
+from finegrain.machine.seam cimport arena_alloc, arena_free, charge, panic
+from finegrain.machine.thread cimport machine, thread
 
 cdef enum:
     INSERT_OPS = 60                     # [A] a descent of FreeBSD's tree (three nodes, mostly from the L2), the list

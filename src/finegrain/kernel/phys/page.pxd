@@ -11,7 +11,7 @@ from finegrain.kernel.phys.reserv cimport vm_reserv_break_all, vm_reserv_level_i
 from finegrain.kernel.phys.types cimport (
     VM_LEVEL_0_ORDER, VM_PHYSSEG_MAX, VPRC_OBJREF, phys_of, phys_state, vm_phys_seg)
 from finegrain.kernel.types cimport PAGE_SHIFT, vm_object, vm_paddr_t, vm_page, vm_pindex_t
-from finegrain.machine.seam cimport machine, thread
+from finegrain.machine.thread cimport machine, thread
 
 cdef enum vm_alloc_request:
     VM_ALLOC_NORMAL = 0

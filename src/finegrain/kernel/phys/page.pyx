@@ -30,7 +30,7 @@ from finegrain.kernel.phys.types cimport (
     mtx_padalign, pgcache, vm_batchqueue, vm_domain, vm_reserv)
 from finegrain.kernel.types cimport (
     PDRSHIFT, PG_ALLOCATED, PG_PCPU_CACHE, PG_ZERO, PQ_NONE, VPB_EXCLUSIVE, VPB_UNBUSIED, VPO_UNMANAGED)
-from finegrain.machine.seam cimport arena_alloc, atomic_fetchadd, charge, panic, touch_write
+from finegrain.machine.seam cimport arena_alloc, atomic_fetchadd, charge, domain as domain_of, panic, touch_write
 
 cdef extern from *:
     """
@@ -197,7 +197,7 @@ cdef vm_page* vm_page_alloc(thread* td, vm_object* obj, vm_pindex_t pindex, int 
     while m == NULL:
         if i == s.ndomains:
             return NULL
-        domain = <int>((td.cpu.socket + i) % s.ndomains)
+        domain = <int>((domain_of(td) + i) % s.ndomains)
         i += 1
         if may_reserve:
             m = vm_reserv_alloc_page(td, obj, pindex, domain, mpred)
@@ -218,7 +218,7 @@ cdef vm_page* vm_page_alloc(thread* td, vm_object* obj, vm_pindex_t pindex, int 
 cdef vm_page* vm_page_alloc_noobj(thread* td, int domain, int request) noexcept nogil:
     cdef phys_state* s = phys_of(td)
     cdef vm_page* m = NULL
-    cdef uint32_t first = <uint32_t>domain if domain >= 0 else td.cpu.socket
+    cdef uint32_t first = <uint32_t>domain if domain >= 0 else domain_of(td)
     cdef uint32_t i
     for i in range(s.ndomains):
         m = alloc_single(td, s, <int>((first + i) % s.ndomains), VM_FREEPOOL_DIRECT)

@@ -6,7 +6,7 @@ from libc.stdint cimport int64_t, uint16_t
 from finegrain.kernel.locks cimport mtx
 from finegrain.kernel.phys.types cimport phys_state
 from finegrain.kernel.types cimport vm_page
-from finegrain.machine.seam cimport thread
+from finegrain.machine.thread cimport thread
 
 # The "vm page" mutex of the page.
 cdef mtx* vm_page_lockptr(phys_state* s, vm_page* m) noexcept nogil

@@ -15,7 +15,8 @@ from finegrain.kernel.phys.types cimport (
     PA_LOCK_COUNT, PGA_DEQUEUE, PGA_ENQUEUED, PGA_QUEUE_OP_MASK, PGA_QUEUE_STATE_MASK, PGA_REQUEUE, PQ_COUNT,
     VM_BATCHQUEUE_SIZE, VPRC_OBJREF, phys_of, phys_state, vm_batchqueue, vm_pagequeue)
 from finegrain.kernel.types cimport PDRSHIFT, PGA_REFERENCED, PQ_ACTIVE, PQ_INACTIVE, PQ_NONE, VPO_UNMANAGED, vm_page
-from finegrain.machine.seam cimport charge, panic, thread, touch_write
+from finegrain.machine.seam cimport charge, cpu_id, panic, touch_write
+from finegrain.machine.thread cimport thread
 
 cdef uint16_t NAME_PAGE = lock_name(b"sleep mutex", b"vm page")
 cdef uint16_t[PQ_COUNT] NAME_QUEUE
@@ -38,7 +39,7 @@ cdef inline vm_pagequeue* queue_of(phys_state* s, vm_page* m, uint8_t queue) noe
 
 
 cdef inline vm_batchqueue* this_batch(thread* td, phys_state* s, vm_page* m, uint8_t queue) noexcept nogil:
-    return &s.batches[(<uint64_t>td.cpu.id * s.ndomains + s.segs[m.segind].domain) * PQ_COUNT + queue]
+    return &s.batches[(<uint64_t>cpu_id(td) * s.ndomains + s.segs[m.segind].domain) * PQ_COUNT + queue]
 
 
 cdef inline void unlink(vm_pagequeue* pq, vm_page* m) noexcept nogil:

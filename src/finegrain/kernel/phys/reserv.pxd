@@ -6,7 +6,7 @@ from libc.stdint cimport int64_t
 
 from finegrain.kernel.phys.types cimport phys_state, vm_reserv
 from finegrain.kernel.types cimport PDRSHIFT, vm_object, vm_page, vm_pindex_t
-from finegrain.machine.seam cimport machine, thread
+from finegrain.machine.thread cimport machine, thread
 
 # May the object have reservations at all?
 cdef bint vm_object_reserv(vm_object* obj) noexcept nogil

@@ -25,7 +25,8 @@ from finegrain.kernel.phys.types cimport (
     NPOPMAP, VM_FREEPOOL_DEFAULT, VM_LEVEL_0_NPAGES, VM_LEVEL_0_ORDER, VM_RESERV_OBJ_LOCK_COUNT, phys_of, phys_state,
     vm_domain, vm_reserv)
 from finegrain.kernel.types cimport OBJT_VNODE, PDRSHIFT, vm_object, vm_page, vm_pindex_t
-from finegrain.machine.seam cimport arena_offset, charge, now, panic, thread, touch_write
+from finegrain.machine.seam cimport arena_offset, charge, now, panic, touch_write
+from finegrain.machine.thread cimport thread
 
 cdef uint16_t NAME_RESERV = lock_name(b"sleep mutex", b"vm reserv")
 cdef uint16_t NAME_DOMAIN = lock_name(b"sleep mutex", b"VM reserv domain")

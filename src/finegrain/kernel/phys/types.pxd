@@ -15,7 +15,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from finegrain.kernel.locks cimport mtx
 from finegrain.kernel.types cimport vm_object, vm_paddr_t, vm_page, vm_pindex_t
-from finegrain.machine.seam cimport machine, thread
+from finegrain.machine.thread cimport machine, thread
 
 cdef enum:
     MAXMEMDOM = 16                      # as many as the simulated machine has sockets at most

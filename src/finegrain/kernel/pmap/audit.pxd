@@ -3,7 +3,7 @@
 from libc.stdint cimport int64_t, uint64_t
 
 from finegrain.kernel.types cimport pmap
-from finegrain.machine.seam cimport machine
+from finegrain.machine.thread cimport machine
 
 # Machine stopped: every valid managed PTE of pm has exactly one pv entry on the right page's list and the reverse;
 # counts agree.  0, or the number of faults found with the first one described.  (pv_audit: all chunks.)

@@ -99,7 +99,7 @@ cdef bint copy_ptes(thread* td, pmap* dst, vm_offset_t va, vm_offset_t end, pt_e
                 charge(td, td.machine.cost.op, work)
                 work = 0
             CHANGE_PV_LIST_LOCK_TO_PHYS(td, lockp, m.phys_addr, SITE_COPY)
-            pv_list_insert_tail(td, &m.md, pv)
+            pv_list_insert_tail(td, &m.md, m.phys_addr, pv)
             # Not accessed: the child has yet to use it.  Not modified: what was is the parent's to tell.
             dst_pte[0] = pte & ~(PG_W | PG_M | PG_A)
             dst.resident_count += 1

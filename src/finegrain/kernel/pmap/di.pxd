@@ -4,7 +4,7 @@
 from libc.stdint cimport uint64_t
 
 from finegrain.kernel.types cimport vm_page
-from finegrain.machine.seam cimport machine, thread
+from finegrain.machine.thread cimport machine, thread
 
 cdef int pmap_di_create(machine* m) except -1
 

@@ -35,13 +35,13 @@
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from finegrain.kernel.locks cimport (
-    TS_SHARED_QUEUE, TURNSTILE, chain_lock, chain_unlock, rw_wowned, turnstile_add, turnstile_block,
-    turnstile_broadcast, turnstile_chain, turnstile_chain_of)
+    TS_SHARED_QUEUE, TURNSTILE, chain_lock, chain_unlock, turnstile_add, turnstile_block, turnstile_broadcast,
+    turnstile_chain, turnstile_chain_of)
 from finegrain.kernel.pmap.pt cimport pmap_state
-from finegrain.kernel.pmap.pvlock cimport PHYS_TO_PV_LIST_LOCK, pv_invl_gen
+from finegrain.kernel.pmap.pvlock cimport PHYS_TO_PV_LIST_LOCK, pv_invl_gen, pv_list_wowned
 from finegrain.machine.seam cimport (
     arena_alloc, atomic_cas, atomic_cas_acq, atomic_fetchadd, atomic_load, atomic_load_acq, atomic_store,
-    atomic_store_rel, charge, panic, touch_read, touch_write, unlikely)
+    atomic_store_rel, charge, panic, set_priority, touch_read, touch_write, unlikely)
 
 cdef enum:
     RECORDS = 4096                      # blocks open at once; one a running thread is the most that matters
@@ -122,7 +122,7 @@ cdef void pmap_delayed_invl_start(thread* td) noexcept nogil:
     mine.saved_priority = 0
     if td.priority > PVM:
         mine.saved_priority = td.priority
-        td.priority = PVM
+        set_priority(td, PVM)
     while True:
         last = 0
         word = atomic_load(td, &s.records[last].word)
@@ -173,7 +173,7 @@ cdef void pmap_delayed_invl_finish(thread* td) noexcept nogil:
                 atomic_store(td, &mine.word, own)
         delay = back_off(td, delay)
     if mine.saved_priority != 0 and td.priority == PVM:
-        td.priority = mine.saved_priority
+        set_priority(td, mine.saved_priority)
     td.invl = 0
     atomic_store_rel(&mine.thread_id, 0)
     if atomic_load(td, &s.waiters) != 0:
@@ -201,7 +201,7 @@ cdef void pmap_delayed_invl_page(thread* td, vm_page* m) noexcept nogil:
     gen = di_of(td).records[td.invl].gen
     slot = pv_invl_gen(td, m.phys_addr)
     if slot[0] < gen:
-        if unlikely(not rw_wowned(td, PHYS_TO_PV_LIST_LOCK(td, m.phys_addr))):
+        if unlikely(not pv_list_wowned(td, PHYS_TO_PV_LIST_LOCK(td, m.phys_addr))):
             panic(td, b"pmap_delayed_invl_page without the PV list lock")
         touch_write(td, slot)
         slot[0] = gen

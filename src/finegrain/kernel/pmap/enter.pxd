@@ -1,7 +1,7 @@
 # Making mappings.
 
 from finegrain.kernel.types cimport pmap, vm_offset_t, vm_page
-from finegrain.machine.seam cimport thread
+from finegrain.machine.thread cimport thread
 
 cdef enum:
     PMAP_ENTER_WRITE = 2                # flags: the access that caused it (vm_prot bits)

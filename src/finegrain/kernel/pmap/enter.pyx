@@ -67,7 +67,7 @@ cdef pv_entry* replace_mapping(thread* td, pmap* pm, vm_offset_t va, pt_entry_t*
         harvest(td, om, old)
         charge(td, td.machine.cost.op, OPS_PV)
         CHANGE_PV_LIST_LOCK_TO_PHYS(td, lockp, om.phys_addr, SITE_ENTER)
-        pv = pmap_pvh_remove(td, &om.md, pm, va)
+        pv = pmap_pvh_remove(td, &om.md, om.phys_addr, pm, va)
         if not keep:
             free_pv_entry(td, pm, pv)
             pv = NULL
@@ -155,7 +155,7 @@ cdef int pmap_enter(thread* td, pmap* pm, vm_offset_t va, vm_page* m, int prot, 
                 pv.pv_va = va
             charge(td, td.machine.cost.op, OPS_PV)
             CHANGE_PV_LIST_LOCK_TO_PHYS(td, &lock, pa, SITE_ENTER)
-            pv_list_insert_tail(td, &m.md, pv)
+            pv_list_insert_tail(td, &m.md, m.phys_addr, pv)
             if newpte & PG_RW:
                 vm_page_aflag_set(td, m, PGA_WRITEABLE)
         pte[0] = newpte
@@ -288,7 +288,7 @@ cdef inline vm_page* pmap_enter_quick_locked(thread* td, pmap* pm, vm_offset_t v
             charge(td, td.machine.cost.op, work[0])
             work[0] = 0
         CHANGE_PV_LIST_LOCK_TO_PHYS(td, lockp, m.phys_addr, site)
-        pv_list_insert_tail(td, &m.md, pv)
+        pv_list_insert_tail(td, &m.md, m.phys_addr, pv)
     pm.resident_count += 1
     pte[0] = newpte
     return mpte

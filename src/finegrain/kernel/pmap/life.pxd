@@ -4,7 +4,7 @@ from libc.stdint cimport int64_t, uint64_t
 
 from finegrain.kernel.pmap.pvlock cimport pvlock_design
 from finegrain.kernel.types cimport pmap, vm_offset_t, vm_paddr_t
-from finegrain.machine.seam cimport machine, thread
+from finegrain.machine.thread cimport machine, thread
 
 # Once a machine, after phys_create: the design of the PV list lock laid out, then the pmap layer's own state.
 cdef int pmap_create(machine* m, const pvlock_design* design) except -1

@@ -1,7 +1,7 @@
 # Operations that start from a page and visit all its mappings.
 
 from finegrain.kernel.types cimport pmap, vm_page
-from finegrain.machine.seam cimport thread
+from finegrain.machine.thread cimport thread
 
 cdef void pmap_remove_all(thread* td, vm_page* m) noexcept nogil
 cdef void pmap_remove_write(thread* td, vm_page* m) noexcept nogil

@@ -17,17 +17,19 @@
 
 from libc.stdint cimport uint16_t, uint32_t, uint64_t
 
-from finegrain.kernel.locks cimport lock_site, rw_runlock, rw_wunlock
+from finegrain.kernel.locks cimport lock_site
 from finegrain.kernel.pmap.di cimport pmap_delayed_invl_wait
 from finegrain.kernel.pmap.pt cimport (
     OPS_CALL, OPS_PTE, OPS_WALK, PG_A, PG_M, PG_RW, PG_W, PMAP_LOCK, PMAP_TRYLOCK, PMAP_UNLOCK, harvest,
     pmap_invalidate_page, pmap_pde, pmap_pde_to_pte, pmap_state_of, pmap_unuse_pt, pte_cas, pte_clear_bits, pte_dirty,
     pte_load_clear, spglist, vm_page_aflag_clear, vm_page_dirty, vm_page_free_pages_toq)
 from finegrain.kernel.pmap.pv cimport PV_PMAP, free_pv_entry, pv_list_insert_tail, pv_list_remove, pv_to_chunk
-from finegrain.kernel.pmap.pvlock cimport PHYS_TO_PV_LIST_LOCK, page_to_pvh, pv_list_rlock, pv_list_wlock, pvlock
+from finegrain.kernel.pmap.pvlock cimport (
+    PHYS_TO_PV_LIST_LOCK, page_to_pvh, pv_list_rlock, pv_list_runlock, pv_list_wlock, pv_list_wunlock, pvlock)
 from finegrain.kernel.pmap.superpage cimport pmap_demote_pde_locked
 from finegrain.kernel.types cimport (
-    NPTEPG, PAGE_SHIFT, PDRSHIFT, PGA_WRITEABLE, VPB_UNBUSIED, VPO_UNMANAGED, md_page, pt_entry_t, pv_entry)
+    NPTEPG, PAGE_SHIFT, PDRSHIFT, PGA_WRITEABLE, VPB_UNBUSIED, VPO_UNMANAGED, md_page, pt_entry_t, pv_entry,
+    vm_paddr_t)
 from finegrain.machine.seam cimport arena_offset, charge, panic, touch_read, unlikely
 
 cdef uint16_t SITE_ALL = lock_site(b"pmap_remove_all")
@@ -67,9 +69,9 @@ cdef bint lock_pmap_of(thread* td, pmap* pm, pvlock* lock, vm_page* m, md_page* 
     pvh_gen = pvh.pv_gen
     md_gen = md.pv_gen if md != NULL else 0
     if mode == READ:
-        rw_runlock(td, lock)
+        pv_list_runlock(td, lock)
     else:
-        rw_wunlock(td, lock)
+        pv_list_wunlock(td, lock)
     PMAP_LOCK(td, pm, pmap_site)
     if mode == READ:
         pv_list_rlock(td, lock, m.phys_addr, site)
@@ -79,7 +81,7 @@ cdef bint lock_pmap_of(thread* td, pmap* pm, pvlock* lock, vm_page* m, md_page* 
         return True
     pmap_state_of(td).restarts += 1
     if mode == WRITE_DROP:
-        rw_wunlock(td, lock)
+        pv_list_wunlock(td, lock)
     PMAP_UNLOCK(td, pm)
     if mode == WRITE_DROP:
         pv_list_wlock(td, lock, m.phys_addr, site)
@@ -148,11 +150,11 @@ cdef void pmap_remove_all(thread* td, vm_page* m) noexcept nogil:
         harvest(td, m, old)
         pmap_unuse_pt(td, pm, pv.pv_va, pde[0], &free)
         pmap_invalidate_page(td, pm, pv.pv_va)
-        pv_list_remove(td, &m.md, pv)
+        pv_list_remove(td, &m.md, m.phys_addr, pv)
         free_pv_entry(td, pm, pv)
         PMAP_UNLOCK(td, pm)
     vm_page_aflag_clear(td, m, PGA_WRITEABLE)
-    rw_wunlock(td, lock)
+    pv_list_wunlock(td, lock)
     pmap_delayed_invl_wait(td, m)
     vm_page_free_pages_toq(td, &free)
 
@@ -174,7 +176,7 @@ cdef void pmap_remove_write(thread* td, vm_page* m) noexcept nogil:
     pv_list_wlock(td, lock, m.phys_addr, SITE_WRITE)
     while not write_protect_superpages(td, m, lock) or not write_protect_small(td, m, lock):
         pass
-    rw_wunlock(td, lock)
+    pv_list_wunlock(td, lock)
     vm_page_aflag_clear(td, m, PGA_WRITEABLE)
     pmap_delayed_invl_wait(td, m)
 
@@ -232,10 +234,10 @@ cdef bint write_protect_small(thread* td, vm_page* m, pvlock* lock) noexcept nog
 
 
 # Move a visited entry to the end, so that the next scan starts with others.
-cdef inline void rotate(thread* td, md_page* md, pv_entry* pv) noexcept nogil:
+cdef inline void rotate(thread* td, md_page* md, vm_paddr_t pa, pv_entry* pv) noexcept nogil:
     if pv.pv_next != NULL:
-        pv_list_remove(td, md, pv)
-        pv_list_insert_tail(td, md, pv)
+        pv_list_remove(td, md, pa, pv)
+        pv_list_insert_tail(td, md, pa, pv)
         md.pv_gen -= 1                  # one change, as far as anybody can see
 
 
@@ -260,7 +262,7 @@ cdef int pmap_ts_referenced(thread* td, vm_page* m) noexcept nogil:
         if ts_referenced_superpages(td, m, lock, &cleared, &found) and (
                 cleared + found >= PMAP_TS_REFERENCED_MAX or ts_referenced_small(td, m, lock, &cleared, &found)):
             break
-    rw_wunlock(td, lock)
+    pv_list_wunlock(td, lock)
     return cleared + found
 
 
@@ -292,7 +294,7 @@ cdef bint ts_referenced_superpages(thread* td, vm_page* m, pvlock* lock, int* cl
             else:
                 found[0] += 1
         PMAP_UNLOCK(td, pm)
-        rotate(td, pvh, pv)
+        rotate(td, pvh, m.phys_addr, pv)
         if cleared[0] + found[0] >= PMAP_TS_REFERENCED_MAX:
             break
         pv = pvh.pv_first
@@ -322,7 +324,7 @@ cdef bint ts_referenced_small(thread* td, vm_page* m, pvlock* lock, int* cleared
             pmap_invalidate_page(td, pm, pv.pv_va)
             cleared[0] += 1
         PMAP_UNLOCK(td, pm)
-        rotate(td, &m.md, pv)
+        rotate(td, &m.md, m.phys_addr, pv)
         if cleared[0] + found[0] >= PMAP_TS_REFERENCED_MAX:
             break
         pv = m.md.pv_first
@@ -371,7 +373,7 @@ cdef bint pmap_is_modified(thread* td, vm_page* m) noexcept nogil:
         answer = test_modified(td, m, lock, &m.md, False)
         if answer == 0:
             answer = test_modified(td, m, lock, page_to_pvh(td, m), True)
-    rw_runlock(td, lock)
+    pv_list_runlock(td, lock)
     return answer == 1
 
 
@@ -407,5 +409,5 @@ cdef bint pmap_page_exists_quick(thread* td, pmap* pm, vm_page* m) noexcept nogi
             break
         pv = pv.pv_next
         loops += 1
-    rw_runlock(td, lock)
+    pv_list_runlock(td, lock)
     return found

@@ -15,7 +15,8 @@ from finegrain.kernel.pmap.pvlock cimport pvlock
 from finegrain.kernel.types cimport (
     NPTEPG, PAGE_SHIFT, PAGE_SIZE, PDRSHIFT, PGA_REFERENCED, PGA_WRITEABLE, md_page, pmap, pt_entry_t, vm_offset_t,
     vm_paddr_t, vm_page, vm_pindex_t)
-from finegrain.machine.seam cimport panic, thread, touch_write, unlikely
+from finegrain.machine.seam cimport panic, touch_write, unlikely
+from finegrain.machine.thread cimport thread
 
 # Bits of a PTE, PDE, PDPE or PML4E: the hardware's, then those it leaves to software.
 cdef extern from *:

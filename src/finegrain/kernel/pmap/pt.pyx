@@ -12,7 +12,8 @@ from finegrain.kernel.locks cimport lock_site
 from finegrain.kernel.phys cimport VM_ALLOC_NORMAL, VM_ALLOC_WIRED, VM_ALLOC_ZERO, vm_page_alloc_noobj, vm_page_free
 from finegrain.kernel.pmap.pvlock cimport RELEASE_PV_LIST_LOCK
 from finegrain.kernel.types cimport PG_ZERO
-from finegrain.machine.seam cimport CPU_WORDS, charge, machine, ps_t, running, shootdown, sleep_for
+from finegrain.machine.seam cimport atomic_load_acq, charge, cpus_using, shootdown, sleep_for
+from finegrain.machine.thread cimport CPU_WORDS, ps_t, thread
 
 cdef uint16_t SITE_WAIT = lock_site(b"pmap_allocpte/pmap")
 
@@ -233,24 +234,17 @@ cdef vm_page* pmap_remove_pt_page(pmap* pm, vm_offset_t va) noexcept nogil:
 
 # --- TLBs
 #
-# FreeBSD keeps a set of CPUs in each pmap, changed at every context switch.  The seam has no hook for that and needs
-# none: the thread of each CPU is known, and so is the pmap that it uses.
+# FreeBSD keeps a set of CPUs in each pmap, changed at every context switch.  Here the machine is asked: it knows the
+# thread of each CPU, and so the pmap that it uses.
 
 # The CPUs other than td's that run with the pmap now.  True when there are any.
+#
+# Locks in, out: any.  May block: never.
+# Stands for: pm_active, and the CPUs picked from it in FreeBSD pmap_invalidate_page() and its like.
 cdef bint other_cpus(thread* td, pmap* pm, uint64_t* cpus) noexcept nogil:
-    cdef machine* m = td.machine
-    cdef thread* other
-    cdef uint32_t i
-    cdef bint any = False
-    if pm.pm_active == (1 if td.pmap == <void*>pm else 0):
+    if atomic_load_acq(&pm.pm_active) == (1 if td.pmap == <void*>pm else 0):
         return False
-    memset(cpus, 0, CPU_WORDS * 8)
-    for i in range(m.ncpus):
-        other = m.cpus[i].current
-        if other != NULL and other != td and other.pmap == <void*>pm and running(other):
-            cpus[i >> 6] |= (<uint64_t>1) << (i & 63)
-            any = True
-    return any
+    return cpus_using(td, pm, cpus)
 
 
 cdef bint pmap_active_elsewhere(thread* td, pmap* pm) noexcept nogil:

@@ -6,9 +6,11 @@
 from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t, uintptr_t
 
 from finegrain.kernel.locks cimport mtx
-from finegrain.kernel.pmap.pvlock cimport pvlock
-from finegrain.kernel.types cimport NPCM, NPCPV, PAGE_SIZE, md_page, pmap, pv_chunk, pv_entry, vm_offset_t, vm_page
-from finegrain.machine.seam cimport charge, machine, thread, touch_read, touch_write
+from finegrain.kernel.pmap.pvlock cimport PV_LIST_LOCK_ASSERT, pvlock
+from finegrain.kernel.types cimport (
+    NPCM, NPCPV, PAGE_SIZE, md_page, pmap, pv_chunk, pv_entry, vm_offset_t, vm_paddr_t, vm_page)
+from finegrain.machine.seam cimport charge, touch_read, touch_write
+from finegrain.machine.thread cimport machine, thread
 
 cdef enum:
     CHUNKS_FREED_MAX = 256              # the histogram's last bucket: this many and more
@@ -141,10 +143,12 @@ cdef inline void count_chunks_freed(thread* td, uint64_t n) noexcept nogil:
     s.chunks_freed[n] += 1
 
 
-# --- PV lists: PV list lock held for write.  The neighbours on a list belong to other pmaps, whose CPUs write them.
+# --- PV lists: the PV list lock of pa held for write; md is the list of the page at pa, or of its superpage.  The
+# neighbours on a list belong to other pmaps, whose CPUs write them.
 
-cdef inline void pv_list_insert_tail(thread* td, md_page* md, pv_entry* pv) noexcept nogil:
+cdef inline void pv_list_insert_tail(thread* td, md_page* md, vm_paddr_t pa, pv_entry* pv) noexcept nogil:
     cdef pv_entry* last = md.pv_last
+    PV_LIST_LOCK_ASSERT(td, pa)
     touch_write(td, md)
     touch_write(td, pv)
     pv.pv_next = NULL
@@ -158,9 +162,10 @@ cdef inline void pv_list_insert_tail(thread* td, md_page* md, pv_entry* pv) noex
     md.pv_gen += 1
 
 
-cdef inline void pv_list_remove(thread* td, md_page* md, pv_entry* pv) noexcept nogil:
+cdef inline void pv_list_remove(thread* td, md_page* md, vm_paddr_t pa, pv_entry* pv) noexcept nogil:
     cdef pv_entry* after = pv.pv_next
     cdef pv_entry* before = pv.pv_prev
+    PV_LIST_LOCK_ASSERT(td, pa)
     touch_write(td, md)
     touch_read(td, pv)
     if after == NULL:
@@ -178,12 +183,13 @@ cdef inline void pv_list_remove(thread* td, md_page* md, pv_entry* pv) noexcept 
 
 # Search the list for the entry of (pm, va) and unlink it.  The search reads, for each entry passed, the entry and the
 # header of its chunk.  Panics when there is none.
-cdef pv_entry* pmap_pvh_remove(thread* td, md_page* pvh, pmap* pm, vm_offset_t va) noexcept nogil
+cdef pv_entry* pmap_pvh_remove(thread* td, md_page* pvh, vm_paddr_t pa, pmap* pm, vm_offset_t va) noexcept nogil
 
 
 # ... and give the entry back.
-cdef inline void pmap_pvh_free(thread* td, md_page* pvh, pmap* pm, vm_offset_t va) noexcept nogil:
-    free_pv_entry(td, pm, pmap_pvh_remove(td, pvh, pm, va))
+cdef inline void pmap_pvh_free(thread* td, md_page* pvh, vm_paddr_t pa, pmap* pm,
+                               vm_offset_t va) noexcept nogil:
+    free_pv_entry(td, pm, pmap_pvh_remove(td, pvh, pa, pm, va))
 
 
 # Audit, machine stopped: the LRU is sound and each chunk is on its pmap's list.  Faults found; the first is described.

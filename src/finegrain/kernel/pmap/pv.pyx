@@ -231,15 +231,16 @@ cdef void reserve_pv_entries(thread* td, pmap* pm, int needed, pvlock** lockp) n
     mtx_unlock(td, &s.chunk_list_lock)
 
 
-cdef pv_entry* pmap_pvh_remove(thread* td, md_page* pvh, pmap* pm, vm_offset_t va) noexcept nogil:
+cdef pv_entry* pmap_pvh_remove(thread* td, md_page* pvh, vm_paddr_t pa, pmap* pm, vm_offset_t va) noexcept nogil:
     cdef pv_entry* pv = pvh.pv_first
+    PV_LIST_LOCK_ASSERT(td, pa)
     touch_read(td, pvh)
     while pv != NULL:
         touch_read(td, pv_to_chunk(pv))
         touch_read(td, pv)
         charge(td, td.machine.cost.op, 1)
         if PV_PMAP(pv) == pm and pv.pv_va == va:
-            pv_list_remove(td, pvh, pv)
+            pv_list_remove(td, pvh, pa, pv)
             return pv
         pv = pv.pv_next
     panic(td, b"a mapping has no pv entry")
@@ -331,7 +332,7 @@ cdef int64_t reclaim_mappings(thread* td, pmap* pm, pv_chunk* pc, spglist* free,
             m = PHYS_TO_VM_PAGE(td, old & PG_FRAME)
             harvest(td, m, old)
             CHANGE_PV_LIST_LOCK_TO_PHYS(td, lockp, m.phys_addr, SITE_RECLAIM_PV)
-            pv_list_remove(td, &m.md, pv)
+            pv_list_remove(td, &m.md, m.phys_addr, pv)
             maybe_clear_writeable(td, m, page_to_pvh(td, m))
             pmap_delayed_invl_page(td, m)
             pc.pc_map[field] |= (<uint64_t>1) << bit

@@ -1,24 +1,38 @@
 # The designs under study: from a physical address to its PV list lock, superpage PV list and invalidation
 # generation.  All designs are the same three strided arrays with different bases, strides and index rules, so the
 # operations of the pmap never ask which design they run on.
+#
+# The lock is known to the rest of the pmap by its verbs only: write lock, read lock, unlock, try, owned.  They switch on
+# the design's lock kind, which is data; this file alone knows the kinds.
 
-from libc.stdint cimport int32_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 
-from finegrain.kernel.locks cimport profile_charge_waiters, rw_rlock, rw_wlock, rw_wunlock, rwlock
+from finegrain.kernel.locks cimport (
+    may_be_waited_for, mtx, mtx_id, mtx_lock, mtx_owned, mtx_trylock, mtx_unlock, profile_charge_waiters, rw_id, rw_rlock,
+    rw_runlock, rw_try_wlock, rw_wlock, rw_wowned, rw_wunlock, rwlock)
 from finegrain.kernel.phys cimport VM_PHYSSEG_MAX
 from finegrain.kernel.types cimport PDRSHIFT, PG_FICTITIOUS, md_page, vm_paddr_t, vm_page
-from finegrain.machine.seam cimport machine, thread, unlikely
+from finegrain.machine.seam cimport likely, panic, unlikely
+from finegrain.machine.thread cimport lock_id, machine, thread
 
-ctypedef rwlock pvlock                  # the lock kind; mtx8 and bit2 will be chosen here
+# Where a PV list lock is; what stands there depends on the design.
+cdef struct pvlock:
+    uint64_t word
+
+# The kinds of PV list lock.  Mutexes admit no readers: a read lock of theirs is exclusive.
+cdef enum pvlock_kind:
+    PV_LOCK_RW = 0
+    PV_LOCK_MTX
 
 cdef struct pvlock_design:              # what compare() asks for
+    uint8_t kind                        # pvlock_kind
     uint32_t hashed_locks               # 0: one per superpage; else this many hashed ones (a power of two or not)
     bint padded                         # hashed: each lock on a cache line of its own
     bint batch                          # pmap_remove_pages frees chunks after it dropped the PV list lock
 
 # The superpage design's struct: one 64-byte line for each 2 MB of physical memory.
 cdef struct pmap_large_md_page:
-    rwlock pv_lock
+    rwlock pv_lock                      # or a mtx, as large
     md_page pv_page                     # the superpage's PV list
     uint64_t pv_invl_gen
 
@@ -35,12 +49,13 @@ cdef struct pvlock_state:
     uint64_t lock_stride
     char* gen_base                      # pv_invl_gen (u64) likewise
     uint64_t gen_stride
-    uint64_t hash_modulus               # index = superpage number % this, when hashed (0: index = superpage number)
+    uint32_t hash_modulus               # index = superpage number % this, when hashed (0: index = superpage number)
     char* head_base                     # md_page of a superpage: head_base + superpage number * head_stride
     uint64_t head_stride
     uint64_t last_pa                    # memory ends here; no page lies beyond
     md_page* pv_dummy                   # the superpage list of pages that have none; always empty
     uint32_t nlocks
+    uint8_t kind                        # pvlock_kind
     bint batch
     uint64_t bytes                      # memory that the design takes: locks, generations, heads
     uint64_t kva_bytes                  # address space that it reserves; more than bytes where the table is sparse
@@ -52,7 +67,7 @@ cdef int pvlock_create(machine* m, const pvlock_design* design) except -1
 
 
 cdef inline uint64_t pv_lock_index(pvlock_state* s, vm_paddr_t pa) noexcept nogil:
-    cdef uint64_t superpage = pa >> PDRSHIFT
+    cdef uint32_t superpage = <uint32_t>(pa >> PDRSHIFT)
     if s.hash_modulus != 0:
         return superpage % s.hash_modulus
     return superpage
@@ -74,7 +89,7 @@ cdef inline void pv_lock_covers(pvlock_state* s, uint64_t index, vm_paddr_t* fir
                                 vm_paddr_t* period) noexcept nogil:
     first[0] = index << PDRSHIFT
     end[0] = (index + 1) << PDRSHIFT
-    period[0] = s.hash_modulus << PDRSHIFT
+    period[0] = <vm_paddr_t>s.hash_modulus << PDRSHIFT
 
 
 # The PV list head of the superpage.
@@ -90,38 +105,129 @@ cdef inline md_page* page_to_pvh(thread* td, vm_page* m) noexcept nogil:
     return pa_to_pvh(td, m.phys_addr)
 
 
-# Carried PV list locks.  *lockp is the lock held for write, or NULL.
+# --- verbs
+
+cdef inline lock_id pv_lock_id(pvlock_state* s, pvlock* lock) noexcept nogil:
+    if likely(s.kind == PV_LOCK_RW):
+        return rw_id(<rwlock*>lock)
+    return mtx_id(<mtx*>lock)
+
+
+# Take the PV list lock of a page for write.
+#
+# Locks in:   no PV list lock.  Perhaps object and pmap locks.
+# Locks out:  the lock, for write; the superpage of pa is the one worked on.
+# May block:  on the lock.
+# Stands for: FreeBSD rw_wlock() on a PV list lock.
+cdef inline void pv_list_wlock(thread* td, pvlock* lock, vm_paddr_t pa, uint16_t site) noexcept nogil:
+    td.superpage = <uint32_t>(pa >> PDRSHIFT)
+    if likely((<pvlock_state*>td.machine.pvlock).kind == PV_LOCK_RW):
+        rw_wlock(td, <rwlock*>lock, site)
+    else:
+        mtx_lock(td, <mtx*>lock, site)
+
+
+# Locks in:   no PV list lock that is ordered after this one.
+# Locks out:  the lock for write, when the answer is True.
+# May block:  never.
+# Stands for: FreeBSD rw_try_wlock() on a PV list lock.
+cdef inline bint pv_list_try_wlock(thread* td, pvlock* lock, vm_paddr_t pa, uint16_t site) noexcept nogil:
+    cdef uint32_t before = td.superpage
+    cdef bint got
+    td.superpage = <uint32_t>(pa >> PDRSHIFT)
+    if likely((<pvlock_state*>td.machine.pvlock).kind == PV_LOCK_RW):
+        got = rw_try_wlock(td, <rwlock*>lock, site)
+    else:
+        got = mtx_trylock(td, <mtx*>lock, site)
+    if not got:
+        td.superpage = before
+    return got
+
+
+# Locks in:   the lock, for write.
+# Locks out:  none of it.
+# May block:  never.
+# Stands for: FreeBSD rw_wunlock() on a PV list lock.
+cdef inline void pv_list_wunlock(thread* td, pvlock* lock) noexcept nogil:
+    if likely((<pvlock_state*>td.machine.pvlock).kind == PV_LOCK_RW):
+        rw_wunlock(td, <rwlock*>lock)
+    else:
+        mtx_unlock(td, <mtx*>lock)
+
+
+# Take the PV list lock of a page for read, or exclusively where the kind admits no readers.
+#
+# Locks in:   no PV list lock.
+# Locks out:  the lock, for read.
+# May block:  on the lock.
+# Stands for: FreeBSD rw_rlock() on a PV list lock.
+cdef inline void pv_list_rlock(thread* td, pvlock* lock, vm_paddr_t pa, uint16_t site) noexcept nogil:
+    td.superpage = <uint32_t>(pa >> PDRSHIFT)
+    if likely((<pvlock_state*>td.machine.pvlock).kind == PV_LOCK_RW):
+        rw_rlock(td, <rwlock*>lock, site)
+    else:
+        mtx_lock(td, <mtx*>lock, site)
+
+
+# Locks in:   the lock, for read.
+# Locks out:  none of it.
+# May block:  never.
+# Stands for: FreeBSD rw_runlock() on a PV list lock.
+cdef inline void pv_list_runlock(thread* td, pvlock* lock) noexcept nogil:
+    if likely((<pvlock_state*>td.machine.pvlock).kind == PV_LOCK_RW):
+        rw_runlock(td, <rwlock*>lock)
+    else:
+        mtx_unlock(td, <mtx*>lock)
+
+
+# Does this thread hold the lock for write?
+#
+# Locks in, out: any.  May block: never.  Stands for: FreeBSD rw_wowned().
+cdef inline bint pv_list_wowned(thread* td, pvlock* lock) noexcept nogil:
+    if likely((<pvlock_state*>td.machine.pvlock).kind == PV_LOCK_RW):
+        return rw_wowned(td, <rwlock*>lock)
+    return mtx_owned(td, <mtx*>lock)
+
+
+# The lists of the page at pa and of its superpage may be changed.
+#
+# Locks in, out: any.  May block: never.  Stands for: FreeBSD rw_assert(lock, RA_WLOCKED).
+cdef inline void PV_LIST_LOCK_ASSERT(thread* td, vm_paddr_t pa) noexcept nogil:
+    if unlikely(not pv_list_wowned(td, PHYS_TO_PV_LIST_LOCK(td, pa))):
+        panic(td, b"a PV list is changed whose lock is not held for write")
+
+
+# --- carried PV list locks: *lockp is the lock held for write, or NULL
 
 # Hold the lock of pa for write.  The lock in *lockp is kept when it is the one wanted, else dropped first: never two
 # at once.  The superpage worked on changes in between, so that each wait is charged against the right one.
+#
+# Locks in:   *lockp is NULL or a PV list lock held for write.
+# Locks out:  *lockp is the lock of pa, held for write.
+# May block:  on that lock.
+# Stands for: FreeBSD CHANGE_PV_LIST_LOCK_TO_PHYS().
 cdef inline void CHANGE_PV_LIST_LOCK_TO_PHYS(thread* td, pvlock** lockp, vm_paddr_t pa, uint16_t site) noexcept nogil:
     cdef pvlock* wanted = PHYS_TO_PV_LIST_LOCK(td, pa)
     cdef uint32_t superpage = <uint32_t>(pa >> PDRSHIFT)
+    cdef lock_id id
     if wanted == lockp[0]:
         if superpage != td.superpage:
-            if unlikely(wanted.lock_object.lo_waiters != NULL):
-                profile_charge_waiters(td, &wanted.lock_object, site, td.superpage)
+            if unlikely(may_be_waited_for(td, wanted)):
+                id = pv_lock_id(<pvlock_state*>td.machine.pvlock, wanted)
+                profile_charge_waiters(td, &id, site, td.superpage)
             td.superpage = superpage
         return
     if lockp[0] != NULL:
-        rw_wunlock(td, lockp[0])
-    td.superpage = superpage
+        pv_list_wunlock(td, lockp[0])
     lockp[0] = wanted
-    rw_wlock(td, wanted, site)
+    pv_list_wlock(td, wanted, pa, site)
 
 
+# Locks in:   *lockp is NULL or a PV list lock held for write.
+# Locks out:  none of it; *lockp is NULL.
+# May block:  never.
+# Stands for: FreeBSD RELEASE_PV_LIST_LOCK().
 cdef inline void RELEASE_PV_LIST_LOCK(thread* td, pvlock** lockp) noexcept nogil:
     if lockp[0] != NULL:
-        rw_wunlock(td, lockp[0])
+        pv_list_wunlock(td, lockp[0])
         lockp[0] = NULL
-
-
-# Take the (fixed) PV list lock of a page, for operations that start from the page.
-cdef inline void pv_list_wlock(thread* td, pvlock* lock, vm_paddr_t pa, uint16_t site) noexcept nogil:
-    td.superpage = <uint32_t>(pa >> PDRSHIFT)
-    rw_wlock(td, lock, site)
-
-
-cdef inline void pv_list_rlock(thread* td, pvlock* lock, vm_paddr_t pa, uint16_t site) noexcept nogil:
-    td.superpage = <uint32_t>(pa >> PDRSHIFT)
-    rw_rlock(td, lock, site)

@@ -21,12 +21,14 @@
 
 from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 
-from finegrain.kernel.locks cimport LO_PV_LIST, lock_name, lock_profile, pv_wait_record, rw_init
+from finegrain.kernel.locks cimport LO_PV_LIST, lock_name, lock_profile, mtx_init, pv_wait_record, rw_init
 from finegrain.kernel.phys cimport phys_state
 from finegrain.kernel.types cimport PAGE_SIZE
-from finegrain.machine.seam cimport arena_alloc, machine
+from finegrain.machine.seam cimport arena_alloc
+from finegrain.machine.thread cimport machine
 
 cdef uint16_t NAME_PV_LIST = lock_name(b"rw", b"pmap pv list")
+cdef uint16_t NAME_PV_LIST_MTX = lock_name(b"sleep mutex", b"pmap pv list")
 
 cdef enum:
     LOCK_SIZE = 32
@@ -39,17 +41,21 @@ cdef enum:
 
 cdef int init_locks(pvlock_state* s, uint64_t start, uint64_t count) except -1:
     cdef uint64_t i
-    cdef pvlock* lock
+    cdef char* lock
     for i in range(start, start + count):
-        lock = <pvlock*>(s.lock_base + i * s.lock_stride)
-        rw_init(lock, NAME_PV_LIST, LO_PV_LIST)
-        lock.lock_object.lo_instance = <uint32_t>i
+        lock = s.lock_base + i * s.lock_stride
+        if s.kind == PV_LOCK_RW:
+            rw_init(<rwlock*>lock, NAME_PV_LIST, LO_PV_LIST)
+            (<rwlock*>lock).lock_object.lo_instance = <uint32_t>i
+        else:
+            mtx_init(<mtx*>lock, NAME_PV_LIST_MTX, LO_PV_LIST)
+            (<mtx*>lock).lock_object.lo_instance = <uint32_t>i
     return 0
 
 
 cdef int create_hashed(machine* m, pvlock_state* s, const pvlock_design* design, uint64_t superpages) except -1:
     cdef uint64_t n = design.hashed_locks
-    s.hash_modulus = n
+    s.hash_modulus = design.hashed_locks
     s.nlocks = <uint32_t>n
     s.lock_stride = PADALIGN if design.padded else LOCK_SIZE
     s.lock_base = <char*>arena_alloc(m, n * s.lock_stride)
@@ -110,11 +116,13 @@ cdef int pvlock_create(machine* m, const pvlock_design* design) except -1:
     cdef phys_state* p = <phys_state*>m.phys
     cdef pvlock_state* s = <pvlock_state*>arena_alloc(m, sizeof(pvlock_state))
     cdef uint64_t superpages = (p.last_pa + NBPDR - 1) // NBPDR
-    if sizeof(rwlock) != LOCK_SIZE or sizeof(md_page) != 24 or sizeof(pmap_large_md_page) != LARGE_MD_PAGE_SIZE:
+    if (sizeof(rwlock) != LOCK_SIZE or sizeof(mtx) != LOCK_SIZE or sizeof(md_page) != 24
+            or sizeof(pmap_large_md_page) != LARGE_MD_PAGE_SIZE):
         raise AssertionError("the layout of a PV list lock is not FreeBSD's")
     m.pvlock = s
     s.last_pa = p.last_pa
     s.batch = design.batch
+    s.kind = design.kind
     s.pv_dummy = <md_page*>arena_alloc(m, sizeof(md_page))
     if design.hashed_locks != 0:
         create_hashed(m, s, design, superpages)

@@ -3,7 +3,7 @@
 from finegrain.kernel.pmap.pt cimport spglist
 from finegrain.kernel.pmap.pvlock cimport pvlock
 from finegrain.kernel.types cimport pmap, pt_entry_t, vm_offset_t
-from finegrain.machine.seam cimport thread
+from finegrain.machine.thread cimport thread
 
 cdef void pmap_remove(thread* td, pmap* pm, vm_offset_t start, vm_offset_t end) noexcept nogil
 cdef void pmap_remove_pages(thread* td, pmap* pm) noexcept nogil

@@ -62,7 +62,7 @@ cdef bint pmap_remove_pte(thread* td, pmap* pm, pt_entry_t* pte, vm_offset_t va,
         m = PHYS_TO_VM_PAGE(td, old & PG_FRAME)
         harvest(td, m, old)
         CHANGE_PV_LIST_LOCK_TO_PHYS(td, lockp, m.phys_addr, SITE_REMOVE)
-        pmap_pvh_free(td, &m.md, pm, va)
+        pmap_pvh_free(td, &m.md, m.phys_addr, pm, va)
         maybe_clear_writeable(td, m, page_to_pvh(td, m))
         pmap_delayed_invl_page(td, m)
     return pmap_unuse_pt(td, pm, va, pde, free)
@@ -147,7 +147,7 @@ cdef void remove_superpage_entry(thread* td, pmap* pm, pv_entry* pv, pt_entry_t 
     cdef vm_page* mpte
     cdef int i
     pm.resident_count -= NPTEPG
-    pv_list_remove(td, page_to_pvh(td, m), pv)
+    pv_list_remove(td, page_to_pvh(td, m), m.phys_addr, pv)
     for i in range(NPTEPG):
         if pte_dirty(old):
             vm_page_dirty(td, &m[i])
@@ -231,7 +231,7 @@ cdef void pmap_remove_pages(thread* td, pmap* pm) noexcept nogil:
                     if pte_dirty(old):
                         vm_page_dirty(td, m)
                     pm.resident_count -= 1
-                    pv_list_remove(td, &m.md, pv)
+                    pv_list_remove(td, &m.md, m.phys_addr, pv)
                     maybe_clear_writeable(td, m, page_to_pvh(td, m))
                 pmap_unuse_pt(td, pm, pv.pv_va, above, &free)
         if allfree:

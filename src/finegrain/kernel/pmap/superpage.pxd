@@ -6,7 +6,7 @@ from libc.stdint cimport uint16_t
 from finegrain.kernel.pmap.pt cimport spglist
 from finegrain.kernel.pmap.pvlock cimport pvlock
 from finegrain.kernel.types cimport pmap, pt_entry_t, vm_offset_t
-from finegrain.machine.seam cimport thread
+from finegrain.machine.thread cimport thread
 
 # Make the superpage mapping at the PDE 512 small ones.  False: it was removed instead (never accessed, or no PTP).
 cdef bint pmap_demote_pde_locked(thread* td, pmap* pm, pt_entry_t* pde, vm_offset_t va, pvlock** lockp) noexcept nogil

@@ -41,7 +41,7 @@ cdef bint pmap_pv_insert_pde(thread* td, pmap* pm, vm_offset_t va, pt_entry_t pd
     pv.pv_va = va
     charge(td, td.machine.cost.op, OPS_PV)
     CHANGE_PV_LIST_LOCK_TO_PHYS(td, lockp, pa, site)
-    pv_list_insert_tail(td, pa_to_pvh(td, pa), pv)
+    pv_list_insert_tail(td, pa_to_pvh(td, pa), pa, pv)
     return True
 
 
@@ -58,8 +58,8 @@ cdef void pmap_pv_demote_pde(thread* td, pmap* pm, vm_offset_t va, vm_paddr_t pa
     cdef int i
     CHANGE_PV_LIST_LOCK_TO_PHYS(td, lockp, pa, SITE_DEMOTE)
     va &= ~<vm_offset_t>PDRMASK
-    pv = pmap_pvh_remove(td, pa_to_pvh(td, pa), pm, va)
-    pv_list_insert_tail(td, &m.md, pv)
+    pv = pmap_pvh_remove(td, pa_to_pvh(td, pa), pa, pm, va)
+    pv_list_insert_tail(td, &m.md, m.phys_addr, pv)
     for i in range(1, NPTEPG):
         pc = pm.pm_pvchunk_first
         if unlikely(pc == NULL or chunk_full(pc)):
@@ -68,7 +68,7 @@ cdef void pmap_pv_demote_pde(thread* td, pmap* pm, vm_offset_t va, vm_paddr_t pa
         touch_write(td, pc)
         m += 1
         pv.pv_va = va + <vm_offset_t>i * PAGE_SIZE
-        pv_list_insert_tail(td, &m.md, pv)
+        pv_list_insert_tail(td, &m.md, m.phys_addr, pv)
         charge(td, td.machine.cost.op, OPS_PV)
 
 
@@ -84,10 +84,10 @@ cdef void pmap_pv_promote_pde(thread* td, pmap* pm, vm_offset_t va, vm_paddr_t p
     cdef int i
     CHANGE_PV_LIST_LOCK_TO_PHYS(td, lockp, pa, SITE_PROMOTE)
     va &= ~<vm_offset_t>PDRMASK
-    pv = pmap_pvh_remove(td, &m.md, pm, va)
-    pv_list_insert_tail(td, pa_to_pvh(td, pa), pv)
+    pv = pmap_pvh_remove(td, &m.md, pa, pm, va)
+    pv_list_insert_tail(td, pa_to_pvh(td, pa), pa, pv)
     for i in range(1, NPTEPG):
-        pmap_pvh_free(td, &m[i].md, pm, va + <vm_offset_t>i * PAGE_SIZE)
+        pmap_pvh_free(td, &m[i].md, pa, pm, va + <vm_offset_t>i * PAGE_SIZE)
 
 
 cdef void pmap_fill_ptp(thread* td, pt_entry_t* firstpte, pt_entry_t newpte) noexcept nogil:
@@ -226,7 +226,7 @@ cdef void pmap_remove_pde(thread* td, pmap* pm, pt_entry_t* pde, vm_offset_t sva
         pa = oldpde & PG_PS_FRAME
         CHANGE_PV_LIST_LOCK_TO_PHYS(td, lockp, pa, site)
         pvh = pa_to_pvh(td, pa)
-        pmap_pvh_free(td, pvh, pm, sva)
+        pmap_pvh_free(td, pvh, pa, pm, sva)
         m = PHYS_TO_VM_PAGE(td, pa)
         for i in range(NPTEPG):
             harvest(td, &m[i], oldpde)

@@ -7,7 +7,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
 from finegrain.kernel.locks cimport mtx, sx
 from finegrain.kernel.types cimport vm_object, vm_page, vmspace
-from finegrain.machine.seam cimport machine, ps_t, thread
+from finegrain.machine.thread cimport machine, ps_t, thread
 
 cdef enum:
     P_PPWAIT = 1                        # p_flag: the parent waits until this one has an address space of its own

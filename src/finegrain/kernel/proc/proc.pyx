@@ -22,7 +22,8 @@ from finegrain.kernel.locks cimport (
 from finegrain.kernel.phys cimport vm_page_lookup, vm_page_unwire, vm_page_wire
 from finegrain.kernel.types cimport vm_object, vm_page, vmspace
 from finegrain.kernel.vm cimport vmspace_exec, vmspace_exit
-from finegrain.machine.seam cimport arena_alloc, charge, machine, panic, spawn, thread, unlikely
+from finegrain.machine.seam cimport arena_alloc, charge, panic, spawn, unlikely
+from finegrain.machine.thread cimport machine, thread
 
 cdef uint16_t NAME_PROC = lock_name(b"sleep mutex", b"process lock")
 cdef uint16_t NAME_TREE = lock_name(b"sx", b"proctree")

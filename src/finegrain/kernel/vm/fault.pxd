@@ -1,7 +1,7 @@
 # Page faults.
 
 from finegrain.kernel.types cimport vm_offset_t, vmspace
-from finegrain.machine.seam cimport thread
+from finegrain.machine.thread cimport thread
 
 cdef enum:
     PFBAK = 4                           # prefault window, pages behind

@@ -35,8 +35,8 @@ from finegrain.kernel.vm.object cimport (
     vm_object_allocate, vm_object_anonymous, vm_object_color, vm_object_deallocate, vm_object_shadow)
 from finegrain.kernel.vm.state cimport (
     FAULT_BACKING, FAULT_BAD, FAULT_COPY, FAULT_FAST, FAULT_MOVE, FAULT_RESIDENT, FAULT_SUPERPAGE, FAULT_ZERO, vm_of)
-from finegrain.machine.seam cimport (
-    atomic_fetchadd, charge, panic, ps_t, sleep_for, thread, touch_read, touch_write, unlikely)
+from finegrain.machine.seam cimport atomic_fetchadd, charge, panic, sleep_for, touch_read, touch_write, unlikely
+from finegrain.machine.thread cimport ps_t, thread
 
 cdef uint16_t SITE_MAP = lock_site(b"vm_map_lookup")
 cdef uint16_t SITE_MAP_UPGRADE = lock_site(b"vm_map_lock_upgrade")

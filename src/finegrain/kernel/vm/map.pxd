@@ -3,7 +3,7 @@
 from libc.stdint cimport uint8_t, uint32_t
 
 from finegrain.kernel.types cimport vm_map_entry, vm_object, vm_offset_t, vm_pindex_t, vmspace
-from finegrain.machine.seam cimport thread
+from finegrain.machine.thread cimport thread
 
 cdef enum:
     MAX_INIT_PT = 96                    # pages that a partial premap looks at

@@ -21,7 +21,8 @@ from finegrain.kernel.vm.object cimport (
     OBJ_ONEMAPPING, vm_object_allocate, vm_object_coalesce, vm_object_collapse, vm_object_color, vm_object_deallocate,
     vm_object_page_remove, vm_object_reference)
 from finegrain.kernel.vm.state cimport vm_of
-from finegrain.machine.seam cimport arena_alloc, arena_free, charge, panic, thread, unlikely
+from finegrain.machine.seam cimport arena_alloc, arena_free, charge, panic, unlikely
+from finegrain.machine.thread cimport thread
 
 cdef uint16_t SITE_MMAP = lock_site(b"vm_mmap")
 cdef uint16_t SITE_MUNMAP = lock_site(b"kern_munmap")

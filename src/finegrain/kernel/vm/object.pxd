@@ -4,7 +4,7 @@
 from libc.stdint cimport uint8_t
 
 from finegrain.kernel.types cimport vm_object, vm_offset_t, vm_pindex_t
-from finegrain.machine.seam cimport thread
+from finegrain.machine.thread cimport thread
 
 cdef enum:
     OBJ_ONEMAPPING = 1                  # flags: each page has one mapping at most: unmapping a page may free it

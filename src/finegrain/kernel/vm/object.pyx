@@ -24,7 +24,8 @@ from finegrain.kernel.phys cimport vm_page_free, vm_page_lookup, vm_page_rename,
 from finegrain.kernel.pmap cimport pmap_remove_all
 from finegrain.kernel.types cimport OBJT_DEFAULT, OBJT_VNODE, VPB_UNBUSIED, vm_object, vm_page, vm_pindex_t
 from finegrain.kernel.vm.state cimport vm_of, vm_state
-from finegrain.machine.seam cimport arena_alloc, arena_free, charge, panic, sleep_for, thread, unlikely
+from finegrain.machine.seam cimport arena_alloc, arena_free, charge, panic, sleep_for, unlikely
+from finegrain.machine.thread cimport thread
 
 cdef uint16_t NAME_OBJECT = lock_name(b"rw", b"vm object")
 cdef uint16_t SITE_REFERENCE = lock_site(b"vm_object_reference")

@@ -10,7 +10,7 @@
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from finegrain.kernel.types cimport vm_object, vmspace
-from finegrain.machine.seam cimport machine, thread
+from finegrain.machine.thread cimport machine, thread
 
 # How a fault was settled.
 cdef enum:

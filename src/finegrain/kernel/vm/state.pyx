@@ -6,7 +6,8 @@ from libc.stdio cimport snprintf
 from finegrain.kernel.phys cimport vm_page_lookup
 from finegrain.kernel.pmap cimport pmap_audit
 from finegrain.kernel.types cimport vm_map_entry, vm_object, vm_page, vmspace
-from finegrain.machine.seam cimport arena_alloc, machine
+from finegrain.machine.seam cimport arena_alloc
+from finegrain.machine.thread cimport machine
 
 
 # Raises MemoryError when the arena is exhausted.

@@ -1,7 +1,7 @@
 # Address spaces: made, copied by fork, emptied by exec, freed by the last exit.
 
 from finegrain.kernel.types cimport vmspace
-from finegrain.machine.seam cimport thread
+from finegrain.machine.thread cimport thread
 
 # Empty, one reference.  None held.
 cdef vmspace* vmspace_alloc(thread* td) noexcept nogil

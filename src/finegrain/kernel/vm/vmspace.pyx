@@ -19,7 +19,8 @@ from finegrain.kernel.vm.map cimport vm_map_append, vm_map_delete, vm_map_proces
 from finegrain.kernel.vm.object cimport (
     OBJ_ONEMAPPING, vm_object_allocate, vm_object_anonymous, vm_object_collapse, vm_object_shadow)
 from finegrain.kernel.vm.state cimport vm_of, vm_state
-from finegrain.machine.seam cimport arena_alloc, atomic_fetchadd, charge, panic, thread, unlikely
+from finegrain.machine.seam cimport arena_alloc, atomic_fetchadd, charge, panic, unlikely
+from finegrain.machine.thread cimport thread
 
 cdef uint16_t NAME_MAP = lock_name(b"sx", b"vm map (user)")
 cdef uint16_t SITE_FORK = lock_site(b"vmspace_fork")

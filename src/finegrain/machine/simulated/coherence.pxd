@@ -1,0 +1,132 @@
+# What the seam's inline calls are in the simulation: the thread's clock, and the cache lines that it touches.
+#
+# Every line that matters (lock words by their real layout, PV list heads, page structs) remembers who wrote it last, who
+# read it, and which sockets hold a clean copy; an access costs a local hit, a transfer within the socket, or one across
+# sockets.  So two 32-byte locks in one line do fight, and eight 8-byte ones fight more.
+
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+from finegrain.machine.simulated.types cimport LINE_SHIFT, cpu, line, sim, sim_thread
+from finegrain.machine.thread cimport (
+    LINE_CROSS, LINE_HIT, LINE_MEMORY, LINE_SIBLING, LINE_SOCKET, cost_model, ps_t, thread)
+
+cdef extern from "atomics.h" nogil:
+    bint unlikely "finegrain_unlikely"(bint condition)
+
+
+cdef inline ps_t sim_now(thread* td) noexcept nogil:
+    return (<sim_thread*>td).clock
+
+
+cdef inline uint32_t sim_cpu_id(thread* td) noexcept nogil:
+    return (<sim_thread*>td).cpu.id
+
+
+cdef inline uint32_t sim_domain(thread* td) noexcept nogil:
+    return (<sim_thread*>td).cpu.socket
+
+
+cdef inline uint8_t sim_last_line(thread* td) noexcept nogil:
+    return (<sim_thread*>td).cpu.last_line
+
+
+cdef inline void sim_charge(thread* td, ps_t cost, int64_t n) noexcept nogil:
+    cdef ps_t t = cost * n
+    cdef cpu* c = (<sim_thread*>td).cpu
+    if c.sibling_busy:
+        t = t * td.machine.cost.smt_kernel_den // td.machine.cost.smt_kernel_num
+    (<sim_thread*>td).clock += t
+    c.times.kernel += t
+
+
+cdef inline void sim_charge_memory(thread* td, ps_t t) noexcept nogil:
+    (<sim_thread*>td).clock += t
+    (<sim_thread*>td).cpu.times.memory += t
+
+
+cdef inline void sim_wait_until(thread* td, ps_t t) noexcept nogil:
+    if (<sim_thread*>td).clock < t:
+        sim_charge_memory(td, t - (<sim_thread*>td).clock)
+
+
+# What reading (or, with write, owning) the line costs this CPU; the line remembers.
+cdef inline ps_t line_cost(thread* td, line* at, bint write) noexcept nogil:
+    cdef cpu* c = (<sim_thread*>td).cpu
+    cdef cost_model* cost = &td.machine.cost
+    cdef uint16_t me = c.id + 1
+    cdef uint16_t bit = <uint16_t>(1 << (c.socket & 15))
+    cdef cpu* from_cpu
+    cdef ps_t t
+    cdef uint8_t kind
+    if (at.owner == me and (at.sharers == 0 or not write)) or (not write and at.reader == me and at.sharers & bit):
+        c.lines[LINE_HIT] += 1
+        c.last_line = LINE_HIT
+        return cost.l1_hit
+    if at.owner == 0:
+        kind = LINE_MEMORY
+        t = cost.dram_local
+    elif not write and at.sharers & bit:
+        kind = LINE_SOCKET
+        t = cost.llc_hit
+    elif at.owner == me:                                 # own line, but clean copies must be invalidated
+        kind = LINE_CROSS if at.sharers & ~bit else LINE_SOCKET
+        t = cost.xfer_cross if kind == LINE_CROSS else cost.xfer_socket
+    else:
+        from_cpu = &(<sim*>td.machine).cpus[at.owner - 1]
+        if from_cpu.socket != c.socket or (write and at.sharers & ~bit):
+            kind = LINE_CROSS
+            t = cost.xfer_cross if write or at.sharers == 0 else cost.share_cross
+        elif from_cpu.core == c.core:
+            kind = LINE_SIBLING
+            t = cost.xfer_smt
+        else:
+            kind = LINE_SOCKET
+            t = cost.xfer_socket if write or at.sharers == 0 else cost.share_socket
+    c.lines[kind] += 1
+    c.last_line = kind
+    if write:
+        at.owner = me
+        at.reader = 0
+        at.sharers = 0
+    elif at.owner == 0:
+        at.owner = me                    # the only copy: writing it next is a hit
+    else:
+        at.reader = me
+        at.sharers |= bit
+    return t
+
+
+cdef inline line* line_of(sim* s, const void* address) noexcept nogil:
+    return &s.lines[(<const char*>address - <const char*>s.m.arena) >> LINE_SHIFT]
+
+
+cdef inline void sim_touch(thread* td, const void* address, bint write) noexcept nogil:
+    sim_charge_memory(td, line_cost(td, line_of(<sim*>td.machine, address), write))
+
+
+# Let threads whose clocks are behind go first.
+cdef inline void sim_sched_point(thread* td) noexcept nogil:
+    if (<sim_thread*>td).clock >= (<sim*>td.machine).next_event:
+        (<sim*>td.machine).reschedule(td)
+
+
+# Wait for one's turn on a line that an atomic operation needs, and pay for it.
+cdef inline void sim_atomic_access(thread* td, const void* word, bint write) noexcept nogil:
+    cdef line* at
+    cdef ps_t t
+    sim_sched_point(td)
+    at = line_of(<sim*>td.machine, word)
+    if at.busy_until > (<sim_thread*>td).clock:
+        sim_charge_memory(td, at.busy_until - (<sim_thread*>td).clock)
+    t = line_cost(td, at, write)
+    if write:
+        t += td.machine.cost.rmw_hit
+        sim_charge_memory(td, t)
+        at.busy_until = (<sim_thread*>td).clock
+    else:
+        sim_charge_memory(td, t)
+
+
+cdef inline void sim_word_changed(thread* td, uint64_t* word) noexcept nogil:
+    if unlikely(line_of(<sim*>td.machine, word).spinners != 0):
+        (<sim*>td.machine).word_changed(td, word)

@@ -1,0 +1,96 @@
+# Pending events: a heap with four children a node, by time, then by number.
+#
+# A thread has one pending event at most that counts, the one whose number its record holds; others of its are stale and
+# are passed over.
+
+from libc.stdint cimport uint64_t
+
+from finegrain.machine.simulated.types cimport event, sim, sim_thread
+from finegrain.machine.thread cimport ps_t
+
+cdef enum:
+    LONE_PS = 200000000                 # 200 us: the longest that a thread runs without a look at the real clock
+
+# The heap is full: make it larger.  False: no memory.
+cdef bint grow(sim* s) noexcept nogil
+
+
+cdef inline bint earlier(event* a, event* b) noexcept nogil:
+    return a.time < b.time or (a.time == b.time and a.number < b.number)
+
+
+# Position i is a hole; e belongs there or below.
+cdef inline void sift_down(sim* s, uint64_t i, event e) noexcept nogil:
+    cdef uint64_t child, best, last, n = s.count
+    cdef event* heap = s.heap
+    while True:
+        child = 4 * i + 1
+        if child >= n:
+            break
+        best = child
+        last = child + 4 if child + 4 < n else n
+        child += 1
+        while child < last:
+            if earlier(&heap[child], &heap[best]):
+                best = child
+            child += 1
+        if not earlier(&heap[best], &e):
+            break
+        heap[i] = heap[best]
+        i = best
+    heap[i] = e
+
+
+# Position i is a hole; e belongs there or above.
+cdef inline void sift_up(sim* s, uint64_t i, event e) noexcept nogil:
+    cdef uint64_t parent
+    while i > 0:
+        parent = (i - 1) // 4
+        if not earlier(&e, &s.heap[parent]):
+            break
+        s.heap[i] = s.heap[parent]
+        i = parent
+    s.heap[i] = e
+
+
+cdef inline event new_event(sim* s, sim_thread* td, ps_t t) noexcept nogil:
+    cdef event e
+    s.last_number += 1
+    td.event = s.last_number
+    e.time = t
+    e.number = s.last_number
+    e.td = td
+    return e
+
+
+cdef inline void push_event(sim* s, sim_thread* td, ps_t t) noexcept nogil:
+    if s.count == s.capacity and not grow(s):
+        td.td.machine.ops.panic(&td.td, b"no memory for the event queue")
+        return
+    s.count += 1
+    sift_up(s, s.count - 1, new_event(s, td, t))
+    if t < s.next_event:
+        s.next_event = t
+
+
+# Take the event at position i out.
+cdef inline void remove_event(sim* s, uint64_t i) noexcept nogil:
+    cdef event e
+    s.count -= 1
+    if i == s.count:
+        return
+    e = s.heap[s.count]
+    if i > 0 and earlier(&e, &s.heap[(i - 1) // 4]):
+        sift_up(s, i, e)
+    else:
+        sift_down(s, i, e)
+
+
+# From t on, when does a thread that goes on have to look whether others come first?
+cdef inline void set_next_event(sim* s, ps_t t) noexcept nogil:
+    cdef ps_t next = t + LONE_PS
+    if s.until < next:
+        next = s.until
+    if s.count > 0 and s.heap[0].time < next:
+        next = s.heap[0].time
+    s.next_event = next

@@ -1,0 +1,132 @@
+# The structs of the simulated machine.
+
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+from finegrain.machine.arena cimport arena
+from finegrain.machine.thread cimport CPU_WORDS, LINE_KINDS, lock_delay_arg, machine, ps_t, thread
+
+cdef enum:
+    LINE_SHIFT = 6                      # a 64-byte cache line
+    NO_CPU = 0xffff
+    SPIN_BUCKETS = 1024
+    PANIC_TEXT = 32768
+
+cdef enum stop_reason:
+    STOP_UNTIL = 0                      # the time asked for has come
+    STOP_EMPTY                          # no event is pending
+    STOP_BREATHE                        # real time passed: let Python look at signals
+    STOP_PANIC
+
+# A cache line that matters, as the coherence protocol sees it.  One for each 64 bytes of the arena.
+cdef struct line:
+    ps_t busy_until                     # when its last transfer ends: atomic operations on a line are served in turn
+    uint16_t owner                      # CPU that wrote it last, plus 1; 0: nobody yet
+    uint16_t reader                     # CPU that read it last, plus 1
+    uint16_t sharers                    # sockets that hold a clean copy since the last write, as bits
+    uint16_t spinners                   # threads that busy-wait on a word in it
+
+# Where the time of a CPU went.
+# invariant: the fields sum to the span of the run (the time balance, SimulatedMachine.cpu_times)
+cdef struct cpu_times:
+    ps_t user
+    ps_t kernel
+    ps_t memory                         # waiting for cache lines
+    ps_t spin
+    ps_t idle
+    ps_t switching
+    ps_t interrupt
+
+cdef struct cpu:
+    uint16_t id
+    uint16_t core
+    uint16_t socket                     # also the number of its memory domain
+    uint16_t sibling                    # NO_CPU: none
+    uint8_t busy                        # runs a thread (spinning counts)
+    uint8_t sibling_busy                # invariant: equals busy of the sibling (set_busy)
+    uint8_t last_line                   # where the line of the last access came from
+    sim_thread* current
+    ps_t slice_end
+    ps_t idle_since
+    ps_t stolen                         # interrupt time that its thread has yet to pay
+    cpu_times times
+    int64_t lines[LINE_KINDS]           # accesses by where the line came from; they sum to all accesses
+
+cdef struct sim_thread:
+    thread td                           # first: a sim_thread* is a thread*
+    ps_t clock                          # its simulated time
+    cpu* cpu                            # where it runs; kept while off the CPU as the CPU it ran on last
+    uint64_t event                      # number of its pending event; others of its are stale
+    void* context                       # saved stack pointer
+    void* stack                         # fiber stack
+    uint8_t permit                      # an unpark came before its park
+    uint8_t spin_scheduled              # its next look at the word is a pending event
+    uint64_t* spin_word                 # the word it busy-waits on
+    uint64_t spin_seen
+    sim_thread* spin_owner
+    ps_t spin_from                      # when the current round of pauses began
+    lock_delay_arg* spin_delay
+    int64_t spin_limit                  # pauses after which a bounded spin gives up; 0: never
+    sim_thread* spin_next               # threads that spin on words of one hash bucket
+    sim_thread* spin_prev
+    sim_thread* owner_next              # threads that spin because spin_owner runs
+    sim_thread* owner_prev
+    sim_thread* spun_by                 # head of that list, for this thread as owner
+    sim_thread* run_next                # run queue
+    sim_thread* run_prev
+    void (*start)(thread* td, void* argument) noexcept nogil
+    void* argument
+
+cdef struct event:
+    ps_t time
+    uint64_t number                     # ties go to the older one
+    sim_thread* td
+
+cdef struct sim:
+    machine m                           # first: a sim* is a machine*
+    ps_t next_event                     # earliest pending event; a thread ahead of it must let others go first
+    # what the inline calls (coherence) need of the modules above them: an event is due; somebody spins on the word
+    void (*reschedule)(thread* td) noexcept nogil
+    void (*word_changed)(thread* td, uint64_t* word) noexcept nogil
+    line* lines                         # a line for each 64 bytes of the arena
+    # events: a heap with four children a node
+    event* heap
+    uint64_t count
+    uint64_t capacity
+    uint64_t last_number
+    # who runs next: see schedule.pxd; NULL: the earliest
+    uint64_t (*choose)(sim* s) noexcept nogil
+    # running
+    sim_thread* current                 # NULL: the main context
+    sim_thread* last                    # the one whose fiber ran last
+    void* main_context
+    ps_t until
+    int reason
+    ps_t time                           # simulated time of the latest event
+    uint32_t breath                     # events until the next look at the real clock
+    int64_t breathe_at                  # real time, ns
+    # CPUs
+    uint32_t cores_per_socket
+    uint32_t threads_per_core
+    cpu* cpus
+    sim_thread* run_first               # run queue, best priority first
+    sim_thread* run_last
+    uint64_t idle[CPU_WORDS]            # CPUs that run nothing
+    uint32_t idle_count
+    sim_thread* spinning[SPIN_BUCKETS]
+    # threads
+    uint32_t nthreads                   # alive
+    uint32_t last_thread_id
+    char* stacks
+    uint32_t stacks_made
+    void* free_stacks                   # linked through their first word
+    sim_thread* free_threads            # records of dead threads, linked by run_next
+    arena memory
+    uint64_t lines_size
+    # counts
+    int64_t switches                    # fiber switches
+    int64_t events                      # events handled
+    int64_t ipis
+    int64_t ipi_acks
+    int64_t ctx_switches
+    int64_t wakeups
+    char panic_text[PANIC_TEXT]
