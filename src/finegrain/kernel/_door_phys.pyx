@@ -18,8 +18,7 @@ from finegrain.kernel.phys.pagequeue cimport pagequeue_count, vm_page_activate, 
 from finegrain.kernel.phys.reserv cimport (
     vm_reserv_break_all, vm_reserv_level_iffullpop, vm_reserv_reclaim_inactive, vm_reserv_to_superpage)
 from finegrain.kernel.phys.types cimport (
-    PQ_COUNT, VM_NFREELIST, VM_NFREEORDER, VM_NFREEPOOL, VM_PHYSSEG_MAX, VPRC_OBJREF, mtx_padalign, phys_state,
-    vm_domain, vm_phys_seg, vm_reserv)
+    PQ_COUNT, VM_NFREELIST, VM_NFREEORDER, VM_NFREEPOOL, VPRC_OBJREF, mtx_padalign, phys_state, vm_domain, vm_reserv)
 from finegrain.kernel.types cimport PAGE_SHIFT, md_page, pv_chunk, pv_entry, vm_object, vm_page, vm_pindex_t
 from finegrain.machine.machine cimport Machine
 from finegrain.machine.seam cimport arena_alloc, charge, user

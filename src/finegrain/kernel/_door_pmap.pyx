@@ -1,7 +1,6 @@
 # Test door to the pmap: lists of operations run on one simulated thread, or several at once, and everything is shown.
 
 from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
-from libc.string cimport memset
 
 from finegrain.kernel.boot cimport KERNEL_PMAP, kernel_config, kernel_config_from, kernel_create
 from finegrain.kernel.locks.mtx cimport mtx_lock, mtx_unlock

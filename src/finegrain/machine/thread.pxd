@@ -75,7 +75,8 @@ cdef struct lock_id:
     uint8_t flags
     uint32_t instance                   # PV list locks: number of the lock
 
-# Threads that wait for locks whose addresses hash alike, youngest first: waiters are found by address, as turnstiles are.
+# Threads that wait for locks whose addresses hash alike, youngest first.  Waiters are found by address, as turnstiles
+# are.
 cdef struct wait_chain:
     uint64_t lock                       # raw
     thread* first

@@ -1,5 +1,5 @@
-# The mutex, sleeping and spinning: FreeBSD's word layout and rules, 32 bytes, a lock_object and the word.  `site` is the
-# acquisition point (lock_site()).
+# The mutex, sleeping and spinning: FreeBSD's word layout and rules, 32 bytes, a lock_object and the word.  `site` is
+# the acquisition point (lock_site()).
 
 from libc.stdint cimport uint16_t, uint64_t
 

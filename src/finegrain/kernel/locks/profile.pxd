@@ -2,13 +2,13 @@
 #
 # The profile sees three points of a lock's life.  `wanting`: the fast path failed.  `holding`: the lock has been
 # got.  `releasing`: it is about to be given up.  Counts, holds and waits go to the record of the acquisition point
-# (lock name, site), in a table of the thread's CPU; in the simulation one table serves all, since one thread runs at a
+# (lock name, site), in a table of the thread's own; in the simulation one table serves all, since one thread runs at a
 # time.  A wait is charged, piece by piece, to the acquisition point of whoever held the lock during the piece, or to
-# FREE_SITE while nobody did (back-off, wake-up, lost races), so waits summed over waiters equal waits charged to holders
-# exactly.
+# FREE_SITE while nobody did (back-off, wake-up, lost races), so waits summed over waiters equal waits charged to
+# holders exactly.
 #
-# A lock is known by its identity (lock_id: address, name, kind, instance), which is no part of its word and need not lie
-# beside it: an 8-byte mutex and two bits of somebody else's word are locks like any other.  Those who wait are found by
+# A lock is known by its identity (lock_id: address, name, kind, instance), which is no part of its word and need not
+# lie beside it: an 8-byte mutex and two bits of somebody else's word are locks like any other.  Those who wait are found by
 # its address.  Who owns it, each kind tells by a function of its own.
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memset

@@ -31,7 +31,8 @@ from finegrain.kernel.phys.types cimport (
     phys_state, vm_domain, vm_freelist, vm_phys_seg)
 from finegrain.kernel.types cimport PAGE_SHIFT, PQ_NONE, VPB_UNBUSIED, vm_paddr_t, vm_page
 from finegrain.machine.seam cimport (
-    arena_alloc, arena_free, atomic_cas, atomic_fetchadd, atomic_load, charge, cpu_id, panic, touch_write)
+    arena_alloc, arena_free, atomic_cas, atomic_fetchadd, atomic_load, charge, cpu_id, critical_enter, critical_exit,
+    panic, touch_write)
 from finegrain.machine.thread cimport machine, thread
 
 cdef uint16_t NAME_FREE = lock_name(b"sleep mutex", b"vm page free queue")
@@ -390,6 +391,30 @@ cdef int import_bucket(thread* td, int domain, int pool, vm_page** pages) noexce
     return n
 
 
+# Put a bucket where this CPU's cache has room for it.
+#
+# Locks in:   a critical section.
+# Locks out:  the same.
+# May block:  never.
+# Returns:    False when both buckets of the cache have pages.
+# Stands for: the end of FreeBSD uma_zalloc_arg(), where a new bucket is installed.
+cdef bint install_bucket(thread* td, int domain, int pool, vm_page** bucket, int npages) noexcept nogil:
+    cdef pgcache* c = this_cache(td, domain, pool)
+    if c.nalloc == 0:
+        if c.alloc != NULL:
+            arena_free(td.machine, c.alloc, BUCKET_BYTES)
+        c.alloc = bucket
+        c.nalloc = <uint32_t>npages
+    elif c.nfree == 0:
+        if c.free != NULL:
+            arena_free(td.machine, c.free, BUCKET_BYTES)
+        c.free = bucket
+        c.nfree = <uint32_t>npages
+    else:
+        return False
+    return True
+
+
 # Take a page from the CPU's cache.
 #
 # Locks in:   none.
@@ -398,42 +423,39 @@ cdef int import_bucket(thread* td, int domain, int pool, vm_page** pages) noexce
 # Returns:    the page; NULL when the cache is empty and the domain has no bucketful to give.
 # Stands for: FreeBSD uma_zalloc() on a vm_pgcache zone.
 cdef vm_page* pgcache_alloc(thread* td, int domain, int pool) noexcept nogil:
-    cdef pgcache* c = this_cache(td, domain, pool)
+    cdef pgcache* c
     cdef vm_page** bucket
-    cdef vm_page* m
+    cdef vm_page* m = NULL
     cdef int n
-    if c.nalloc == 0:
-        if c.nfree != 0:
-            bucket = c.alloc
-            c.alloc = c.free
-            c.nalloc = c.nfree
-            c.free = bucket
-            c.nfree = 0
-        else:
-            bucket = <vm_page**>arena_alloc(td.machine, BUCKET_BYTES)
-            n = import_bucket(td, domain, pool, bucket)
-            if n == 0:
-                arena_free(td.machine, bucket, BUCKET_BYTES)
-                return NULL
-            n -= 1
-            m = bucket[n]
-            c = this_cache(td, domain, pool)            # the thread may have moved while it waited
-            if c.nalloc == 0:
-                if c.alloc != NULL:
-                    arena_free(td.machine, c.alloc, BUCKET_BYTES)
-                c.alloc = bucket
-                c.nalloc = <uint32_t>n
-            elif c.nfree == 0:
-                if c.free != NULL:
-                    arena_free(td.machine, c.free, BUCKET_BYTES)
-                c.free = bucket
-                c.nfree = <uint32_t>n
-            else:
-                release_bucket(td, domain, pool, bucket, n)
-                arena_free(td.machine, bucket, BUCKET_BYTES)
-            return m
-    c.nalloc -= 1
-    return c.alloc[c.nalloc]
+    cdef bint installed
+    critical_enter(td)
+    c = this_cache(td, domain, pool)
+    if c.nalloc == 0 and c.nfree != 0:
+        bucket = c.alloc
+        c.alloc = c.free
+        c.nalloc = c.nfree
+        c.free = bucket
+        c.nfree = 0
+    if c.nalloc != 0:
+        c.nalloc -= 1
+        m = c.alloc[c.nalloc]
+    critical_exit(td)
+    if m != NULL:
+        return m
+    bucket = <vm_page**>arena_alloc(td.machine, BUCKET_BYTES)
+    n = import_bucket(td, domain, pool, bucket)
+    if n == 0:
+        arena_free(td.machine, bucket, BUCKET_BYTES)
+        return NULL
+    n -= 1
+    m = bucket[n]
+    critical_enter(td)
+    installed = install_bucket(td, domain, pool, bucket, n)     # the thread may have moved while it waited
+    critical_exit(td)
+    if not installed:
+        release_bucket(td, domain, pool, bucket, n)
+        arena_free(td.machine, bucket, BUCKET_BYTES)
+    return m
 
 
 # Put a page into the CPU's cache.
@@ -443,24 +465,29 @@ cdef vm_page* pgcache_alloc(thread* td, int domain, int pool) noexcept nogil:
 # May block:  on the free page queue mutex, when both buckets are full.
 # Stands for: FreeBSD uma_zfree() on a vm_pgcache zone.
 cdef void pgcache_free(thread* td, vm_page* m, int domain, int pool) noexcept nogil:
-    cdef pgcache* c = this_cache(td, domain, pool)
+    cdef pgcache* c
     cdef vm_page** full
-    if c.alloc != NULL and c.nalloc < PGCACHE_BUCKET:
-        c.alloc[c.nalloc] = m
-        c.nalloc += 1
-        return
-    if c.free != NULL and c.nfree == PGCACHE_BUCKET:
-        full = c.free
-        c.free = NULL
-        c.nfree = 0
-        release_bucket(td, domain, pool, full, PGCACHE_BUCKET)
+    while True:
+        full = NULL
+        critical_enter(td)
+        c = this_cache(td, domain, pool)
+        if c.alloc != NULL and c.nalloc < PGCACHE_BUCKET:
+            c.alloc[c.nalloc] = m
+            c.nalloc += 1
+        elif c.free != NULL and c.nfree == PGCACHE_BUCKET:
+            full = c.free
+            c.free = NULL
+            c.nfree = 0
+        else:
+            if c.free == NULL:
+                c.free = <vm_page**>arena_alloc(td.machine, BUCKET_BYTES)
+            c.free[c.nfree] = m
+            c.nfree += 1
+        critical_exit(td)
+        if full == NULL:
+            return
+        release_bucket(td, domain, pool, full, PGCACHE_BUCKET)  # and look again: the thread may have moved meanwhile
         arena_free(td.machine, full, BUCKET_BYTES)
-        pgcache_free(td, m, domain, pool)               # the thread may have moved while it waited
-        return
-    if c.free == NULL:
-        c.free = <vm_page**>arena_alloc(td.machine, BUCKET_BYTES)
-    c.free[c.nfree] = m
-    c.nfree += 1
 
 
 # --- creation and audits

@@ -15,7 +15,7 @@ from finegrain.kernel.phys.types cimport (
     PA_LOCK_COUNT, PGA_DEQUEUE, PGA_ENQUEUED, PGA_QUEUE_OP_MASK, PGA_QUEUE_STATE_MASK, PGA_REQUEUE, PQ_COUNT,
     VM_BATCHQUEUE_SIZE, VPRC_OBJREF, phys_of, phys_state, vm_batchqueue, vm_pagequeue)
 from finegrain.kernel.types cimport PDRSHIFT, PGA_REFERENCED, PQ_ACTIVE, PQ_INACTIVE, PQ_NONE, VPO_UNMANAGED, vm_page
-from finegrain.machine.seam cimport charge, cpu_id, panic, touch_write
+from finegrain.machine.seam cimport charge, cpu_id, critical_enter, critical_exit, panic, touch_write
 from finegrain.machine.thread cimport thread
 
 cdef uint16_t NAME_PAGE = lock_name(b"sleep mutex", b"vm page")
@@ -99,19 +99,27 @@ cdef void process_page(thread* td, vm_pagequeue* pq, vm_page* m, uint8_t queue) 
 # Stands for: FreeBSD vm_page_pqbatch_submit().
 cdef void pqbatch_submit(thread* td, vm_page* m, uint8_t queue) noexcept nogil:
     cdef phys_state* s = phys_of(td)
-    cdef vm_batchqueue* batch = this_batch(td, s, m, queue)
+    cdef vm_batchqueue* batch
     cdef vm_pagequeue* pq
     cdef uint64_t i
-    if batch.count < VM_BATCHQUEUE_SIZE:
+    cdef bint room
+    critical_enter(td)
+    batch = this_batch(td, s, m, queue)
+    room = batch.count < VM_BATCHQUEUE_SIZE
+    if room:
         batch.pages[batch.count] = m
         batch.count += 1
+    critical_exit(td)
+    if room:
         return
     pq = queue_of(s, m, queue)
     mtx_lock(td, &pq.mutex.lock, SITE_BATCH)
+    critical_enter(td)
     batch = this_batch(td, s, m, queue)                 # the thread may have moved while it waited
     for i in range(batch.count):
         process_page(td, pq, batch.pages[i], queue)
     batch.count = 0
+    critical_exit(td)
     process_page(td, pq, m, queue)
     charge(td, td.machine.cost.op, QUEUE_OPS * (VM_BATCHQUEUE_SIZE + 1))
     mtx_unlock(td, &pq.mutex.lock)

@@ -7,9 +7,8 @@
 # blocks that nobody has touched yet are not on the free lists at all but are a range of addresses (`virgin`
 # below).
 #
-# Keys: c constant; f free page queue mutex of the domain; p private to a CPU (used between two scheduling
-# points); r reservation's mutex; d reservation domain mutex; b "resv obj lock" of the object; q page queue
-# mutex; a atomic.
+# Keys: c constant; f free page queue mutex of the domain; p private to a CPU (used in a critical section); r
+# reservation's mutex; d reservation domain mutex; b "resv obj lock" of the object; q page queue mutex; a atomic.
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 

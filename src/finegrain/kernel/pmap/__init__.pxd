@@ -1,5 +1,5 @@
-# The pmap: page tables, PV entries and lists, superpages, and the designs of the PV list lock.  Each function's locks are
-# stated above its body; the short form is here.  None needs a pmap or PV list lock of its caller.
+# The pmap: page tables, PV entries and lists, superpages, and the designs of the PV list lock.  Each function's locks
+# are stated above its body; the short form is here.  None needs a pmap or PV list lock of its caller.
 #
 # Making mappings.
 #   pmap_enter(td, pm, va, m, prot, flags, psind)   page busied or object locked; takes pmap, PV list; may sleep.

@@ -1,6 +1,6 @@
 # The pmap: its life, and looking things up in it.
 
-from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint16_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from finegrain.kernel.locks cimport LO_DUPOK, lock_name, lock_site, mtx_init

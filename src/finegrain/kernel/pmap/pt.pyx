@@ -5,7 +5,7 @@
 # whoever clears one lets go with pmap_unuse_pt.  The root is not counted and not freed by this.
 # invariant: pm.ptp_count = the root, the PTPs in the tree and the saved ones (pmap_audit)
 
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memset
 
 from finegrain.kernel.locks cimport lock_site

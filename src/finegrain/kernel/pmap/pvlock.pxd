@@ -2,14 +2,14 @@
 # generation.  All designs are the same three strided arrays with different bases, strides and index rules, so the
 # operations of the pmap never ask which design they run on.
 #
-# The lock is known to the rest of the pmap by its verbs only: write lock, read lock, unlock, try, owned.  They switch on
-# the design's lock kind, which is data; this file alone knows the kinds.
+# The lock is known to the rest of the pmap by its verbs only: write lock, read lock, unlock, try, owned.  They switch
+# on the design's lock kind, which is data; this file alone knows the kinds.
 
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from finegrain.kernel.locks cimport (
-    may_be_waited_for, mtx, mtx_id, mtx_lock, mtx_owned, mtx_trylock, mtx_unlock, profile_charge_waiters, rw_id, rw_rlock,
-    rw_runlock, rw_try_wlock, rw_wlock, rw_wowned, rw_wunlock, rwlock)
+    may_be_waited_for, mtx, mtx_id, mtx_lock, mtx_owned, mtx_trylock, mtx_unlock, profile_charge_waiters, rw_id,
+    rw_rlock, rw_runlock, rw_try_wlock, rw_wlock, rw_wowned, rw_wunlock, rwlock)
 from finegrain.kernel.phys cimport VM_PHYSSEG_MAX
 from finegrain.kernel.types cimport PDRSHIFT, PG_FICTITIOUS, md_page, vm_paddr_t, vm_page
 from finegrain.machine.seam cimport likely, panic, unlikely
@@ -83,8 +83,8 @@ cdef inline uint64_t* pv_invl_gen(thread* td, vm_paddr_t pa) noexcept nogil:
     return <uint64_t*>(s.gen_base + pv_lock_index(s, pa) * s.gen_stride)
 
 
-# Which addresses the lock of an index covers: bytes first up to, not including, end; with a period, also those that many
-# bytes further on, and again, up to the end of memory (0: that range alone).
+# Which addresses the lock of an index covers: bytes first up to, not including, end; with a period, also those that
+# many bytes further on, and again, up to the end of memory (0: that range alone).
 cdef inline void pv_lock_covers(pvlock_state* s, uint64_t index, vm_paddr_t* first, vm_paddr_t* end,
                                 vm_paddr_t* period) noexcept nogil:
     first[0] = index << PDRSHIFT

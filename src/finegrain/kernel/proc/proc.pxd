@@ -47,6 +47,7 @@ cdef struct proc_state:
     sx proctree                         # "proctree"
     sx allproc                          # "allproc"
     proc* all                           # a
+    uint64_t lock                       # raw: free, processes
     proc* free                          # linked by p_list_next
     uint32_t last_pid                   # a
     int64_t processes                   # alive or zombie

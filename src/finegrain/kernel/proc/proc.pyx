@@ -22,7 +22,7 @@ from finegrain.kernel.locks cimport (
 from finegrain.kernel.phys cimport vm_page_lookup, vm_page_unwire, vm_page_wire
 from finegrain.kernel.types cimport vm_object, vm_page, vmspace
 from finegrain.kernel.vm cimport vmspace_exec, vmspace_exit
-from finegrain.machine.seam cimport arena_alloc, charge, panic, spawn, unlikely
+from finegrain.machine.seam cimport arena_alloc, charge, panic, raw_lock, raw_unlock, spawn, unlikely
 from finegrain.machine.thread cimport machine, thread
 
 cdef uint16_t NAME_PROC = lock_name(b"sleep mutex", b"process lock")
@@ -63,12 +63,18 @@ cdef int proc_create(machine* m) except -1:
 # Memory for a process: that of an earlier one, whose lock a late unlocker may still look at, or new.
 #
 # Locks in, out: allproc X, or the machine is not running yet.  May block: no.
-cdef proc* proc_allocate(machine* m) noexcept nogil:
+cdef proc* proc_allocate(machine* m, thread* td) noexcept nogil:
     cdef proc_state* st = <proc_state*>m.proc
-    cdef proc* p = st.free
+    cdef proc* p
+    if td != NULL:
+        raw_lock(td, &st.lock)
+    p = st.free
     if p != NULL:
         st.free = p.p_list_next
-    else:
+    st.processes += 1
+    if td != NULL:
+        raw_unlock(td, &st.lock)
+    if p == NULL:
         p = <proc*>arena_alloc(m, sizeof(proc))
         mtx_init(&p.p_mtx, NAME_PROC, LO_DUPOK)
     st.last_pid += 1
@@ -84,12 +90,23 @@ cdef proc* proc_allocate(machine* m) noexcept nogil:
     if st.all != NULL:
         st.all.p_list_prev = p
     st.all = p
-    st.processes += 1
     return p
 
 
+# The memory of a process that nobody looks for any more.
+#
+# Locks in, out: none.  May block: never.  Stands for: FreeBSD uma_zfree(proc_zone).
+cdef void proc_release(thread* td, proc* p) noexcept nogil:
+    cdef proc_state* st = proc_of(td)
+    raw_lock(td, &st.lock)
+    p.p_list_next = st.free
+    st.free = p
+    st.processes -= 1
+    raw_unlock(td, &st.lock)
+
+
 cdef proc* proc_reaper(machine* m, int32_t builder) noexcept nogil:
-    cdef proc* p = proc_allocate(m)
+    cdef proc* p = proc_allocate(m, NULL)
     p.p_plan.number = -1
     p.p_plan.live = -1
     p.p_builder = builder
@@ -133,7 +150,7 @@ cdef proc* proc_fork(thread* td, proc* p1, vmspace* vms, bint vfork, const proc_
     cdef proc* p2
     charge(td, td.machine.cost.op, OPS_FORK)
     sx_xlock(td, &st.allproc, SITE_FORK)
-    p2 = proc_allocate(td.machine)
+    p2 = proc_allocate(td.machine, td)
     charge(td, td.machine.cost.op, OPS_FORK_LISTS)
     mtx_lock(td, &p2.p_mtx, SITE_FORK)
     mtx_lock(td, &p1.p_mtx, SITE_FORK)
@@ -270,9 +287,7 @@ cdef void proc_exit(thread* td, proc* p) noexcept nogil:
     if parent == NULL:                                      # a reaper: nobody will wait for it
         sx_xunlock(td, &st.proctree)
         mtx_unlock(td, &p.p_mtx)
-        p.p_list_next = st.free
-        st.free = p
-        st.processes -= 1
+        proc_release(td, p)
         st.exits -= 1
         return
     mtx_lock(td, &parent.p_mtx, SITE_EXIT)
@@ -299,9 +314,7 @@ cdef void proc_reap(thread* td, proc* child) noexcept nogil:
     charge(td, td.machine.cost.op, OPS_EXIT_LISTS)
     sx_xunlock(td, &st.proctree)
     charge(td, td.machine.cost.op, OPS_REAP)
-    child.p_list_next = st.free
-    st.free = child
-    st.processes -= 1
+    proc_release(td, child)
 
 
 # Wait for a child to end.

@@ -24,7 +24,7 @@ from finegrain.kernel.phys cimport vm_page_free, vm_page_lookup, vm_page_rename,
 from finegrain.kernel.pmap cimport pmap_remove_all
 from finegrain.kernel.types cimport OBJT_DEFAULT, OBJT_VNODE, VPB_UNBUSIED, vm_object, vm_page, vm_pindex_t
 from finegrain.kernel.vm.state cimport vm_of, vm_state
-from finegrain.machine.seam cimport arena_alloc, arena_free, charge, panic, sleep_for, unlikely
+from finegrain.machine.seam cimport arena_alloc, arena_free, charge, panic, raw_lock, raw_unlock, sleep_for, unlikely
 from finegrain.machine.thread cimport thread
 
 cdef uint16_t NAME_OBJECT = lock_name(b"rw", b"vm object")
@@ -61,6 +61,7 @@ cdef vm_object* vm_object_allocate(thread* td, int type, vm_pindex_t size) noexc
     obj.color = -1
     obj.file = -1
     obj.builder = -1
+    raw_lock(td, &st.lock)
     st.objects_made += 1
     obj.id = st.objects_made
     obj.all_next = st.all_objects
@@ -68,12 +69,14 @@ cdef vm_object* vm_object_allocate(thread* td, int type, vm_pindex_t size) noexc
         st.all_objects.all_prev = obj
     st.all_objects = obj
     st.objects += 1
+    raw_unlock(td, &st.lock)
     return obj
 
 
 # The memory of an object that has no pages, no references and no lock held.
 cdef void vm_object_destroy(thread* td, vm_object* obj) noexcept nogil:
     cdef vm_state* st = vm_of(td)
+    raw_lock(td, &st.lock)
     if obj.all_prev != NULL:
         obj.all_prev.all_next = obj.all_next
     else:
@@ -81,6 +84,7 @@ cdef void vm_object_destroy(thread* td, vm_object* obj) noexcept nogil:
     if obj.all_next != NULL:
         obj.all_next.all_prev = obj.all_prev
     st.objects -= 1
+    raw_unlock(td, &st.lock)
     charge(td, td.machine.cost.op, OPS_ALLOCATE)
     arena_free(td.machine, obj, sizeof(vm_object))
 

@@ -30,7 +30,8 @@ cdef struct vm_state:
     int64_t objects                     # alive now
     int64_t maps
     int64_t entries
-    vm_object* all_objects              # newest first; changed between scheduling points
+    uint64_t lock                       # raw: the lists, which FreeBSD does not have, and the counts of what is on them
+    vm_object* all_objects              # newest first
     vmspace* all_maps
     vmspace* free_maps                  # linked by all_next.  They are never used for anything else (see pmap.pxd)
     int64_t faults[FAULT_KINDS]

@@ -19,7 +19,7 @@ from finegrain.kernel.vm.map cimport vm_map_append, vm_map_delete, vm_map_proces
 from finegrain.kernel.vm.object cimport (
     OBJ_ONEMAPPING, vm_object_allocate, vm_object_anonymous, vm_object_collapse, vm_object_shadow)
 from finegrain.kernel.vm.state cimport vm_of, vm_state
-from finegrain.machine.seam cimport arena_alloc, atomic_fetchadd, charge, panic, unlikely
+from finegrain.machine.seam cimport arena_alloc, atomic_fetchadd, charge, panic, raw_lock, raw_unlock, unlikely
 from finegrain.machine.thread cimport thread
 
 cdef uint16_t NAME_MAP = lock_name(b"sx", b"vm map (user)")
@@ -42,10 +42,14 @@ cdef extern from *:
 # Stands for: FreeBSD vmspace_alloc().
 cdef vmspace* vmspace_alloc(thread* td) noexcept nogil:
     cdef vm_state* st = vm_of(td)
-    cdef vmspace* vms = st.free_maps
+    cdef vmspace* vms
     charge(td, td.machine.cost.op, OPS_SPACE)
+    raw_lock(td, &st.lock)
+    vms = st.free_maps
     if vms != NULL:
         st.free_maps = vms.all_next
+    raw_unlock(td, &st.lock)
+    if vms != NULL:
         vms.hint = 0
         vms.all_prev = NULL
     else:
@@ -53,11 +57,13 @@ cdef vmspace* vmspace_alloc(thread* td) noexcept nogil:
     sx_init(&vms.lock, NAME_MAP, LO_DUPOK)
     pmap_pinit(td, &vms.pm)
     vms.refcount = 1
+    raw_lock(td, &st.lock)
     vms.all_next = st.all_maps
     if st.all_maps != NULL:
         st.all_maps.all_prev = vms
     st.all_maps = vms
     st.maps += 1
+    raw_unlock(td, &st.lock)
     return vms
 
 
@@ -88,6 +94,8 @@ cdef void vmspace_dofree(thread* td, vmspace* vms) noexcept nogil:
     cdef vm_state* st = vm_of(td)
     vm_map_remove_all(td, vms)
     pmap_release(td, &vms.pm)
+    charge(td, td.machine.cost.op, OPS_SPACE)
+    raw_lock(td, &st.lock)
     if vms.all_prev != NULL:
         vms.all_prev.all_next = vms.all_next
     else:
@@ -95,9 +103,9 @@ cdef void vmspace_dofree(thread* td, vmspace* vms) noexcept nogil:
     if vms.all_next != NULL:
         vms.all_next.all_prev = vms.all_prev
     st.maps -= 1
-    charge(td, td.machine.cost.op, OPS_SPACE)
     vms.all_next = st.free_maps
     st.free_maps = vms
+    raw_unlock(td, &st.lock)
 
 
 # The process that runs on this address space ends.

@@ -1,8 +1,8 @@
 # What the seam's inline calls are in the simulation: the thread's clock, and the cache lines that it touches.
 #
-# Every line that matters (lock words by their real layout, PV list heads, page structs) remembers who wrote it last, who
-# read it, and which sockets hold a clean copy; an access costs a local hit, a transfer within the socket, or one across
-# sockets.  So two 32-byte locks in one line do fight, and eight 8-byte ones fight more.
+# Every line that matters (lock words by their real layout, PV list heads, page structs) remembers who wrote it last,
+# who read it, and which sockets hold a clean copy; an access costs a local hit, a transfer within the socket, or one
+# across sockets.  So two 32-byte locks in one line do fight, and eight 8-byte ones fight more.
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 

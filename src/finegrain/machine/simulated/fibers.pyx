@@ -1,6 +1,6 @@
 # Simulated threads as fibers.  See fibers.pxd.
 
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport uint64_t
 from libc.string cimport memset
 
 from finegrain.machine.arena cimport address_space, address_space_release, arena_take

@@ -1,9 +1,9 @@
 # Who runs next.  See schedule.pxd.
 #
-# Every simulated thread is a fiber with a clock.  A thread runs on until a scheduling point of the seam finds an earlier
-# event; then it queues an event for itself and the fiber of the next thread is switched to, directly, with no scheduler
-# between.  Pending events are: a running thread whose clock another thread's event has reached, a spinning thread's next
-# look at its word, a sleeper's alarm.
+# Every simulated thread is a fiber with a clock.  A thread runs on until a scheduling point of the seam finds an
+# earlier event; then it queues an event for itself and the fiber of the next thread is switched to, directly, with no
+# scheduler between.  Pending events are: a running thread whose clock another thread's event has reached, a spinning
+# thread's next look at its word, a sleeper's alarm.
 #
 # Nobody ever acts before the machine's time, so lock operations happen in the order of simulated time.  Between
 # scheduling points a thread's clock runs ahead of the others; what it does there is private or lock-protected.

@@ -5,7 +5,8 @@ from libc.stdlib cimport calloc, free
 
 from cpython.exc cimport PyErr_CheckSignals
 
-from finegrain.machine.arena cimport address_space, address_space_release, arena_create, arena_destroy, arena_give, arena_take
+from finegrain.machine.arena cimport (
+    address_space, address_space_release, arena_create, arena_destroy, arena_give, arena_take)
 from finegrain.machine.machine cimport Machine
 from finegrain.machine.panic cimport panic_text
 from finegrain.machine.simulated.cpus cimport sim_cpus_using, sim_set_priority, sim_shootdown
