@@ -3,9 +3,9 @@
 from finegrain.design import parse_design
 from finegrain.machine.costs import CostModel
 from finegrain.machine.shape import Shape
-from finegrain.measure import Measurement, Task
-from finegrain.result import Comparison
-from finegrain.summarise import summarise
+from finegrain.study.measure import Measurement, Task
+from finegrain.study.result import Comparison
+from finegrain.study.summarise import summarise
 
 
 def make_task(design: str = "head", seconds: float = 1.0) -> Task:

@@ -1,13 +1,13 @@
 """What a finer lock is worth, before you build it.
 
-`finegrain.compare(...)` is the main job; see `finegrain.experiment.compare`.
+`finegrain.compare(...)` is the main job; see `finegrain.study.experiment.compare`.
 """
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from finegrain.experiment import compare as compare
-    from finegrain.result import Comparison as Comparison
+    from finegrain.study.experiment import compare as compare
+    from finegrain.study.result import Comparison as Comparison
 
 __version__ = "0.1.0"
 __all__ = ["Comparison", "compare"]
@@ -16,11 +16,11 @@ __all__ = ["Comparison", "compare"]
 def __getattr__(name: str) -> Any:
     # Loaded on first use: the readers of other systems' profiles need none of it.
     if name == "compare":
-        from finegrain.experiment import compare
+        from finegrain.study.experiment import compare
 
         return compare
     if name == "Comparison":
-        from finegrain.result import Comparison
+        from finegrain.study.result import Comparison
 
         return Comparison
     raise AttributeError(f"module 'finegrain' has no attribute {name!r}")

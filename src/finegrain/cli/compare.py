@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from finegrain import experiment
+from finegrain.study import experiment
 from finegrain.design import DEFAULT_DESIGNS, parse_designs
 from finegrain.errors import UserError
 from finegrain.machine.shape import parse_shape, shape_of

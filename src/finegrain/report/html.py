@@ -3,7 +3,7 @@
 from html import escape
 
 from finegrain.report.terminal import lock_cell, summary_table, superpage_lines, title
-from finegrain.result import Comparison
+from finegrain.study.result import Comparison
 
 
 def comparison_html(comparison: Comparison) -> str:

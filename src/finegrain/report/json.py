@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from finegrain.errors import UserError
-from finegrain.result import SCHEMA, Comparison, DesignResult
+from finegrain.study.result import SCHEMA, Comparison, DesignResult
 
 SWEEP_SCHEMA = "finegrain.sweep/1"
 

@@ -6,7 +6,7 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.table import Table
 from rich.text import Text
 
-from finegrain.result import PV_LIST, Comparison, DesignResult, Lock
+from finegrain.study.result import PV_LIST, Comparison, DesignResult, Lock
 
 TOP_SUPERPAGES = 3
 SHARE_OF_WAIT = 0.5  # "the superpages behind most of it": as many as carry this share of the wait

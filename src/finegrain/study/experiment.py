@@ -15,10 +15,10 @@ from finegrain.design import DEFAULT_DESIGNS, Design, parse_design
 from finegrain.errors import UserError
 from finegrain.machine.costs import CostModel
 from finegrain.machine.shape import DEFAULT_SHAPE, Shape, shape_of
-from finegrain.measure import Measurement, Task, measure
-from finegrain.result import Comparison
-from finegrain.summarise import summarise
-from finegrain.workers import workers
+from finegrain.study.measure import Measurement, Task, measure
+from finegrain.study.result import Comparison
+from finegrain.study.summarise import summarise
+from finegrain.study.workers import workers
 from finegrain.workload.stored import open_program, store_program
 
 DEFAULT_WORKLOAD = "hello"

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finegrain.statistics import add_histograms, histogram_quantile, mean_ci95, student_t
+from finegrain.study.statistics import add_histograms, histogram_quantile, mean_ci95, student_t
 
 # Quantiles of Student's t as printed in Abramowitz and Stegun, table 26.10.
 T_975 = {5: 2.571, 9: 2.262, 10: 2.228, 19: 2.093, 30: 2.042, 120: 1.980}

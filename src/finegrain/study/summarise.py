@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import Any
 
-from finegrain.measure import Measurement, Task, lock_key
-from finegrain.result import SPAN_90MIN_S, DesignResult, Lock, Point, PVContent, PVLock, Superpage
-from finegrain.statistics import add_histograms, histogram_quantile, mean_ci95
+from finegrain.study.measure import Measurement, Task, lock_key
+from finegrain.study.result import SPAN_90MIN_S, DesignResult, Lock, Point, PVContent, PVLock, Superpage
+from finegrain.study.statistics import add_histograms, histogram_quantile, mean_ci95
 
 PS_PER_US = 1_000_000
 SUPERPAGE_BYTES = 2 << 20

@@ -5,7 +5,7 @@ import pytest
 
 import finegrain
 from finegrain.errors import UserError
-from finegrain.result import PV_LIST, Comparison
+from finegrain.study.result import PV_LIST, Comparison
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,7 @@
 import pytest
 
-from finegrain.result import PV_LIST
-from finegrain.summarise import summarise
+from finegrain.study.result import PV_LIST
+from finegrain.study.summarise import summarise
 from make_result import make_measurement, make_task
 
 
