@@ -75,11 +75,11 @@ def as_html(table: Table) -> str:
     """An HTML table; text is escaped."""
 
     def row(tag: str, cells: Sequence[Cell]) -> str:
-        drawn = (
-            f"<{tag} style='text-align:{'left' if column.left else 'right'}'>{escape(printable(figure(cell).strip()))}</{tag}>"
-            for cell, column in zip(cells, table.columns, strict=True)
-        )
-        return f"<tr>{''.join(drawn)}</tr>"
+        drawn = ""
+        for cell, column in zip(cells, table.columns, strict=True):
+            side = "left" if column.left else "right"
+            drawn += f"<{tag} style='text-align:{side}'>{escape(printable(figure(cell).strip()))}</{tag}>"
+        return f"<tr>{drawn}</tr>"
 
     body = "".join(row("td", cells) for cells in table.rows)
     return f"<table><thead>{row('th', table.headings)}</thead><tbody>{body}</tbody></table>"
