@@ -26,6 +26,25 @@ def test_under_it_stand_the_factors_the_split_and_the_throughput() -> None:
     assert "cc1 (3 copies)" in page
 
 
+def test_counts_are_shown_on_request_whatever_they_are() -> None:
+    result = make_result()
+    result.designs[0].counts["promotions"] = 1234
+    result.designs[1].counts["something_new"] = 7
+    page = text(result, counts=True)
+    rows = [line.split("   ") for line in page.splitlines()]
+    cells = [[cell.strip() for cell in row if cell.strip()] for row in rows]
+    at = cells.index(["counted", "head", "superpage"])
+    assert cells[at + 1 : at + 6] == [
+        ["exits", "50", "50"],
+        ["faults", "1,000", "1,000"],
+        ["superpage promotions", "1,234", "-"],
+        ["something new", "-", "7"],
+        [],
+    ]
+    assert "counted" not in text(result)
+    assert as_dict(result)["designs"][1]["counts"]["something_new"] == 7
+
+
 def test_a_narrow_terminal_stacks_the_designs_and_loses_nothing() -> None:
     console = Console(width=60, color_system=None)
     with console.capture() as capture:

@@ -50,6 +50,8 @@ def test_the_main_job_end_to_end(result: Result) -> None:
         assert design.faults_per_s > 0
         assert sum(chunks * calls for chunks, calls in design.chunks_freed_histogram) > 0
         assert design.cpu_share["user"] > 0.2
+        kinds = [count for key, count in design.counts.items() if key.startswith("faults_")]
+        assert design.counts["faults"] == sum(kinds) > 0
     assert result.design("superpage+batch").pv_wait["collision_us"] == 0
 
 

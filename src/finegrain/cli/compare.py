@@ -42,6 +42,9 @@ def command(
     warmup: Annotated[float, typer.Option(help="Simulated seconds before that.")] = DEFAULT_WARMUP,
     replications: Annotated[int, typer.Option(help="Independent runs of each design.")] = 1,
     seed: Annotated[int, typer.Option(help="Seed of the first run.")] = 1,
+    counts: Annotated[
+        bool, typer.Option("--counts", help="Also show what the kernel counted: faults, promotions, ...")
+    ] = False,
     json: Annotated[
         str | None, typer.Option(help="Write everything measured to this file.", metavar="FILE")
     ] = None,
@@ -71,8 +74,8 @@ def command(
         if number:
             print()
         if console.is_terminal:
-            console.print(result)
+            console.print(report.rich(result, counts=counts))
         else:
-            print(result, end="")
+            print(report.text(result, counts=counts), end="")
     if json is not None:
         write_text(Path(json), report.as_json(results))

@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.text import Text
 
-from finegrain.report.table import Column, Table, as_html, as_text
+from finegrain.report.table import Column, Table, as_html
 from finegrain.report.terminal import as_rich, plain
 from finegrain.report.words import Cell, count_name, holder
 from finegrain.study.result import PV_LIST, SCHEMA, SWEEP_SCHEMA, DesignResult, Lock, Result
@@ -106,11 +106,6 @@ def counts_table(designs: Sequence[DesignResult]) -> Table:
     )
 
 
-def counts_text(result: Result) -> str:
-    """The counts as plain text."""
-    return as_text(counts_table(result.designs))
-
-
 def superpage_lines(design: DesignResult) -> Iterator[str]:
     """Name the superpages behind most of a design's PV list waiting, and what they hold."""
     total = design.pv_wait["collision_us"] + design.pv_wait["sharing_us"]
@@ -137,8 +132,9 @@ def superpage_lines(design: DesignResult) -> Iterator[str]:
 class _View:
     """A result, drawn to fit: side by side where the width allows, else one design under the other."""
 
-    def __init__(self, result: Result) -> None:
+    def __init__(self, result: Result, counts: bool) -> None:
         self.result = result
+        self.counts = counts
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         designs = self.result.designs
@@ -155,6 +151,9 @@ class _View:
         yield ""
         yield as_rich(summary_table(designs))
         yield ""
+        if self.counts:
+            yield as_rich(counts_table(designs))
+            yield ""
         for design in designs:
             for line in superpage_lines(design):
                 yield Text(line, no_wrap=False)
@@ -164,14 +163,14 @@ class _View:
         )
 
 
-def rich(result: Result) -> RenderableType:
-    """Give a Rich renderable of a result."""
-    return Group(_View(result))
+def rich(result: Result, *, counts: bool = False) -> RenderableType:
+    """Give a Rich renderable of a result, with `counts` what the kernel counted too."""
+    return Group(_View(result, counts))
 
 
-def text(result: Result, width: int = 200) -> str:
+def text(result: Result, *, counts: bool = False, width: int = 200) -> str:
     """Give a result as plain text of at most `width` columns."""
-    return plain(rich(result), width)
+    return plain(rich(result, counts=counts), width)
 
 
 def html(result: Result) -> str:
