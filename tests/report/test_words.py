@@ -53,7 +53,7 @@ def test_spans(span: float, shown: str) -> None:
     ("holding", "shown"),
     [
         (Holding("file", "/bin/sh", 1, 5), "/bin/sh"),
-        (Holding("file", "/bin/sh", 3, 5), "/bin/sh (3 copies)"),
+        (Holding("file", "/bin/sh", 2, 5), "/bin/sh (2 copies)"),
         (Holding("file", "/bin/\x1b[1m", 1, 5), "/bin/\\x1b[1m"),
         (Holding("anonymous", None, 1, 5), "anonymous memory"),
         (Holding("kernel", None, 1, 5), "page tables and pv chunks"),
