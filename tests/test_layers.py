@@ -27,6 +27,7 @@ NOT_YET_MOVED = {"study": ("kernel",)}
 OPEN = ("errors", "design", "files")
 KERNEL_SEES = ("machine.seam", "machine.thread")  # of the machine, in kernel code
 _LOCKS, _PHYS, _PMAP, _VM, _PROC = (f"kernel.{name}" for name in ("locks", "phys", "pmap", "vm", "proc"))
+_KERNEL = (_LOCKS, _PHYS, _PMAP, _VM, "kernel.vfs", _PROC, "kernel.boot")
 _TYPES = ("kernel.types", "kernel.list")
 _MACHINES = ("machine.simulated", "machine.threads", "machine.explore")
 
@@ -40,9 +41,9 @@ RULES: dict[str, tuple[str, ...]] = {
     "machine.threads": ("machine",),
     "machine.explore": ("machine",),
     "kernel": (),
-    "kernel.types": KERNEL_SEES,
     "kernel.list": (),
-    _LOCKS: (*_TYPES, *KERNEL_SEES),
+    _LOCKS: ("kernel.list", *KERNEL_SEES),
+    "kernel.types": ("kernel.list", *KERNEL_SEES, _LOCKS),  # structs of all layers, with the locks in them
     _PHYS: (*_TYPES, *KERNEL_SEES, _LOCKS),
     _PMAP: (*_TYPES, *KERNEL_SEES, _LOCKS, _PHYS),
     _VM: (*_TYPES, *KERNEL_SEES, _LOCKS, _PHYS, _PMAP),
@@ -50,14 +51,14 @@ RULES: dict[str, tuple[str, ...]] = {
     _PROC: (*_TYPES, *KERNEL_SEES, _LOCKS, _PHYS, _PMAP, _VM, "kernel.vfs"),
     "kernel.boot": (*_TYPES, *KERNEL_SEES, _LOCKS, _PHYS, _PMAP, _VM, "kernel.vfs", _PROC),
     "workload": (),
-    "replay": ("workload", "machine", *_MACHINES, "kernel.boot"),
-    "lab": ("machine", *_MACHINES, *_TYPES, _LOCKS, _PHYS, _PMAP, _VM, "kernel.vfs", _PROC, "kernel.boot"),
+    "replay": ("workload", "machine", *_MACHINES, *_TYPES, *_KERNEL),
+    "lab": ("machine", *_MACHINES, *_TYPES, *_KERNEL),
     "profile": (),
     "study": ("workload", "replay", "lab", "machine", *_MACHINES),
     "report": ("study", "profile", "workload", "machine"),
     "cli": ("", "study", "report", "profile", "workload", "replay", "lab", "machine"),
 }
-FACES = (_LOCKS, _PHYS, _PMAP, _VM, "kernel.vfs", _PROC)
+FACES = _KERNEL[:-1]
 
 # Packages of others that some layers do without.
 FORBIDDEN = {
@@ -182,11 +183,18 @@ def wrong(text: str, path: Path) -> list[str]:
 
 
 def through_face(edge: Edge, face: str) -> bool:
-    """Does a cimport name the folder itself, or something of it that is no module of the folder?"""
+    """Does a cimport name the folder itself, or something that its face gives?
+
+    A name of the face comes before a module of the folder: mtx.pxd has a struct mtx.
+    """
     if edge.full == f"{PACKAGE}.{face}":
         return True
     folder = SOURCE.joinpath(*face.split("."))
-    return edge.module == f"{PACKAGE}.{face}" and not any(
+    if edge.module != f"{PACKAGE}.{face}":
+        return False
+    shown = folder / "__init__.pxd"
+    given = imports(shown.read_text(encoding="utf-8"), shown.relative_to(SOURCE)) if shown.exists() else ()
+    return edge.name in {one.name for one in given} or not any(
         (folder / f"{edge.name}{suffix}").exists() for suffix in SUFFIXES
     )
 
@@ -266,7 +274,8 @@ def test_every_layer_is_in_the_table() -> None:
         ("machine/a.pyx", "from finegrain.kernel.types cimport x", ["finegrain.kernel.types.x"]),
         ("machine/a.pyx", "from finegrain.machine.simulated cimport x", ["finegrain.machine.simulated.x"]),
         # kernel code
-        ("kernel/locks/a.pxd", "from finegrain.machine.seam cimport charge\nfrom ..types cimport x", []),
+        ("kernel/locks/a.pxd", "from finegrain.machine.seam cimport charge\nfrom ..list cimport x", []),
+        ("kernel/locks/a.pxd", "from ..types cimport x", ["finegrain.kernel.types.x"]),
         ("kernel/locks/a.pxd", "from finegrain.machine.thread cimport thread", []),
         ("kernel/locks/a.pxd", "from finegrain.machine.machine cimport x", ["finegrain.machine.machine.x"]),
         ("kernel/locks/a.pyx", "from finegrain.machine cimport simulated", ["finegrain.machine.simulated"]),
@@ -303,13 +312,16 @@ def test_every_layer_is_in_the_table() -> None:
             [],
         ),
         ("kernel/boot.pyx", "from finegrain.workload.program import x", ["finegrain.workload.program.x"]),
-        ("kernel/types.pxd", "from finegrain.kernel.locks cimport x", ["finegrain.kernel.locks.x"]),
+        ("kernel/types.pxd", "from finegrain.kernel.locks cimport x", []),
+        ("kernel/types.pxd", "from finegrain.kernel.phys cimport x", ["finegrain.kernel.phys.x"]),
         (
             "replay/a.pyx",
             "from finegrain.kernel.boot import Kernel\nfrom finegrain.workload import program",
             [],
         ),
-        ("replay/a.pyx", "from finegrain.kernel.vm cimport x", ["finegrain.kernel.vm.x"]),
+        ("replay/a.pyx", "from finegrain.kernel.vm cimport x", []),
+        ("replay/a.pyx", "from finegrain.kernel.vm.b cimport x", ["finegrain.kernel.vm.b.x"]),
+        ("replay/a.pyx", "from finegrain.lab import x", ["finegrain.lab.x"]),
         ("lab/a.pyx", "from finegrain.kernel.vm cimport x\nfrom finegrain.kernel.boot import y", []),
         ("lab/a.pyx", "from finegrain.kernel.vm.b cimport x", ["finegrain.kernel.vm.b.x"]),
         ("lab/a.py", "from finegrain.kernel.vm.b import x  # a compiled module's Python door", []),
@@ -324,7 +336,11 @@ def test_the_face_of_a_folder_is_not_its_modules(tmp_path: Path, monkeypatch: py
     folder = tmp_path / "kernel" / "locks"
     folder.mkdir(parents=True)
     (folder / "mtx.pxd").touch()
+    (folder / "rw.pxd").touch()
+    (folder / "__init__.pxd").write_text("from finegrain.kernel.locks.rw cimport rw, rw_rlock\n")
     monkeypatch.setitem(globals(), "SOURCE", tmp_path)
     assert wrong("from finegrain.kernel.locks cimport mtx", Path("kernel/phys/a.pyx"))
     assert not wrong("from finegrain.kernel.locks cimport mtx_lock", Path("kernel/phys/a.pyx"))
     assert not wrong("from finegrain.kernel.locks cimport mtx", Path("kernel/locks/a.pyx"))
+    assert not wrong("from finegrain.kernel.locks cimport rw", Path("kernel/phys/a.pyx"))  # the struct
+    assert wrong("from finegrain.kernel.locks.rw cimport rw", Path("kernel/phys/a.pyx"))
