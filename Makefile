@@ -13,11 +13,13 @@ STAMP := $(VENV)/.installed
 build: $(STAMP)
 	@$(BIN)/python -c 'import finegrain.machine' >/dev/null
 
-$(STAMP): pyproject.toml
+$(STAMP): pyproject.toml meson.options
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
 	$(BIN)/python -m pip install --quiet --group build --group dev
-	$(BIN)/python -m pip install --quiet --no-build-isolation --config-settings=build-dir=build --editable .
+	rm -rf build
+	$(BIN)/python -m pip install --quiet --no-build-isolation --config-settings=build-dir=build \
+	  --config-settings=setup-args=-Dtest_doors=true --editable .
 	@touch $@
 
 run: build

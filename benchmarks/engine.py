@@ -5,7 +5,7 @@ import time
 
 import simpy
 
-from finegrain.kernel._door_locks import customers_start
+from doors.customers import customers_start
 from finegrain.lab.profile import enable_profile, read_names
 from finegrain.machine.simulated import SimulatedMachine
 

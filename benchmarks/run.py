@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from finegrain.experiment import DEFAULT_WORKLOAD
+from finegrain.study.defaults import DEFAULT_WORKLOAD
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
@@ -43,10 +43,10 @@ def bench_replay() -> None:
     heading("Replay of the bundled recording: lock operations simulated a second of wall time, one process")
     code = (
         "import sys, json, resource, time\n"
-        "from finegrain.measure import *\n"
+        "from finegrain.study.measure import *\n"
         "from finegrain.design import parse_design\n"
         "from finegrain.machine.shape import shape_of\n"
-        "from finegrain.experiment import DEFAULT_MEMORY\n"
+        "from finegrain.study.defaults import DEFAULT_MEMORY\n"
         "program, n, warm, sec = sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), float(sys.argv[4])\n"
         "t = time.perf_counter()\n"
         "task = Task(parse_design('head'), shape_of(n), CostModel(), program, n, 'private',"

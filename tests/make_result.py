@@ -3,9 +3,9 @@
 from finegrain.design import parse_design
 from finegrain.machine.costs import CostModel
 from finegrain.machine.shape import Shape
-from finegrain.measure import Measurement, Task
-from finegrain.result import Comparison
-from finegrain.summarise import summarise
+from finegrain.study.measure import Measurement, Task
+from finegrain.study.result import Holding, Result
+from finegrain.study.summarise import summarise
 
 
 def make_task(design: str = "head", seconds: float = 1.0) -> Task:
@@ -67,7 +67,7 @@ def make_measurement(pv_wait_us: int = 1000, map_wait_us: int = 300) -> Measurem
         chunks_freed=[[1, 30], [3, 20]],
         pv_locks=[row | {"collision_ps": share // 4, "sharing_ps": share - share // 4}],
         superpages=[row | {"collision_ps": share // 4, "sharing_ps": share - share // 4}],
-        superpage_holds={7: [("/usr/bin/cc1 (3 copies)", 300), ("anonymous memory", 212)]},
+        superpage_holds={7: [Holding("file", "/usr/bin/cc1", 3, 300), Holding("anonymous", None, 1, 212)]},
         pv_bytes=10240,
         cpu_times={
             "user": 600,
@@ -83,12 +83,12 @@ def make_measurement(pv_wait_us: int = 1000, map_wait_us: int = 300) -> Measurem
     )
 
 
-def make_comparison() -> Comparison:
+def make_result() -> Result:
     designs = [
         summarise(make_task("head"), [make_measurement()]),
         summarise(make_task("superpage"), [make_measurement(100, 450)]),
     ]
-    return Comparison(
+    return Result(
         machine={"kind": "simulated", "cpus": 104, "sockets": 2, "cores": 26, "threads": 2},
         workload={"name": "hello", "kind": "tracepoints", "jobs": 104, "images": "private"},
         seed=1,

@@ -1,26 +1,99 @@
 """What a finer lock is worth, before you build it.
 
-`finegrain.compare(...)` is the main job; see `finegrain.experiment.compare`.
+`finegrain.compare(...)` is the main job: it gives a `finegrain.Result`, which shows itself. What is below - studies,
+profiles, workloads, kernels, machines - knows no report; here, and in the commands, the two meet.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from finegrain.design import DEFAULT_DESIGNS, Design
+from finegrain.machine.costs import CostModel
+from finegrain.machine.shape import Shape
+from finegrain.study import result as _study
+from finegrain.study.defaults import DEFAULT_MEMORY, DEFAULT_SECONDS, DEFAULT_WARMUP, DEFAULT_WORKLOAD
+
 if TYPE_CHECKING:
-    from finegrain.experiment import compare as compare
-    from finegrain.result import Comparison as Comparison
+    from rich.console import RenderableType
 
 __version__ = "0.1.0"
-__all__ = ["Comparison", "compare"]
+__all__ = ["Result", "compare"]
 
 
-def __getattr__(name: str) -> Any:
-    # Loaded on first use: the readers of other systems' profiles need none of it.
-    if name == "compare":
-        from finegrain.experiment import compare
+@dataclass(frozen=True)
+class Result(_study.Result):
+    """Designs side by side, on one machine and workload. Shows itself in a terminal and a notebook."""
 
-        return compare
-    if name == "Comparison":
-        from finegrain.result import Comparison
+    # Reports are loaded on first use: the readers of other systems' profiles need none of them.
 
-        return Comparison
-    raise AttributeError(f"module 'finegrain' has no attribute {name!r}")
+    def to_dict(self) -> dict[str, Any]:
+        """Give everything as JSON's types, full precision, under the schema finegrain.compare/2."""
+        from finegrain.report.result import as_dict
+
+        return as_dict(self)
+
+    def __rich__(self) -> "RenderableType":
+        """Draw for a Rich console."""
+        from finegrain.report.result import rich
+
+        return rich(self)
+
+    def __str__(self) -> str:
+        """Draw as plain text."""
+        from finegrain.report.result import text
+
+        return text(self)
+
+    def _repr_html_(self) -> str:
+        from finegrain.report.result import html
+
+        return html(self)
+
+
+def compare(
+    designs: Sequence[str | Design] = DEFAULT_DESIGNS,
+    *,
+    cpus: int | None = None,
+    shape: Shape | None = None,
+    jobs: int | None = None,
+    workload: str = DEFAULT_WORKLOAD,
+    images: str = "private",
+    seconds: float = DEFAULT_SECONDS,
+    warmup: float = DEFAULT_WARMUP,
+    replications: int = 1,
+    seed: int = 1,
+    costs: CostModel | None = None,
+    memory_bytes: int = DEFAULT_MEMORY,
+    processes: int | None = None,
+    progress: bool | None = None,
+) -> Result:
+    """Compare designs of the PV list lock on a replayed build.
+
+    `cpus` (1 to 1,024) chooses a machine of that many CPUs, `shape` an exact one; the default is 2 sockets of 26
+    cores of 2 hardware threads. `jobs` builders (default: one a CPU) each replay `workload`, the name of a bundled
+    recording or a file, from a point of their own; with `images` "private" each builder has its own copy of every
+    file's pages, with "shared" all map the same ones. `seconds` simulated seconds are measured after `warmup`, in
+    `replications` independent runs with seeds from `seed` on. `processes` (default: one a core) run at a time.
+    `progress` shows a display on the terminal (default: when there is one). Raises UserError for what cannot be.
+    """
+    from finegrain.report.progress import bars, on_terminal
+    from finegrain.study import experiment
+
+    result = experiment.compare(
+        designs,
+        cpus=cpus,
+        shape=shape,
+        jobs=jobs,
+        workload=workload,
+        images=images,
+        seconds=seconds,
+        warmup=warmup,
+        replications=replications,
+        seed=seed,
+        costs=costs,
+        memory_bytes=memory_bytes,
+        processes=processes,
+        progress=bars if (on_terminal() if progress is None else progress) else None,
+    )
+    return Result(**vars(result))

@@ -1,36 +1,62 @@
-"""How a design of the PV list lock is spelled: `LAYOUT[:option=value,...][+batch]`."""
+"""Designs of the PV list lock as data, and how they are spelled: `LAYOUT[:option=value,...][+batch]`.
+
+LAYOUTS and OPTIONS are all that there is to choose: a layout is a row of the one, a choice a value in the other.
+"""
 
 from dataclasses import dataclass
+from typing import Any, Final
 
 from finegrain.errors import UserError
 
-DEFAULT_DESIGNS = ("head", "superpage", "superpage+batch")
+DEFAULT_DESIGNS: Final = ("head", "superpage", "superpage+batch")
 
 # FreeBSD head of September 2019: NPV_LIST_LOCKS is MAXCPU, 256 on amd64.
-HEAD_LOCKS = 256
-MAX_HASHED_LOCKS = 1 << 20
-
-_LAYOUTS = {
-    "head": (),
-    "hashed": ("locks", "padded"),
-    "superpage": ("table", "lock"),
-}
-_ONLY_VALUES = {"table": ("sparse",), "lock": ("rw",)}
+HEAD_LOCKS: Final = 256
+MAX_HASHED_LOCKS: Final = 1 << 20
 
 
 @dataclass(frozen=True)
 class Design:
-    """A design of the PV list lock.
-
-    `name` is the spelling it was given by. `hashed_locks` is the size of the hashed array, 0 for a lock per 2 MB
-    superpage; `padded` gives each hashed lock a cache line of its own; with `batch`, pmap_remove_pages frees the
-    chunks that it empties after it has dropped the PV list lock.
-    """
+    """A design of the PV list lock; `name` is the spelling it was given by."""
 
     name: str
-    hashed_locks: int
-    padded: bool = False
-    batch: bool = False
+    layout: str  # hashed: one array for all memory; superpage: a lock per 2 MB of it
+    locks: int = 0  # hashed: how many, else 0
+    padded: bool = False  # hashed: each lock has a cache line of its own
+    table: str = "sparse"  # superpage: how a superpage's struct is found
+    lock: str = "rw"  # superpage: the kind of lock
+    batch: bool = (
+        False  # pmap_remove_pages frees the chunks that it empties after it has dropped the PV list lock
+    )
+
+    @property
+    def hashed_locks(self) -> int:
+        """The size of the hashed array; 0 for a lock per superpage."""
+        return self.locks if self.layout == "hashed" else 0
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a spelling stands for: a layout, the options that may follow, and the fields before any does."""
+
+    layout: str
+    options: tuple[str, ...]
+    fields: dict[str, Any]
+
+
+LAYOUTS: Final = {
+    "head": Layout("hashed", (), {"locks": HEAD_LOCKS}),
+    "hashed": Layout("hashed", ("locks", "padded"), {"locks": HEAD_LOCKS}),
+    "superpage": Layout("superpage", ("table", "lock"), {}),
+}
+
+# What an option may be: a number, one of some words, or nothing but there (None).
+OPTIONS: Final[dict[str, range | tuple[str, ...] | None]] = {
+    "locks": range(1, MAX_HASHED_LOCKS + 1),
+    "padded": None,
+    "table": ("sparse",),
+    "lock": ("rw",),
+}
 
 
 def parse_design(text: str) -> Design:
@@ -38,40 +64,40 @@ def parse_design(text: str) -> Design:
     body, plus, suffix = text.partition("+")
     if plus and suffix != "batch":
         raise UserError(f"design {text!r}: unknown suffix '+{suffix}'; the only one is '+batch'")
-    layout, _, option_text = body.partition(":")
-    if layout not in _LAYOUTS:
-        raise UserError(f"design {text!r}: unknown layout {layout!r}; there are {', '.join(_LAYOUTS)}")
-    options = _parse_options(text, layout, option_text)
-    if layout == "superpage":
-        return Design(text, 0, batch=bool(plus))
-    locks = HEAD_LOCKS
-    if "locks" in options:
-        value = options["locks"]
-        if not value.isdecimal() or not 1 <= int(value) <= MAX_HASHED_LOCKS:
-            raise UserError(f"design {text!r}: locks={value}: give a number from 1 to {MAX_HASHED_LOCKS}")
-        locks = int(value)
-    return Design(text, locks, padded="padded" in options, batch=bool(plus))
-
-
-def _parse_options(text: str, layout: str, option_text: str) -> dict[str, str]:
-    options: dict[str, str] = {}
-    allowed = _LAYOUTS[layout]
+    spelling, _, option_text = body.partition(":")
+    if spelling not in LAYOUTS:
+        raise UserError(f"design {text!r}: unknown layout {spelling!r}; there are {', '.join(LAYOUTS)}")
+    layout = LAYOUTS[spelling]
+    given: dict[str, Any] = {}
     for item in option_text.split(",") if option_text else []:
         key, equals, value = item.partition("=")
-        if key not in allowed:
-            known = ", ".join(allowed) if allowed else "none"
-            raise UserError(f"design {text!r}: unknown option {key!r}; {layout} allows: {known}")
-        if key == "padded":
-            if equals:
-                raise UserError(f"design {text!r}: 'padded' takes no value")
-        elif not equals or not value:
-            raise UserError(f"design {text!r}: option {key!r} needs a value")
-        if key in _ONLY_VALUES and value not in _ONLY_VALUES[key]:
-            raise UserError(f"design {text!r}: {key}={value}: allowed: {', '.join(_ONLY_VALUES[key])}")
-        if key in options:
+        if key not in layout.options:
+            known = ", ".join(layout.options) or "none"
+            raise UserError(f"design {text!r}: unknown option {key!r}; {spelling} allows: {known}")
+        parsed = _value(text, key, value if equals else None)
+        if key in given:
             raise UserError(f"design {text!r}: option {key!r} given twice")
-        options[key] = value
-    return options
+        given[key] = parsed
+    return Design(text, layout.layout, **(layout.fields | given), batch=bool(plus))
+
+
+def _value(text: str, key: str, value: str | None) -> int | str | bool:
+    """The value of an option, None where no `=` follows it."""
+    allowed = OPTIONS[key]
+    if allowed is None:
+        if value is not None:
+            raise UserError(f"design {text!r}: {key!r} takes no value")
+        return True
+    if not value:
+        raise UserError(f"design {text!r}: option {key!r} needs a value")
+    if isinstance(allowed, range):
+        if not value.isdecimal() or int(value) not in allowed:
+            bounds = f"from {allowed.start} to {allowed.stop - 1}"
+            raise UserError(f"design {text!r}: {key}={value}: give a number {bounds}")
+        return int(value)
+    if value not in allowed:
+        raise UserError(f"design {text!r}: {key}={value}: allowed: {', '.join(allowed)}")
+    return value
 
 
 def parse_designs(text: str) -> list[Design]:
@@ -84,7 +110,7 @@ def parse_designs(text: str) -> list[Design]:
         if not item:
             continue
         head = item.partition("+")[0].partition(":")[0]
-        if pieces and head not in _LAYOUTS and ":" in pieces[-1] and "+" not in pieces[-1]:
+        if pieces and head not in LAYOUTS and ":" in pieces[-1] and "+" not in pieces[-1]:
             pieces[-1] += "," + item
         else:
             pieces.append(item)

@@ -169,7 +169,7 @@ def test_a_real_command_is_recorded_and_compiles(run):
     summary = summarize(recording)
     assert summary.processes >= 2
     assert summary.execs >= 2
-    assert any(name.endswith("/cat") for name, _ in summary.programs)
+    assert any(name.endswith("/cat") for name, _ in summary.executables)
     assert sum(summary.faults.values()) > 50
     program = compile_program(recording)
     assert (program.op == pr.EXEC).sum() == summary.execs

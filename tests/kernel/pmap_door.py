@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from finegrain.kernel._door_pmap import Pmaps
+from doors.pmap import Pmaps
 from finegrain.machine.simulated import SimulatedMachine
 
 PAGE, SUPER, MB = 4096, 1 << 21, 1 << 20

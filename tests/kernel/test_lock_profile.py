@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-from finegrain.kernel._door_locks import customers_start
-from finegrain.kernel._door_script import Scripts
+from doors.customers import customers_start
+from doors.script import Scripts
 from finegrain.lab.profile import (
     enable_profile,
     read_charged,

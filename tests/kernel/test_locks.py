@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from finegrain.kernel._door_script import lock_sizes
+from doors.script import lock_sizes
 from finegrain.machine.errors import KernelPanic
 
 from .conftest import PAUSES_ONLY, US, Played

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from finegrain.kernel._door_phys import PhysDoor
+from doors.phys import PhysDoor
 from finegrain.machine.errors import KernelPanic
 from finegrain.machine.simulated import SimulatedMachine
 

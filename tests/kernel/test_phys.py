@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from finegrain.kernel._door_phys import PhysDoor, sizes
+from doors.phys import PhysDoor, sizes
 from finegrain.machine.errors import KernelPanic
 from finegrain.machine.simulated import SimulatedMachine
 from kernel.phys_model import Model, Object
@@ -204,7 +204,7 @@ def test_structs_have_freebsds_sizes() -> None:
 
 BIG_MACHINE = """
 import resource
-from finegrain.kernel._door_phys import PhysDoor
+from doors.phys import PhysDoor
 from finegrain.machine.memory import default_segments, span
 from finegrain.machine.simulated import SimulatedMachine
 

@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from finegrain.kernel._door_phys import PhysDoor
+from doors.phys import PhysDoor
 from finegrain.lab.profile import read_profile
 from finegrain.machine.simulated import SimulatedMachine
 

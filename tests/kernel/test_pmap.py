@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from finegrain.kernel._door_pmap import Pmaps
+from doors.pmap import Pmaps
 from finegrain.machine.simulated import SimulatedMachine
 from kernel.pmap_model import PAGE, PAGES, SUPER, Model, Page, Pmap
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from finegrain.kernel._door_pmap import Pmaps
+from doors.pmap import Pmaps
 from finegrain.machine.simulated import SimulatedMachine
 
 PAGE, SUPER, MB, GB = 4096, 1 << 21, 1 << 20, 1 << 30

@@ -2,7 +2,7 @@
 
 import pytest
 
-from finegrain.kernel._door_phys import PhysDoor
+from doors.phys import PhysDoor
 from finegrain.lab.profile import read_profile
 from finegrain.machine.simulated import SimulatedMachine
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from finegrain.kernel._door_script import Scripts
+from doors.script import Scripts
 from finegrain.machine.costs import FREE
 from finegrain.machine.simulated import SimulatedMachine
 

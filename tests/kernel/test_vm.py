@@ -1,7 +1,7 @@
 """The VM against a plain model: what is mapped, who may do what, and who sees which contents."""
 
 import pytest
-from finegrain.kernel._door_vm import VM
+from doors.vm import VM
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -12,9 +12,9 @@ from math import comb, exp, factorial
 
 import pytest
 
-from finegrain.kernel._door_locks import customers_start
+from doors.customers import customers_start
+from doors.queues import Station
 from finegrain.lab.profile import read_profile
-from finegrain.machine._door_queues import Station
 from finegrain.machine.costs import FREE
 from finegrain.machine.simulated import SimulatedMachine
 

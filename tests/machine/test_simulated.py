@@ -15,10 +15,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from finegrain.kernel._door_locks import customers_start
-from finegrain.kernel._door_script import Scripts
+from doors.customers import customers_start
+from doors.queues import Station, arena_blocks
+from doors.script import Scripts
 from finegrain.lab.profile import read_charged, read_names, read_profile, reset_profile
-from finegrain.machine._door_queues import Station, arena_blocks
 from finegrain.machine.costs import FREE, CostModel
 from finegrain.machine.errors import KernelPanic
 from finegrain.machine.simulated import SimulatedMachine
@@ -224,7 +224,7 @@ def test_a_shootdown_interrupts_busy_cpus_and_waits_for_the_last() -> None:
 
 PROGRAM = textwrap.dedent("""
     import hashlib
-    from finegrain.kernel._door_locks import customers_start
+    from doors.customers import customers_start
     from finegrain.lab.profile import read_charged, read_names, read_profile
     from finegrain.machine.simulated import SimulatedMachine
     m = SimulatedMachine()
@@ -356,7 +356,7 @@ def finish(child: subprocess.Popen[str]) -> tuple[str, str]:
 def test_ctrl_c_ends_a_run(shape: tuple[int, int, int], threads: int) -> None:
     child = run_child(f"""
         import time
-        from finegrain.kernel._door_locks import customers_start
+        from doors.customers import customers_start
         from finegrain.machine.simulated import SimulatedMachine
         m = SimulatedMachine(sockets={shape[0]}, cores={shape[1]}, threads={shape[2]})
         customers_start(m, {threads}, 256, 10_000_000, 300_000)
@@ -440,7 +440,7 @@ def test_stop_threads() -> None:
 
 def test_a_stack_overrun_says_so() -> None:
     child = run_child("""
-        from finegrain.kernel._door_script import Scripts
+        from doors.script import Scripts
         from finegrain.machine.simulated import SimulatedMachine
         m = SimulatedMachine(sockets=1, cores=2, threads=1)
         Scripts(m, [], [[("charge", 1)], [("recurse", 1_000_000)]])
@@ -460,7 +460,7 @@ def test_an_ordinary_crash_in_a_run_is_not_ours() -> None:
     child = run_child("""
         import ctypes
         from finegrain.machine.simulated import SimulatedMachine
-        from finegrain.kernel._door_locks import customers_start
+        from doors.customers import customers_start
         m = SimulatedMachine(sockets=1, cores=2, threads=1)
         customers_start(m, 2, 1, 10_000_000, 300_000)
         m.run(progress=lambda at: ctypes.string_at(8))

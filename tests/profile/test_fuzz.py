@@ -3,18 +3,15 @@
 import contextlib
 import io
 import json
-import string
 
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from finegrain.errors import UserError
-from finegrain.profile import show
-from finegrain.profile.diff import compare
+from finegrain.profile.diff import diff_profiles
 from finegrain.profile.group import BY
-from finegrain.profile.lines import clean_lines
-from finegrain.profile.names import csv_cell, markdown, printable
 from finegrain.profile.read import File, read_stream
+from finegrain.report import profile as report
 
 # Pieces that the readers look for, put together at random with figures and rubbish.
 PIECES = """\
@@ -47,11 +44,15 @@ def read(data: bytes) -> File | None:
 def use(file: File) -> None:
     """Everything that a command would print of it can be printed, and is plain."""
     for by in BY:
-        for page in (show.text(file, by, 20), show.markdown_text(file, by, 20), show.csv_text(file, by, 0)):
+        for page in (
+            report.text(file, by, 20),
+            report.markdown_text(file, by, 20),
+            report.csv_text(file, by, 0),
+        ):
             assert all(char == "\n" or char.isprintable() for char in page)
-        json.loads(show.as_json(file, by, 0))
+        json.loads(report.as_json(file, by, 0))
     with contextlib.suppress(UserError):
-        compare([file.profiles[0], file.profiles[-1]])
+        diff_profiles([file.profiles[0], file.profiles[-1]])
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
@@ -99,34 +100,3 @@ def test_json_with_something_wrong_in_it(data: st.DataObject) -> None:
     file = read(json.dumps(root).encode())
     if file:
         use(file)
-
-
-@given(st.text(max_size=30))
-def test_names_are_shown_as_text_only(name: str) -> None:
-    shown = printable(name)
-    assert all(char.isprintable() for char in shown)
-    assert not csv_cell(name).startswith(("=", "+", "-", "@"))
-    cell = markdown(name)
-    assert all(cell[at - 1] == "\\" for at, char in enumerate(cell) if char in "|`*_[]")
-    assert not set("<>") & set(cell)
-
-
-def test_names_of_letters_stay_as_they_are() -> None:
-    assert printable("rw:pmap pv list (user)[3]") == "rw:pmap pv list (user)[3]"
-    assert printable("a\x1b[31mb\u202ec\td") == "a\\x1b[31mb\\u{202e}c\\x09d"
-
-
-@given(st.text(alphabet=string.printable + "\u00a0é", max_size=300))
-def test_lines_keep_their_numbers_and_hold_no_control_characters(text: str) -> None:
-    lines = list(clean_lines(io.BytesIO(text.encode())))
-    numbers = [number for number, _ in lines]
-    assert numbers == sorted(numbers)
-    assert all(line.isprintable() or "\u00a0" in line for _, line in lines)
-
-
-def test_a_line_of_megabytes_is_not_held() -> None:
-    data = b"x" * (5 << 20) + b"\nlast line\n"
-    lines = list(clean_lines(io.BytesIO(data)))
-    assert [number for number, _ in lines] == [1, 2]
-    assert lines[-1][1] == "last line"
-    assert len(lines[0][1]) <= 1 << 20

@@ -1,5 +1,5 @@
 import pytest
-from finegrain.kernel._door_vm import processes
+from doors.vm import processes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

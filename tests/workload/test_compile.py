@@ -308,14 +308,3 @@ def test_the_bundled_recording_is_consistent_and_needs_little_inference(hello, m
     assert touches > 1_000_000
     assert hello.inferred.get("mappings", 0) < 100
     assert hello.inferred.get("touches dropped", 0) < touches / 1000
-
-
-def test_alive_at_gives_each_process_its_next_step(hello):
-    for t in range(0, hello.duration_ns, hello.duration_ns // 7):
-        alive, next_step = hello.alive_at(t)
-        for process, step in zip(alive.tolist(), next_step.tolist(), strict=True):
-            assert hello.first_step[process] <= step < hello.first_step[process + 1]
-            assert hello.start[process] <= t < hello.time[step]
-            assert step == hello.first_step[process] or hello.time[step - 1] <= t
-        dead = set(range(len(hello.parent))) - set(alive.tolist())
-        assert all(hello.start[p] > t or hello.time[hello.first_step[p + 1] - 1] <= t for p in dead)

@@ -141,12 +141,6 @@ def test_a_kind_that_does_not_exist(make_recording, tmp_path):
     refused(path, "damaged")
 
 
-def write_half(path):
-    with rec.written_whole(path) as beside:
-        beside.write_text("half")
-        raise RuntimeError
-
-
 def test_a_child_that_does_not_exist(make_recording, tmp_path):
     path = tmp_path / "a.fgrec"
     rec.save(make_recording(ROWS, ["/bin/sh"]), path)
@@ -155,19 +149,6 @@ def test_a_child_that_does_not_exist(make_recording, tmp_path):
     info = pl.when(pl.col("kind") == rec.FORK).then(2).otherwise(pl.col("info"))
     stored.with_columns(info=info.cast(pl.UInt32)).write_parquet(path, metadata={rec.METADATA_KEY: meta})
     refused(path, "damaged")
-
-
-def test_nothing_is_left_when_writing_fails(tmp_path):
-    with pytest.raises(RuntimeError):
-        write_half(tmp_path / "out")
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_what_was_there_stays_when_writing_fails(tmp_path):
-    (tmp_path / "out").write_text("before")
-    with pytest.raises(RuntimeError):
-        write_half(tmp_path / "out")
-    assert (tmp_path / "out").read_text() == "before"
 
 
 def test_an_output_that_cannot_be_written(saved):

@@ -23,19 +23,19 @@ def test_counts(make_recording):
     summary = summarize(make_recording(rows, ["/bin/sh", "/lib/ld.so"]))
     assert (summary.processes, summary.threads, summary.concurrent) == (3, 1, 3)
     assert (summary.forks, summary.vforks, summary.execs) == (1, 1, 1)
-    assert summary.faults == {"read, not present": 4, "write, not present": 2, "write, protection": 1}
+    assert summary.faults == {("read", False): 4, ("write", False): 2, ("write", True): 1}
     assert summary.kernel_faults == 1
     assert (summary.file_maps, summary.anonymous_maps, summary.exec_maps) == (2, 1, 2)
     assert summary.on_cpu_ns == 9900 - 7800
     assert summary.faults_per_process == [(0, 1, 1), (1, 2, 1), (2, 4, 0), (4, 8, 1)]
-    assert summary.programs == [("/bin/sh", 1)]
+    assert summary.executables == [("/bin/sh", 1)]
 
 
 def test_the_bundled_recording():
     recording = load("hello")
     summary = summarize(recording)
     assert sum(count for *_, count in summary.faults_per_process) == recording.processes
-    assert sum(count for _, count in summary.programs) == summary.execs
+    assert sum(count for _, count in summary.executables) == summary.execs
     assert summary.forks + summary.vforks == recording.processes - 1
-    assert "/usr/lib/gcc/x86_64-linux-gnu/12/cc1" in dict(summary.programs)
+    assert "/usr/lib/gcc/x86_64-linux-gnu/12/cc1" in dict(summary.executables)
     assert 0 < summary.on_cpu_ns < recording.cpus * recording.duration_ns

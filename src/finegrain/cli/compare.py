@@ -1,16 +1,18 @@
 """`finegrain compare`: designs side by side on a recorded build."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from finegrain import experiment
+import finegrain
 from finegrain.design import DEFAULT_DESIGNS, parse_designs
 from finegrain.errors import UserError
+from finegrain.files import check_writable, write_text
 from finegrain.machine.shape import parse_shape, shape_of
-from finegrain.report.json import check_writable, write_json
-from finegrain.report.terminal import comparison_text, render_comparison
+from finegrain.report import result as report
+from finegrain.study.defaults import DEFAULT_SECONDS, DEFAULT_WARMUP, DEFAULT_WORKLOAD
 
 
 def parse_cpus(text: str) -> list[int]:
@@ -32,18 +34,17 @@ def command(
         str | None, typer.Option(help="Exact shape: SOCKETSxCORESxTHREADS.  [default: 2x26x2]")
     ] = None,
     jobs: Annotated[int | None, typer.Option(help="Builders.  [default: one a CPU]")] = None,
-    workload: Annotated[
-        str, typer.Option(help="A bundled recording's name, or a file.")
-    ] = experiment.DEFAULT_WORKLOAD,
+    workload: Annotated[str, typer.Option(help="A bundled recording's name, or a file.")] = DEFAULT_WORKLOAD,
     images: Annotated[
         str, typer.Option(help="private: each builder's own copy of every file; shared: one.")
     ] = "private",
-    seconds: Annotated[
-        float, typer.Option(help="Simulated seconds to measure.")
-    ] = experiment.DEFAULT_SECONDS,
-    warmup: Annotated[float, typer.Option(help="Simulated seconds before that.")] = experiment.DEFAULT_WARMUP,
+    seconds: Annotated[float, typer.Option(help="Simulated seconds to measure.")] = DEFAULT_SECONDS,
+    warmup: Annotated[float, typer.Option(help="Simulated seconds before that.")] = DEFAULT_WARMUP,
     replications: Annotated[int, typer.Option(help="Independent runs of each design.")] = 1,
     seed: Annotated[int, typer.Option(help="Seed of the first run.")] = 1,
+    counts: Annotated[
+        bool, typer.Option("--counts", help="Also show what the kernel counted: faults, promotions, ...")
+    ] = False,
     json: Annotated[
         str | None, typer.Option(help="Write everything measured to this file.", metavar="FILE")
     ] = None,
@@ -54,11 +55,11 @@ def command(
         raise UserError("--shape and --cpus both say how many CPUs; give one of them")
     shapes = [parse_shape(shape)] if shape is not None else [shape_of(n) for n in parse_cpus(cpus or "104")]
     if json is not None:
-        check_writable(json)
+        check_writable(Path(json))
     console = Console()
-    comparisons = []
+    results = []
     for number, one in enumerate(shapes):
-        comparison = experiment.compare(
+        result = finegrain.compare(
             chosen,
             shape=one,
             jobs=jobs,
@@ -69,12 +70,12 @@ def command(
             replications=replications,
             seed=seed,
         )
-        comparisons.append(comparison)
+        results.append(result)
         if number:
             print()
         if console.is_terminal:
-            console.print(render_comparison(comparison))
+            console.print(report.rich(result, counts=counts))
         else:
-            print(comparison_text(comparison), end="")
+            print(report.text(result, counts=counts), end="")
     if json is not None:
-        write_json(comparisons, json)
+        write_text(Path(json), report.as_json(results))

@@ -6,12 +6,12 @@ from typing import Annotated
 import typer
 
 from finegrain.errors import UserError
-from finegrain.profile import diff_report
-from finegrain.profile.diff import compare, judge
-from finegrain.profile.names import printable
+from finegrain.profile.diff import diff_profiles, judge
 from finegrain.profile.read import profiles_of, read_all
 from finegrain.profile.rules import parse_rule
-from finegrain.profile.show import skipped_text
+from finegrain.report import diff as report
+from finegrain.report.profile import skipped_text
+from finegrain.report.words import printable
 
 
 def command(
@@ -46,19 +46,19 @@ def command(
     read = read_all(files)
     profiles = profiles_of(read)
     if len(profiles) < 2:
-        raise UserError(f"{printable(files[0])}: one profile cannot be compared; give another file")
-    comparison = compare(profiles, by=by, spans=span, exact=exact)
-    broken = judge(comparison, rules)
+        raise UserError(f"{files[0]}: one profile cannot be compared; give another file")
+    diff = diff_profiles(profiles, by=by, spans=span, exact=exact)
+    broken = judge(diff, rules)
     if json:
-        print(diff_report.as_json(comparison, broken))
+        print(report.as_json(diff, broken))
     elif markdown:
-        print(diff_report.markdown_text(comparison, top))
+        print(report.markdown_text(diff, top))
     else:
-        print(diff_report.text(comparison, top))
-    notes = [*comparison.notes, *[note for file in read if (note := skipped_text(file))]]
+        print(report.text(diff, top))
+    notes = [*report.notes_of(diff), *[note for file in read if (note := skipped_text(file))]]
     for note in notes if not json else []:
         print(f"note: {printable(note)}", file=sys.stderr)
-    for text in broken:
-        print(f"failed: {printable(text)}", file=sys.stderr if json else sys.stdout)
+    for rule in broken:
+        print(f"failed: {printable(report.broken_text(rule))}", file=sys.stderr if json else sys.stdout)
     if broken:
         raise typer.Exit(1)

@@ -7,6 +7,7 @@ from typing import Any
 import typer
 
 from finegrain.errors import UserError
+from finegrain.report.words import printable
 
 # command name -> module under finegrain.cli that defines `app` (a Typer group) or `command` (a function)
 COMMANDS: dict[str, str] = {
@@ -55,7 +56,7 @@ def main() -> None:
         _register(sys.argv[1:])
         status = app(standalone_mode=False)
     except UserError as error:
-        print(f"finegrain: {error}", file=sys.stderr)
+        print(f"finegrain: {printable(str(error))}", file=sys.stderr)
         sys.exit(error.exit_status)
     except UsageError as error:
         print(f"finegrain: {error.format_message()} (see 'finegrain --help')", file=sys.stderr)

@@ -6,9 +6,9 @@ from typing import Annotated
 import typer
 
 from finegrain.errors import UserError
-from finegrain.profile import show as shown
 from finegrain.profile.group import BY
 from finegrain.profile.read import read_file
+from finegrain.report import profile as report
 
 app = typer.Typer(help="Read the lock profiles that real systems print.", no_args_is_help=True)
 
@@ -43,17 +43,17 @@ def show(
         raise UserError("--json, --csv and --markdown exclude one another")
     if top is not None and top < 0:
         raise UserError(f"--top {top}: give 0 (all) or more")
-    profile = read_file(file)
+    read = read_file(file)
     everything = json or csv
     count = (0 if everything else 20) if top is None else top
     if json:
-        print(shown.as_json(profile, by, count))
+        print(report.as_json(read, by, count))
     elif csv:
-        print(shown.csv_text(profile, by, count))
+        print(report.csv_text(read, by, count))
     elif markdown:
-        print(shown.markdown_text(profile, by, count))
+        print(report.markdown_text(read, by, count))
     else:
-        print(shown.text(profile, by, count))
+        print(report.text(read, by, count))
     if not json and not markdown:
-        for note in shown.notes_of(profile):
+        for note in report.notes_of(read):
             print(f"note: {note}", file=sys.stderr)

@@ -5,10 +5,10 @@ from typing import Annotated
 import typer
 
 from finegrain.errors import UserError
-from finegrain.profile.names import printable
 from finegrain.profile.read import read_file
 from finegrain.profile.spans import span_s
-from finegrain.profile.whatif import as_json, parse_split, text, whatif
+from finegrain.profile.whatif import parse_split, whatif
+from finegrain.report import whatif as report
 
 
 def command(
@@ -37,6 +37,6 @@ def command(
     read = read_file(file)
     if len(read.profiles) > 1:
         names = ", ".join(profile.name for profile in read.profiles[:10])
-        raise UserError(printable(f"{file}: {len(read.profiles)} profiles in it; choose one: {names}"))
+        raise UserError(f"{file}: {len(read.profiles)} profiles in it; choose one: {names}")
     answer = whatif(read.profiles[0], splits, cpus=cpus, span=span_s(span) if span is not None else None)
-    print(as_json(answer) if json else text(answer))
+    print(report.as_json(answer) if json else report.text(answer))

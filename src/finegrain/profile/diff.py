@@ -1,13 +1,12 @@
-"""`finegrain diff`: several profiles side by side, joined, and where the waiting went."""
+"""Several profiles side by side, joined, and where the waiting went."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from finegrain.errors import UserError
 from finegrain.profile.group import FIGURES, SUMS, Grouped, grouped, row_name
 from finegrain.profile.match import Key, Matched, match
-from finegrain.profile.render import seconds
 from finegrain.profile.rules import METRICS, Rule
 from finegrain.profile.spans import given_spans
 from finegrain.profile.table import Profile
@@ -17,11 +16,12 @@ TOTAL = "total"
 
 
 @dataclass(slots=True)
-class Comparison:
+class ProfileDiff:
     """Profiles joined by lock.
 
     `rows` is a list of (name, figures of each profile or None), worst wait of the first profile first;
-    `ranked` the (wait, name) list of each profile by itself.
+    `ranked` the (wait, name) list of each profile by itself; `spans` how long each was taken, None where that is not
+    known, and `factors` what its figures were multiplied by, None if they are as read.
     """
 
     names: list[str]
@@ -29,7 +29,9 @@ class Comparison:
     rows: list[tuple[str, list[Figures | None]]]
     ranked: list[list[tuple[float | None, str]]]
     totals: list[float | None]
-    notes: list[str] = field(default_factory=list)
+    spans: list[float | None]
+    factors: list[float] | None
+    notes: list[str]
 
     def row(self, lock: str) -> tuple[str, list[Figures | None]] | None:
         """The row of a lock by its name, with its class or, where that is no question, without."""
@@ -40,9 +42,9 @@ class Comparison:
         return found[0] if found else None
 
 
-def compare(
+def diff_profiles(
     profiles: Sequence[Profile], *, by: str = "lock", spans: str | None = None, exact: bool = False
-) -> Comparison:
+) -> ProfileDiff:
     """Join `profiles`; figures are scaled to the first one's span where spans are known or given.
 
     Raises UserError when no profile has waiting times in it, or when `spans` does not fit.
@@ -54,40 +56,38 @@ def compare(
         mixed = "some profiles name locks and some only callers: compared by class of lock"
     else:
         mixed = ""
-    factors, notes = _factors(profiles, given, scaled=spans is not None)
-    notes += [mixed] if mixed else []
-    notes += sorted({note for group in groups for note in group.notes})
-    notes += _differences(profiles)
-    tables = [_figures(group, factor) for group, factor in zip(groups, factors, strict=True)]
-    matched = match([list(table) for table in tables], exact=exact)
-    notes += matched.notes
-    return _joined(profiles, groups[0].by, tables, matched, notes)
-
-
-def _factors(
-    profiles: Sequence[Profile], given: list[float | None], *, scaled: bool
-) -> tuple[list[float], list[str]]:
-    """By what each profile is multiplied to last as long as the first, and what to say about it."""
-    spans = [
+    known = [
         own if told is None else told for told, own in zip(given, (p.span_s for p in profiles), strict=True)
     ]
-    if not scaled:
-        known = {span for span in spans if span is not None}
-        if len(known) > 1 or (known and None in spans):
-            listed = ", ".join(seconds(span) if span else "not told" for span in spans)
-            return [1.0] * len(spans), [
-                f"spans differ ({listed}): figures are as read; --span T1,T2 scales to T1"
-            ]
-        return [1.0] * len(spans), []
+    factors = _factors(profiles, known) if spans is not None else None
+    notes = [mixed] if mixed else []
+    notes += sorted({note for group in groups for note in group.notes})
+    notes += _differences(profiles)
+    tables = [_figures(group, factors[at] if factors else 1.0) for at, group in enumerate(groups)]
+    matched = match([list(table) for table in tables], exact=exact)
+    notes += matched.notes
+    totals = [_total([figures["wait_us"] for figures in table.values()]) for table in tables]
+    if all(total is None for total in totals):
+        raise UserError("none of these profiles has waiting times in it: there is nothing to compare")
+    return ProfileDiff(
+        names=[profile.name for profile in profiles],
+        by=groups[0].by,
+        rows=_joined(tables, matched),
+        ranked=[[(figures["wait_us"], row_name(*key)) for key, figures in table.items()] for table in tables],
+        totals=totals,
+        spans=known,
+        factors=factors,
+        notes=notes,
+    )
+
+
+def _factors(profiles: Sequence[Profile], spans: list[float | None]) -> list[float]:
+    """By what each profile is multiplied to last as long as the first."""
     if None in spans:
         which = profiles[spans.index(None)].name
         raise UserError(f"--span: {which} does not say how long it was taken; give its span too")
     first = spans[0] or 1.0
-    factors = [first / (span or first) for span in spans]
-    scaled_names = [
-        f"{p.name} x {factor:.6g}" for p, factor in zip(profiles, factors, strict=True) if factor != 1.0
-    ]
-    return factors, [f"scaled to {seconds(first)}: {', '.join(scaled_names)}"] if scaled_names else []
+    return [first / (span or first) for span in spans]
 
 
 def _differences(profiles: Sequence[Profile]) -> list[str]:
@@ -113,9 +113,8 @@ def _figures(group: Grouped, factor: float) -> dict[Key, Figures]:
     return table
 
 
-def _joined(
-    profiles: Sequence[Profile], by: str, tables: list[dict[Key, Figures]], matched: Matched, notes: list[str]
-) -> Comparison:
+def _joined(tables: list[dict[Key, Figures]], matched: Matched) -> list[tuple[str, list[Figures | None]]]:
+    """Rows by name, worst wait of the first profile first, then of the second, and so on."""
     rows = [
         (matched.name(at), [None if key is None else tables[file][key] for file, key in enumerate(keys)])
         for at, keys in enumerate(matched.rows)
@@ -125,11 +124,7 @@ def _joined(
         waits = [-1.0 if figures is None else figures["wait_us"] or 0.0 for figures in row[1]]
         return (*[-wait for wait in waits], row[0])
 
-    ranked = [[(figures["wait_us"], row_name(*key)) for key, figures in table.items()] for table in tables]
-    totals = [_total([figures["wait_us"] for figures in table.values()]) for table in tables]
-    if all(total is None for total in totals):
-        raise UserError("none of these profiles has waiting times in it: there is nothing to compare")
-    return Comparison([p.name for p in profiles], by, sorted(rows, key=worst), ranked, totals, notes)
+    return sorted(rows, key=worst)
 
 
 def _total(values: Sequence[float | None]) -> float | None:
@@ -164,16 +159,16 @@ class Moved:
         return self.back_us / self.gained_us if self.gained_us > 0 else None
 
 
-def moved(comparison: Comparison) -> list[Moved]:
+def moved(diff: ProfileDiff) -> list[Moved]:
     """For every profile after the first: where did the wait on the first one's worst lock go?"""
-    told = [row for row in comparison.rows if row[1][0] is not None and row[1][0]["wait_us"]]
+    told = [row for row in diff.rows if row[1][0] is not None and row[1][0]["wait_us"]]
     if not told:
         return []
     worst = told[0]
     result = []
-    for file in range(1, len(comparison.names)):
+    for file in range(1, len(diff.names)):
         changes = []
-        for name, figures in comparison.rows:
+        for name, figures in diff.rows:
             before, after = (0.0 if f is None else f["wait_us"] or 0.0 for f in (figures[0], figures[file]))
             if name != worst[0]:
                 changes.append((name, after - before))
@@ -183,7 +178,7 @@ def moved(comparison: Comparison) -> list[Moved]:
         before, after = ((f or {}).get("wait_us") or 0.0 for f in (worst[1][0], worst[1][file]))
         result.append(
             Moved(
-                profile=comparison.names[file],
+                profile=diff.names[file],
                 lock=worst[0],
                 before_us=before,
                 after_us=after,
@@ -195,31 +190,44 @@ def moved(comparison: Comparison) -> list[Moved]:
     return result
 
 
-def judge(comparison: Comparison, rules: Sequence[Rule]) -> list[str]:
-    """The rules that are broken, each with its numbers; UserError for a lock that no profile has."""
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """A rule that a profile breaks: the figure before and after, and what the rule holds against its bound."""
+
+    rule: Rule
+    profile: str
+    before: float
+    after: float
+    found: float
+
+
+def judge(diff: ProfileDiff, rules: Sequence[Rule]) -> list[Broken]:
+    """The rules that are broken; UserError for a lock that no profile has.
+
+    For a lock that one of the profiles lacks, its figures there are 0.
+    """
     broken = []
     for rule in rules:
         metric = METRICS[rule.metric]
         if rule.lock == TOTAL:
             figures: list[Figures | None] = [
-                {metric: _total([(row[1][file] or {}).get(metric) for row in comparison.rows])}
-                for file in range(len(comparison.names))
+                {metric: _total([(row[1][file] or {}).get(metric) for row in diff.rows])}
+                for file in range(len(diff.names))
             ]
         else:
-            row = comparison.row(rule.lock)
+            row = diff.row(rule.lock)
             if row is None:
                 raise UserError(f"--fail-if {rule.text!r}: no profile has a lock {rule.lock!r}")
             figures = row[1]
         for file in range(1, len(figures)):
             before, after = figures[0], figures[file]
-            for side, name in ((before, comparison.names[0]), (after, comparison.names[file])):
+            for side, name in ((before, diff.names[0]), (after, diff.names[file])):
                 if side is not None and side[metric] is None:
                     raise UserError(
                         f"--fail-if {rule.text!r}: {name} does not tell {rule.metric} of {rule.lock}"
                     )
-            fails, numbers = rule.broken(
-                *(None if side is None else side[metric] for side in (before, after))
-            )
+            old, new = ((side or {}).get(metric) or 0.0 for side in (before, after))
+            fails, found = rule.broken(old, new)
             if fails:
-                broken.append(f"{rule.text}: {comparison.names[file]}: {numbers}")
+                broken.append(Broken(rule, diff.names[file], old, new, found))
     return broken

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from finegrain.profile.names import lock_name
+from finegrain.profile.names import full_name
 from finegrain.profile.table import DETAIL, Profile
 
 BY = ("lock", "site", "class", "row")
@@ -65,10 +65,10 @@ def _keys(rows: pl.DataFrame, by: str) -> tuple[str, list[str], list[str]]:
 def row_name(lock_class: str | None, lock: str | None, site: str | None) -> str:
     """What a row is called: class:lock, or class:lock at site; what is not told is left out."""
     if site is None:
-        return lock_name(lock_class, lock)
+        return full_name(lock_class, lock)
     if lock is None and lock_class is None:
         return site
-    return f"{lock_name(lock_class, lock)} at {site}"
+    return f"{full_name(lock_class, lock)} at {site}"
 
 
 def grouped(profile: Profile, by: str = "lock") -> Grouped:

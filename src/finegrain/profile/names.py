@@ -1,45 +1,6 @@
-"""Names as they are shown, and as they are compared.
-
-A lock's name comes from a file that anyone may have made: nothing in it may reach a terminal, a table
-or a spreadsheet as anything but text.
-"""
+"""What locks are called, and when two names are one lock's."""
 
 import re
-import unicodedata
-
-_MARKDOWN = re.compile(r"([\\`*_\[\]<>|~&@]|://|www\.)")
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
-
-
-def printable(text: str) -> str:
-    """The text with every character that is not visible as itself written as an escape."""
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(
-        char
-        if char.isprintable() and not unicodedata.combining(char)
-        else f"\\x{ord(char):02x}"
-        if ord(char) < 256
-        else f"\\u{{{ord(char):x}}}"
-        for char in text
-    )
-
-
-def markdown(text: str) -> str:
-    """The text for a cell of a markdown table: no mark-up, no HTML, no column of its own."""
-    return (
-        _MARKDOWN.sub(r"\\\1", printable(text))
-        .replace("\\<", "&lt;")
-        .replace("\\>", "&gt;")
-        .replace("\\&", "&amp;")
-    )
-
-
-def csv_cell(text: str) -> str:
-    """The text for a cell of a CSV file that a spreadsheet may open: never a formula."""
-    text = printable(text)
-    return f"'{text}" if text.startswith(_FORMULA) else text
-
 
 # Words for one kind of lock, so that `mtx:vm page` meets `sleep mutex:vm page`.
 _CLASS_WORDS = {
@@ -55,15 +16,15 @@ _CLASS_WORDS = {
 }
 
 
-def lock_name(lock_class: str | None, lock: str | None) -> str:
-    """How a lock is called in every table: class:name."""
+def full_name(lock_class: str | None, lock: str | None) -> str:
+    """The name that tells a lock from all others of its profile: class:name."""
     if lock is None:
         return lock_class or "?"
     return f"{lock_class}:{lock}" if lock_class else lock
 
 
 def _blanks(lock_class: str | None, lock: str) -> str:
-    return " ".join(lock_name(lock_class, lock).split()).casefold()
+    return " ".join(full_name(lock_class, lock).split()).casefold()
 
 
 def _class_synonyms(lock_class: str | None, lock: str) -> str:

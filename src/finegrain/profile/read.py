@@ -10,7 +10,6 @@ from typing import BinaryIO, cast
 
 from finegrain.errors import UserError
 from finegrain.profile.lines import clean_lines
-from finegrain.profile.names import printable
 from finegrain.profile.readers import READERS, compare_json
 from finegrain.profile.readers.base import LEAD, Log, Reader, Skip
 from finegrain.profile.table import Profile
@@ -114,23 +113,22 @@ def read_file(name: str) -> File:
         path, _, label = name.rpartition("#")
     elif name.startswith("-#"):
         path, label = "-", name[2:]
-    shown = printable(path)
     try:
         if path == "-":
             file = read_stream(cast(BufferedReader, sys.stdin.buffer), "-")
         else:
             with open(path, "rb") as stream:
-                file = read_stream(stream, shown)
+                file = read_stream(stream, path)
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise UserError(f"{shown}: cannot be read: {why}") from None
+        raise UserError(f"{path}: cannot be read: {why}") from None
     if label is not None:
         chosen = [profile for profile in file.profiles if profile.label == label]
         if not chosen and label == "1" and len(file.profiles) == 1:
             chosen = file.profiles
         if not chosen:
-            labels = [printable(profile.label or "1") for profile in islice(file.profiles, 20)]
-            raise UserError(f"{shown}: no profile #{printable(label)} in it; it has {', '.join(labels)}")
+            labels = [profile.label or "1" for profile in islice(file.profiles, 20)]
+            raise UserError(f"{path}: no profile #{label} in it; it has {', '.join(labels)}")
         file.profiles = chosen
     return file
 

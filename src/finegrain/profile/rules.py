@@ -4,7 +4,6 @@ import re
 from dataclasses import dataclass
 
 from finegrain.errors import UserError
-from finegrain.profile.render import figure
 
 METRICS = {
     "wait": "wait_us",
@@ -33,26 +32,22 @@ class Rule:
     value: float
     kind: str  # percent, change or value
 
-    def broken(self, before: float | None, after: float | None) -> tuple[bool, str]:
-        """Does the change from `before` to `after` meet the rule's condition, and in what numbers?
+    def broken(self, old: float, new: float) -> tuple[bool, float]:
+        """Does the change from `old` to `new` meet the rule's condition, and by which figure?
 
-        None stands for a lock that the profile does not have: nothing was waited on it.
+        That is the change in percent (infinite from 0), the change, or the new figure itself.
         """
-        old, new = before or 0.0, after or 0.0
         if self.kind == "percent":
             found = (new - old) / old * 100 if old else float("inf") if new else 0.0
         else:
             found = new - old if self.kind == "change" else new
-        compare = {
+        meets = {
             ">": found > self.value,
             ">=": found >= self.value,
             "<": found < self.value,
             "<=": found <= self.value,
         }
-        unit = "%" if self.kind == "percent" else " us" if METRICS[self.metric].endswith("_us") else ""
-        sign = "" if self.kind == "value" else "+" if found > 0 else ""
-        shown = "from nothing" if found == float("inf") else f"{sign}{figure(float(found))}{unit}"
-        return compare[self.sense], f"{figure(old)} -> {figure(new)}: {shown}"
+        return meets[self.sense], float(found)
 
 
 def parse_rule(text: str) -> Rule:

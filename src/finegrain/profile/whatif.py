@@ -1,18 +1,14 @@
 """What splitting a lock would leave of its waiting, from a profile's acquisitions and holds alone."""
 
-import json
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from finegrain.errors import UserError
 from finegrain.profile.group import grouped
-from finegrain.profile.names import printable
 from finegrain.profile.queueing import closed, open_wait, think_time
-from finegrain.profile.render import figure, seconds, text_table
 from finegrain.profile.table import Profile
 
-SCHEMA = "finegrain.whatif/1"
 MAX_LOCKS = 10_000_000
 MAX_THREADS = 100_000
 
@@ -56,14 +52,17 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Estimates, and the other locks by use: (name, part of the span it was held)."""
+    """Estimates, and the other locks by use: (name, part of the span it was held).
+
+    `threads` use the locks, None: without end; `own_cpus` says that they are the profile's CPUs.
+    """
 
     profile: str
     span_s: float
     threads: int | None
     estimates: tuple[Estimate, ...]
     uses: tuple[tuple[str, float], ...]
-    assumptions: tuple[str, ...]
+    own_cpus: bool
 
 
 def parse_split(text: str) -> Split:
@@ -82,10 +81,10 @@ def _find(rows: list[dict[str, Any]], lock: str, profile: Profile) -> dict[str, 
     if not found:
         near = [row["name"] for row in rows if lock.casefold() in row["name"].casefold()][:3]
         hint = f"; did you mean {', '.join(near)}?" if near else "; 'finegrain profile show' lists them"
-        raise UserError(printable(f"{profile.name}: no lock {lock!r}{hint}"))
+        raise UserError(f"{profile.name}: no lock {lock!r}{hint}")
     if len(found) > 1:
         raise UserError(
-            printable(f"{profile.name}: {lock!r} is {' and '.join(row['name'] for row in found)}; say which")
+            f"{profile.name}: {lock!r} is {' and '.join(row['name'] for row in found)}; say which"
         )
     return found[0]
 
@@ -117,23 +116,7 @@ def whatif(
     for estimate in estimates:
         uses[estimate.lock] = estimate.use / estimate.then
     ordered = tuple(sorted(uses.items(), key=lambda item: (-item[1], item[0])))
-    return Answer(profile.name, span, threads, estimates, ordered, _assumptions(threads, cpus is None))
-
-
-def _assumptions(threads: int | None, from_profile: bool) -> tuple[str, ...]:
-    if threads is None:
-        who = "threads without end (no --cpus): an upper bound, since waiting slows no one down"
-    else:
-        told = ", the profile's CPUs" if from_profile else ""
-        who = f"{threads:,} threads{told}, each thinking, taking one lock, holding it, and so on (M/M/1//N)"
-    return (
-        who,
-        "holds are exclusive (readers do not share) and exponential with the measured mean; equal holds "
-        "would wait about half as long where locks are little used",
-        "the same acquisitions with the same holds in the same span: holds get no shorter by the split, and "
-        "hand-over costs, bursts and time off the CPU are not modelled",
-        "optimistic: every part is used alike; pessimistic: all use falls on one part",
-    )
+    return Answer(profile.name, span, threads, estimates, ordered, own_cpus=cpus is None)
 
 
 def _estimate(
@@ -141,16 +124,12 @@ def _estimate(
 ) -> Estimate:
     name, count, hold = row["name"], row["count"], row["hold_us"]
     if not count or hold is None:
-        raise UserError(
-            printable(f"{profile.name}: {profile.format} tells no acquisitions or no holds of {name}")
-        )
+        raise UserError(f"{profile.name}: {profile.format} tells no acquisitions or no holds of {name}")
     mean, rate = hold / count, count / span_us
     use = hold / span_us
     crowded = UserError(
-        printable(
-            f"{profile.name}: {name} was held {use:.3g} at a time, too much for {split.now:,} lock(s); "
-            f"say how many locks have this name (--split 'NAME=NOW:{split.then}'), or check --span and --cpus"
-        )
+        f"{profile.name}: {name} was held {use:.3g} at a time, too much for {split.now:,} lock(s); "
+        f"say how many locks have this name (--split 'NAME=NOW:{split.then}'), or check --span and --cpus"
     )
     single: float | None
     if threads is None:
@@ -176,74 +155,3 @@ def _estimate(
         uniform_us=uniform * count,
         single_us=None if single is None else single * count,
     )
-
-
-def as_json(answer: Answer) -> str:
-    """The answer, full precision."""
-    document = {
-        "schema": SCHEMA,
-        "profile": answer.profile,
-        "span_s": answer.span_s,
-        "cpus": answer.threads,
-        "splits": [asdict(estimate) | {"left": estimate.left} for estimate in answer.estimates],
-        "use_after": [list(pair) for pair in answer.uses],
-        "assumptions": answer.assumptions,
-    }
-    return json.dumps(document, indent=1, allow_nan=False)
-
-
-def text(answer: Answer, top: int = 5) -> str:
-    """The answer for people: what was measured, what the model says, the bounds, the next lock."""
-    lines = []
-    for estimate in answer.estimates:
-        counted = f"{estimate.count:,} acquisitions, mean hold {figure(estimate.hold_avg_us)} us"
-        lines += [
-            f"{estimate.lock}: {counted}, held {estimate.use / estimate.now:.2%} of {seconds(answer.span_s)}",
-            "",
-        ]
-        lines += [text_table(["", "locks", "wait (us)", "of today's"], _bounds(estimate), left=(0,)), ""]
-        if (
-            estimate.wait_us is not None
-            and estimate.model_us > 0
-            and estimate.wait_us > 3 * estimate.model_us
-        ):
-            lines += [
-                f"The measured wait is {estimate.wait_us / estimate.model_us:.3g} x the model's: use comes in "
-                "bursts or is uneven, or a wait costs more than the holds ahead of it. Trust the pessimistic end.",
-                "",
-            ]
-    over = [(name, use) for name, use in answer.uses if use >= 1]
-    under = [(name, use) for name, use in answer.uses if use < 1]
-    if under:
-        name, use = under[0]
-        if use > 0:
-            lines.append(
-                f"Saturates next: {name}, held {use:.2%} of the time: full at {1 / use:.3g} x today's load."
-            )
-        listed = [[name, f"{use:.2%}", f"{1 / use:.3g} x" if use else "-"] for name, use in under[:top]]
-        lines += ["", text_table(["lock", "held", "full at"], listed, left=(0,)), ""]
-    if over:
-        names = ", ".join(f"{name} ({use:.3g} at a time)" for name, use in over[:top])
-        lines += [f"Not ranked, being more than one lock (or shared) by their holds: {names}", ""]
-    lines += ["Assumed:", *[f"  - {text}" for text in answer.assumptions]]
-    return printable_lines(lines)
-
-
-def _bounds(estimate: Estimate) -> list[list[str | int | float | None]]:
-    base = estimate.model_us
-
-    def share(value: float | None) -> str:
-        return f"{value / base:.2%}" if base > 0 and value is not None else "-"
-
-    rows: list[list[str | int | float | None]] = [["measured", estimate.now, estimate.wait_us, ""]]
-    rows.append(["model of today", estimate.now, estimate.model_us, share(estimate.model_us)])
-    rows.append(["split, optimistic", estimate.then, estimate.uniform_us, share(estimate.uniform_us)])
-    rows.append(["split, pessimistic", estimate.then, estimate.single_us, share(estimate.single_us)])
-    if estimate.wait_us is not None and estimate.left is not None:
-        rows.append(["measured x optimistic", estimate.then, estimate.wait_us * estimate.left, ""])
-    return rows
-
-
-def printable_lines(lines: list[str]) -> str:
-    """Lines of text, each made safe to print."""
-    return "\n".join("\n".join(printable(part) for part in line.split("\n")) for line in lines)

@@ -8,11 +8,11 @@ import numpy.typing as npt
 from finegrain.workload import program as pr
 from finegrain.workload import recording as rec
 from finegrain.workload.clock import Pause, pauses
+from finegrain.workload.draft import UNKNOWN, Draft, lay_out
 from finegrain.workload.program import Program
 from finegrain.workload.recording import Recording
 from finegrain.workload.rows import Rows, ready
 from finegrain.workload.space import ANONYMOUS, SPECIAL, Region, Space
-from finegrain.workload.steps import UNKNOWN, Steps, lay_out
 
 # A region is inferred around a touched page as far as later touches are no more than this many pages apart.
 _NEAR_PAGES = 16
@@ -34,8 +34,8 @@ class _Compiler:
         executes = np.where(info & rec.FAULT_EXEC, pr.TOUCH_EXEC, 0)
         access = np.where(info & rec.FAULT_WRITE, pr.TOUCH_WRITE, executes)
         access = np.where(info & rec.FAULT_UNKNOWN, UNKNOWN, access)
-        self.steps = Steps(bytearray(len(info)), bytearray(access.astype(np.uint8).tobytes()))
-        self.inferred = self.steps.inferred
+        self.draft = Draft(bytearray(len(info)), bytearray(access.astype(np.uint8).tobytes()))
+        self.inferred = self.draft.inferred
         self.snapshots: dict[int, tuple[Space, bool]] = {}
 
     # one row each
@@ -64,7 +64,7 @@ class _Compiler:
     def _put(self, row: int, space: Space, region: Region, flags: int) -> None:
         if space.map(region):
             flags |= pr.MAP_FIXED
-        self.steps.mmap(row, region, flags)
+        self.draft.mmap(row, region, flags)
 
     def _map_or_protect(self, row: int, space: Space, region: Region, flags: int) -> None:
         """Map only what was not there with the same backing; what was there gets the new protection."""
@@ -79,7 +79,7 @@ class _Compiler:
             if there.prot != region.prot:
                 self.inferred["protections from mapping records"] += 1
                 space.protect(upto, at, region.prot)
-                self.steps.add(
+                self.draft.add(
                     row, pr.MPROTECT, upto * pr.PAGE_BYTES, (at - upto) * pr.PAGE_BYTES, region.prot
                 )
         if at < region.end:
@@ -117,7 +117,7 @@ class _Compiler:
         stack = above is not None and above.stack and end == high
         region = Region(start, end, prot, ANONYMOUS, 0, stack)
         space.map(region)
-        self.steps.mmap(row, region, pr.MAP_PRIVATE | (pr.MAP_STACK if stack else 0))
+        self.draft.mmap(row, region, pr.MAP_PRIVATE | (pr.MAP_STACK if stack else 0))
         self.inferred["mappings"] += 1
 
     def _break(self, row: int, space: Space, borrowed: bool) -> None:
@@ -130,16 +130,16 @@ class _Compiler:
             space.map(Region(old, new, _RW, ANONYMOUS, 0))
         elif new < old:
             space.unmap(new, old)
-        self.steps.add(row, pr.BRK, new * pr.PAGE_BYTES, old * pr.PAGE_BYTES)
+        self.draft.add(row, pr.BRK, new * pr.PAGE_BYTES, old * pr.PAGE_BYTES)
 
     def _unmap(self, row: int, space: Space, start: int, end: int) -> None:
         if end > start and space.unmap(start, end):
-            self.steps.add(row, pr.MUNMAP, start * pr.PAGE_BYTES, (end - start) * pr.PAGE_BYTES)
+            self.draft.add(row, pr.MUNMAP, start * pr.PAGE_BYTES, (end - start) * pr.PAGE_BYTES)
 
     def _protect(self, row: int, space: Space) -> None:
         page, pages, _, prot, _ = self._args(row)
         if pages and space.protect(page, page + pages, prot):
-            self.steps.add(row, pr.MPROTECT, page * pr.PAGE_BYTES, pages * pr.PAGE_BYTES, prot)
+            self.draft.add(row, pr.MPROTECT, page * pr.PAGE_BYTES, pages * pr.PAGE_BYTES, prot)
 
     def _move(self, row: int, space: Space) -> None:
         """Take mremap apart: grow or shrink in place, or map anew and unmap the old."""
@@ -167,13 +167,13 @@ class _Compiler:
                 break
             _, _, _, info, file = self._args(int(later))
             if file and info & rec.MAP_EXEC and file - 1 not in self.special:
-                self.steps.add(row, pr.EXEC, file - 1)
+                self.draft.add(row, pr.EXEC, file - 1)
                 return
-        self.steps.add(row, pr.EXEC, 0)
+        self.draft.add(row, pr.EXEC, 0)
 
     def _touches(self, first: int, stop: int, space: Space, borrowed: bool) -> None:
         """Check the touches in rows first..stop against the mappings."""
-        access, dropped = self.steps.access, self.steps.dropped
+        access, dropped = self.draft.access, self.draft.dropped
         starts, regions = space.starts, space.regions
         low, high, allowed = 0, 0, _ALLOWED[0]
         for row, page in enumerate(self.pages[first:stop], first):
@@ -197,15 +197,15 @@ class _Compiler:
 
     def _settle(self, row: int, prot: int) -> None:
         """Decide how a page was touched that the recording does not say, or that the protection forbids."""
-        how = self.steps.access[row]
+        how = self.draft.access[row]
         if how != UNKNOWN:
             self.inferred["touches that the protection forbids"] += 1
         if not prot:
-            self.steps.dropped[row] = 1
+            self.draft.dropped[row] = 1
         elif prot & pr.PROT_WRITE:
-            self.steps.access[row] = pr.TOUCH_WRITE
+            self.draft.access[row] = pr.TOUCH_WRITE
         else:
-            self.steps.access[row] = pr.TOUCH_EXEC if prot & pr.PROT_EXEC else 0
+            self.draft.access[row] = pr.TOUCH_EXEC if prot & pr.PROT_EXEC else 0
 
     def _process(self, process: int, rows: list[int], waits: dict[int, Pause], waited: set[int]) -> None:
         """Follow one process; `rows` are those of its rows that are not faults."""
@@ -234,26 +234,26 @@ class _Compiler:
                 if self.rows.parent[child] == process and child not in forked:
                     forked.add(child)
                     self.snapshots[child] = (space.copy(), bool(lent))
-                    self.steps.add(row, pr.VFORK if lent else pr.FORK, child)
+                    self.draft.add(row, pr.VFORK if lent else pr.FORK, child)
             elif kind == rec.EXEC:
                 space, borrowed = Space(), False
                 self._exec(row, stop)
             elif kind == rec.OFF and row in waits:
                 pause = waits[row]
                 if pause.child >= 0:
-                    self.steps.add(row, pr.WAIT, pause.child)
+                    self.draft.add(row, pr.WAIT, pause.child)
                 else:
-                    self.steps.add(row, pr.SLEEP, pause.ns)
+                    self.draft.add(row, pr.SLEEP, pause.ns)
             elif kind == rec.WAIT:
                 child = self._args(row)[3]
                 if child in forked and child not in waited:
                     waited.add(child)
-                    self.steps.add(row, pr.WAIT, child)
+                    self.draft.add(row, pr.WAIT, child)
             elif kind == rec.EXIT:
-                self.steps.add(row, pr.EXIT)
+                self.draft.add(row, pr.EXIT)
                 return
         self._touches(at, stop, space, borrowed)
-        self.steps.add(stop, pr.EXIT)
+        self.draft.add(stop, pr.EXIT)
 
     def run(self) -> None:
         """Make the steps of all processes."""
@@ -272,7 +272,7 @@ class _Compiler:
         waited = {pause.child for pause in found if pause.child >= 0}
         limits = np.searchsorted(others, self.rows.bounds)
         for process in range(self.rows.processes):
-            self.steps.process = process
+            self.draft.process = process
             rows = others[limits[process] : limits[process + 1]].tolist()
             self._process(process, rows, waits, waited)
         self.inferred["pauses that end with a child's exit"] = sum(pause.child >= 0 for pause in found)
@@ -283,4 +283,4 @@ def compile_program(recording: Recording) -> Program:
     rows = ready(recording)
     compiler = _Compiler(recording, rows)
     compiler.run()
-    return lay_out(recording, rows, compiler.steps)
+    return lay_out(recording, rows, compiler.draft)

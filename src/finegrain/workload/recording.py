@@ -24,9 +24,6 @@ is not user time. OFF and ON say when a thread left its CPU and came back. Pages
 
 import json
 import os
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, get_origin
@@ -34,6 +31,7 @@ from typing import Any, get_origin
 import polars as pl
 
 from finegrain.errors import UserError
+from finegrain.files import written_whole
 
 SCHEMA = "finegrain.recording/1"
 SUFFIX = ".fgrec"
@@ -91,29 +89,6 @@ class Recording:
 _META: dict[str, Any] = {
     f.name: get_origin(f.type) or f.type for f in fields(Recording) if f.name not in ("events", "name")
 }
-
-
-@contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
-    """Give a name beside `path` to write to, and rename it to `path` once the body has ended well.
-
-    Raises UserError when the directory cannot be written.
-    """
-    try:
-        handle, beside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}; choose another output file") from None
-    os.close(handle)
-    try:
-        yield Path(beside)
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(beside, 0o666 & ~mask)
-        os.replace(beside, path)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}") from None
-    finally:
-        Path(beside).unlink(missing_ok=True)
 
 
 def save(recording: Recording, path: Path) -> None:

@@ -18,7 +18,7 @@ class Summary:
     forks: int
     vforks: int
     execs: int
-    faults: dict[str, int]  # by kind, in a fixed order
+    faults: dict[tuple[str, bool], int]  # by access and whether the page was there already, in a fixed order
     kernel_faults: int  # of these, made by the kernel on user pages
     file_maps: int
     anonymous_maps: int
@@ -29,18 +29,18 @@ class Summary:
     moves: int
     on_cpu_ns: int
     faults_per_process: list[tuple[int, int, int]]  # from, to (not included), processes
-    programs: list[tuple[str, int]]  # most executed first
+    executables: list[tuple[str, int]]  # file and how often it was executed, most first
 
 
-def _faults(faults: pl.DataFrame) -> dict[str, int]:
+def _faults(faults: pl.DataFrame) -> dict[tuple[str, bool], int]:
     """Count faults by access, and by whether the page was there already."""
     info = faults["info"]
     access = info & (rec.FAULT_WRITE | rec.FAULT_EXEC | rec.FAULT_UNKNOWN)
     names = {0: "read", rec.FAULT_EXEC: "execute", rec.FAULT_WRITE: "write", rec.FAULT_UNKNOWN: "unknown"}
     present = (info & rec.FAULT_PRESENT) != 0
-    counts = {f"{name}, not present": int(((access == a) & ~present).sum()) for a, name in names.items()}
-    counts |= {f"{name}, protection": int(((access == a) & present).sum()) for a, name in names.items()}
-    return {name: count for name, count in counts.items() if count}
+    counts = {(name, False): int(((access == a) & ~present).sum()) for a, name in names.items()}
+    counts |= {(name, True): int(((access == a) & present).sum()) for a, name in names.items()}
+    return {key: count for key, count in counts.items() if count}
 
 
 def _histogram(counts: pl.Series) -> list[tuple[int, int, int]]:
@@ -56,8 +56,8 @@ def _histogram(counts: pl.Series) -> list[tuple[int, int, int]]:
     return histogram
 
 
-def _programs(events: pl.DataFrame, files: list[str]) -> list[tuple[str, int]]:
-    """Count execs by program: the first file that an exec maps."""
+def _executables(events: pl.DataFrame, files: list[str]) -> list[tuple[str, int]]:
+    """Count execs by what was executed: the first file that an exec maps."""
     special = [i + 1 for i, name in enumerate(files) if name.startswith("[")]
     maps = (
         events.with_columns(exec=(pl.col("kind") == rec.EXEC).cum_sum().over("process"))
@@ -119,5 +119,5 @@ def summarize(recording: Recording) -> Summary:
         moves=count(rec.MOVE),
         on_cpu_ns=int(events.select(since.filter(~was_off).sum()).item() or 0),
         faults_per_process=_histogram(per_process),
-        programs=_programs(events, recording.files),
+        executables=_executables(events, recording.files),
     )

@@ -1,4 +1,4 @@
-"""finegrain's own results: JSON of schema finegrain.compare/1, a profile a design."""
+"""finegrain's own results as JSON, a profile a design: schema finegrain.compare/1 or /2, or finegrain.sweep/1."""
 
 import json
 from typing import Any
@@ -8,22 +8,19 @@ import polars as pl
 from finegrain.errors import UserError
 from finegrain.profile.table import BETWEEN, MAX_COUNT, Builder, Profile
 
-SCHEMA = "finegrain.compare/1"
+SCHEMAS = ("finegrain.compare/1", "finegrain.compare/2")
+SWEEP = "finegrain.sweep/1"
 # JSON is held whole while it is read; a comparison is a few megabytes at most.
 MAX_BYTES = 256 << 20
 
-_TIMES = {
-    "wait_us": "wait_us",
-    "hold_us": "hold_us",
-    "wait_max_us": "wait_max_us",
-    "hold_max_us": "hold_max_us",
-}
+_TIMES = ("wait_us", "hold_us", "wait_max_us", "hold_max_us")
 _EXTRA = {"spin_us": pl.Float64(), "block_us": pl.Float64(), "histogram_ns": pl.List(pl.Int64())}
-_FIELDS = ("lock_class", "lock", "site", "role", "count", "contended", *_TIMES.values(), *_EXTRA)
+_FIELDS = ("lock_class", "lock", "site", "role", "count", "contended", *_TIMES, *_EXTRA)
 
 NOTES = (
     "simulated: the figures are a model's, for the machine and the workload that the file names",
-    "holder rows say who held a lock while others waited; their times are parts of the lock's own waiting",
+    "holder rows say who held a lock while others waited, waiter rows where it was acquired; their figures are parts "
+    "of the lock's own",
 )
 
 
@@ -71,6 +68,13 @@ def _histogram(value: Any, where: str) -> str | None:
     return BETWEEN.join(map(str, bins)) or None
 
 
+def _figures(row: dict[str, Any], spot: str) -> list[Any]:
+    """The figures of a lock or of one of its acquisition points, in the order of _FIELDS from `count` on."""
+    whole = [_number(row.get(key), f"{spot}.{key}", whole=True) for key in ("acquisitions", "contested")]
+    times = [_number(row.get(key), f"{spot}.{key}") for key in (*_TIMES, "spin_us", "block_us")]
+    return [*whole, *times, _histogram(row.get("wait_histogram_ns"), f"{spot}.wait_histogram_ns")]
+
+
 def _design(design: dict[str, Any], where: str) -> pl.DataFrame:
     builder = Builder(_FIELDS, _EXTRA)
     for at, item in enumerate(_list(design.get("locks"), f"{where}.locks")):
@@ -79,12 +83,12 @@ def _design(design: dict[str, Any], where: str) -> pl.DataFrame:
         name = _text(lock.get("lock"), f"{spot}.lock")
         before, colon, after = name.partition(":")
         lock_class, bare = (before, after) if colon else (None, name)
-        count = _number(lock.get("acquisitions"), f"{spot}.acquisitions", whole=True)
-        contended = _number(lock.get("contested"), f"{spot}.contested", whole=True)
-        times = [_number(lock.get(key), f"{spot}.{key}") for key in _TIMES]
-        extra = [_number(lock.get(key), f"{spot}.{key}") for key in ("spin_us", "block_us")]
-        bins = _histogram(lock.get("wait_histogram_ns"), f"{spot}.wait_histogram_ns")
-        builder.add((lock_class, bare, None, "lock", count, contended, *times, *extra, bins))
+        builder.add((lock_class, bare, None, "lock", *_figures(lock, spot)))
+        for number, item in enumerate(_list(lock.get("points") or [], f"{spot}.points")):
+            stood = f"{spot}.points[{number}]"
+            point = _object(item, stood)
+            site = _text(point.get("site"), f"{stood}.site")
+            builder.add((lock_class, bare, site, "waiter", *_figures(point, stood)))
         for pair in _list(lock.get("held_by") or [], f"{spot}.held_by"):
             if len(_list(pair, f"{spot}.held_by")) != 2:
                 raise UserError(f"{spot}.held_by is not a list of pairs")
@@ -109,21 +113,45 @@ def read_json(data: bytes, source: str) -> list[Profile]:
 
 def _profiles(document: Any, source: str) -> list[Profile]:
     root = _object(document, "the document")
+    if root.get("schema") == SWEEP:
+        profiles = []
+        for at, item in enumerate(_list(root.get("comparisons"), "comparisons")):
+            try:
+                comparison = _comparison(item, source)
+            except UserError as error:
+                raise UserError(f"comparisons[{at}]: {error}") from None
+            for profile in comparison:
+                profile.label = f"{profile.label}@{profile.cpus or '?'}cpus"
+            profiles += comparison
+    else:
+        profiles = _comparison(root, source)
+    if not profiles:
+        raise UserError("no design in it")
+    labels = set()
+    for at, profile in enumerate(profiles, 1):
+        if profile.label in labels:
+            profile.label = f"{profile.label}/{at}"
+        labels.add(profile.label)
+    return profiles
+
+
+def _comparison(document: Any, source: str) -> list[Profile]:
+    root = _object(document, "the comparison")
     schema = root.get("schema")
-    if schema != SCHEMA:
+    if schema not in SCHEMAS:
         known = f"schema {schema!r:.60}" if schema is not None else "no schema"
-        raise UserError(f"JSON with {known}, not a result of 'finegrain compare' ({SCHEMA})")
+        raise UserError(f"JSON with {known}, not a result of 'finegrain compare' ({', '.join(SCHEMAS)})")
     machine = _object(root.get("machine") or {}, "machine")
-    span = _number(root.get("simulated_seconds"), "simulated_seconds")
+    seconds = _number(root.get("simulated_seconds"), "simulated_seconds")
+    replications = _number(root.get("replications", 1), "replications", whole=True)
+    if replications == 0:
+        raise UserError("replications is out of range")
+    span = seconds * (replications or 1) if seconds else None  # figures are sums over all replications
     cpus = _number(machine.get("cpus"), "machine.cpus", whole=True)
-    profiles, labels = [], set()
+    profiles = []
     for at, item in enumerate(_list(root.get("designs"), "designs")):
         where = f"designs[{at}]"
         design = _object(item, where)
-        label = _text(design.get("name"), f"{where}.name")
-        if label in labels:
-            label = f"{label}/{at + 1}"
-        labels.add(label)
         meta = {"seed": root.get("seed"), "workload": root.get("workload"), "pv_wait": design.get("pv_wait")}
         profiles.append(
             Profile(
@@ -131,12 +159,10 @@ def _profiles(document: Any, source: str) -> list[Profile]:
                 format="finegrain compare",
                 system=f"{machine.get('kind', 'simulated')!s:.40} machine",
                 table=_design(design, where),
-                label=label,
-                span_s=span or None,
+                label=_text(design.get("name"), f"{where}.name"),
+                span_s=span,
                 cpus=cpus or None,
                 meta={key: value for key, value in meta.items() if value is not None},
             )
         )
-    if not profiles:
-        raise UserError("no design in it")
     return profiles

@@ -1,7 +1,7 @@
 import pytest
 
-from finegrain.result import PV_LIST
-from finegrain.summarise import summarise
+from finegrain.study.result import PV_LIST, Holding, PVContent
+from finegrain.study.summarise import summarise
 from make_result import make_measurement, make_task
 
 
@@ -46,7 +46,40 @@ def test_collision_and_sharing_make_up_the_wait() -> None:
     result = summarise(make_task(), [make_measurement(1000)])
     assert result.pv_wait == {"collision_us": 250.0, "sharing_us": 750.0}
     assert result.pv_superpages[0].physical == (7 * 2**21, 8 * 2**21)
-    assert result.pv_wait_by_content[0].content == "/usr/bin/cc1 (3 copies)"
+    assert (result.pv_wait_by_content[0].kind, result.pv_wait_by_content[0].file) == ("file", "/usr/bin/cc1")
     assert result.pv_wait_by_content[0].sharing_us == 750.0
-    assert result.pv_locks[0].physical.startswith("2 MB superpages 7, 263, 519")
     assert sum(result.cpu_share.values()) == pytest.approx(1)
+
+
+def test_copies_of_one_file_are_one_content() -> None:
+    first, second = make_measurement(1000), make_measurement(3000)
+    second.superpages[0]["index"] = 8
+    second.superpage_holds = {8: [Holding("file", "/usr/bin/cc1", 2, 400)]}
+    result = summarise(make_task(), [first, second])
+    assert [superpage.holds[0].copies for superpage in result.pv_superpages] == [2, 3]
+    assert result.pv_wait_by_content == [PVContent("file", "/usr/bin/cc1", 2, 1000.0, 3000.0)]
+
+
+def test_a_superpage_that_is_free_by_the_end_is_a_content_of_its_own() -> None:
+    measurement = make_measurement()
+    measurement.superpage_holds = {7: []}
+    (content,) = summarise(make_task(), [measurement]).pv_wait_by_content
+    assert (content.kind, content.file) == ("free", None)
+
+
+@pytest.mark.parametrize("replications", [1, 3])
+def test_what_a_pv_lock_covers_is_as_the_kernel_says(replications: int) -> None:
+    measurements = [make_measurement() for _ in range(replications)]
+    for measurement in measurements:
+        measurement.pv_locks[0] |= {"first_pa": 4096, "end_pa": 8192, "period": 1 << 30}
+    (lock,) = summarise(make_task(), measurements).pv_locks
+    assert (lock.physical, lock.period) == ((4096, 8192), 1 << 30)
+    assert lock.acquisitions == 10 * replications
+
+
+@pytest.mark.parametrize(
+    ("design", "period"), [("head", 256 << 21), ("hashed:locks=512", 512 << 21), ("superpage", 0)]
+)
+def test_what_a_pv_lock_covers_where_the_kernel_does_not_say(design: str, period: int) -> None:
+    (lock,) = summarise(make_task(design), [make_measurement()]).pv_locks
+    assert (lock.physical, lock.period) == ((7 << 21, 8 << 21), period)

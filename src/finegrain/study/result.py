@@ -1,4 +1,4 @@
-"""What a comparison measured: plain data that every report draws from.
+"""What a study measured: plain data that every report draws from.
 
 Times are microseconds of simulated time, as LOCK_PROFILING prints them. `*_90min` is the figure scaled to the
 90 minutes over which the real build was measured.
@@ -7,7 +7,8 @@ Times are microseconds of simulated time, as LOCK_PROFILING prints them. `*_90mi
 from dataclasses import dataclass, field
 from typing import Any
 
-SCHEMA = "finegrain.compare/1"
+SCHEMA = "finegrain.compare/2"
+SWEEP_SCHEMA = "finegrain.sweep/1"  # several results in one document
 SPAN_90MIN_S = 5400.0
 PV_LIST = "rw:pmap pv list"
 
@@ -59,6 +60,16 @@ class Lock:
 
 
 @dataclass(frozen=True)
+class Holding:
+    """Pages of a superpage that one thing holds: a file, or `kind` of memory."""
+
+    kind: str  # file, anonymous, or kernel: page tables and pv chunks
+    file: str | None  # its name; None but for kind "file"
+    copies: int  # how many copies of the file, each builder's its own, these pages are of; else 1
+    pages: int
+
+
+@dataclass(frozen=True)
 class Superpage:
     """One superpage of physical memory and the PV list waiting on it."""
 
@@ -68,14 +79,15 @@ class Superpage:
     collision_us: float
     sharing_us: float
     contested: int
-    holds: list[tuple[str, int]]  # what its pages hold: description, pages
+    holds: list[Holding]  # what its pages in use hold, most pages first
 
 
 @dataclass(frozen=True)
 class PVContent:
     """PV list waiting by what the superpage mostly holds, over the superpages in `pv_superpages`."""
 
-    content: str
+    kind: str  # as in Holding; "free": nothing by the end of the run
+    file: str | None
     superpages: int
     collision_us: float
     sharing_us: float
@@ -86,7 +98,8 @@ class PVLock:
     """One PV list lock and the physical memory it covers."""
 
     index: int
-    physical: str
+    physical: tuple[int, int]  # first byte, byte after the last, of the first range that it covers
+    period: int  # bytes from one range that it covers to the next; 0: it covers just the one
     wait_us: float
     hold_us: float
     acquisitions: int
@@ -128,8 +141,8 @@ class DesignResult:
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """Designs side by side, on one machine and workload. Shows itself in a terminal and a notebook."""
+class Result:
+    """Designs side by side, on one machine and workload; `finegrain.Result` is one that shows itself."""
 
     machine: dict[str, Any]
     workload: dict[str, Any]
@@ -146,26 +159,3 @@ class Comparison:
             if design.name == name:
                 return design
         raise KeyError(name)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Give everything as JSON's types, full precision, under the schema finegrain.compare/1."""
-        from finegrain.report.json import comparison_to_dict
-
-        return comparison_to_dict(self)
-
-    def __rich__(self) -> Any:
-        """Draw for a Rich console."""
-        from finegrain.report.terminal import render_comparison
-
-        return render_comparison(self)
-
-    def __str__(self) -> str:
-        """Draw as plain text."""
-        from finegrain.report.terminal import comparison_text
-
-        return comparison_text(self)
-
-    def _repr_html_(self) -> str:
-        from finegrain.report.html import comparison_html
-
-        return comparison_html(self)

@@ -1,4 +1,4 @@
-"""Steps in the making, and how they are put into a program's arrays."""
+"""A program in the making, and how it is put into arrays."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -19,8 +19,8 @@ _UINT32_MAX = (1 << 32) - 1
 
 
 @dataclass
-class Steps:
-    """Steps in the making: a touch for each fault row not dropped, and the others as they are found."""
+class Draft:
+    """Steps found so far: a touch for each fault row not dropped, and the others as they are found."""
 
     dropped: bytearray
     access: bytearray  # of each row that is a fault: TOUCH_* bits or UNKNOWN
@@ -43,12 +43,12 @@ class Steps:
         self.add(row, pr.MMAP, region.start * pr.PAGE_BYTES, length * pr.PAGE_BYTES, index)
 
 
-def lay_out(recording: Recording, rows: Rows, steps: Steps) -> Program:
+def lay_out(recording: Recording, rows: Rows, draft: Draft) -> Program:
     """Put touches and other steps into one order, with their times."""
     # both kinds of step are in order already; at the same row, a touch comes last
-    others = np.array(steps.out, np.int64).reshape(-1, 6)
+    others = np.array(draft.out, np.int64).reshape(-1, 6)
     other_process, other_row = others[:, 0], others[:, 1]
-    dropped = np.frombuffer(steps.dropped, np.uint8)
+    dropped = np.frombuffer(draft.dropped, np.uint8)
     touches = np.flatnonzero((rows.kind == rec.FAULT) & (dropped == 0))
     total = len(others) + len(touches)
     other_at = np.arange(len(others)) + np.searchsorted(touches, other_row)
@@ -80,15 +80,15 @@ def lay_out(recording: Recording, rows: Rows, steps: Steps) -> Program:
 
     user = upto - since
     if (user > _UINT32_MAX).any():
-        steps.inferred["stretches of user time cut to 4.3 s"] = int((user > _UINT32_MAX).sum())
+        draft.inferred["stretches of user time cut to 4.3 s"] = int((user > _UINT32_MAX).sum())
 
-    maps = np.array(list(steps.maps), np.int64).reshape(-1, 4)
+    maps = np.array(list(draft.maps), np.int64).reshape(-1, 4)
     mapped = others[others[:, 2] == pr.MMAP]
     of = maps[mapped[:, 5]]
     file_pages = np.zeros(len(recording.files), np.int64)
     reach = of[:, 1] + mapped[:, 4] // pr.PAGE_BYTES
     np.maximum.at(file_pages, of[of[:, 0] >= 0, 0], reach[of[:, 0] >= 0])
-    access = np.frombuffer(steps.access, np.uint8)[touches]
+    access = np.frombuffer(draft.access, np.uint8)[touches]
     return Program(
         name=recording.name,
         kind=recording.kind,
@@ -109,5 +109,5 @@ def lay_out(recording: Recording, rows: Rows, steps: Steps) -> Program:
         map_flags=maps[:, 3].astype(np.uint8),
         file_name=list(recording.files),
         file_pages=file_pages,
-        inferred=dict(sorted(steps.inferred.items())),
+        inferred=dict(sorted(draft.inferred.items())),
     )

@@ -1,14 +1,14 @@
-"""`finegrain profile show`: what a file holds, as text, markdown, CSV or JSON."""
+"""What a file of lock profiles holds, as text, markdown, CSV or JSON."""
 
 import json
 import math
 from typing import Any
 
 from finegrain.profile.group import Grouped, grouped
-from finegrain.profile.names import markdown, printable
 from finegrain.profile.read import File
-from finegrain.profile.render import Cell, csv_table, markdown_table, seconds, text_table
 from finegrain.profile.table import Profile
+from finegrain.report.table import Column, Table, as_csv, as_markdown, as_text
+from finegrain.report.words import Cell, markdown, printable, seconds
 
 SCHEMA = "finegrain.profile/1"
 COLUMNS = {
@@ -36,16 +36,13 @@ def _title(profile: Profile) -> str:
     return printable(title + (f"  [{profile.title}]" if profile.title else ""))
 
 
-def _cells(group: Grouped, top: int) -> tuple[list[str], list[list[Cell]]]:
+def _table(group: Grouped, top: int) -> Table:
     table = group.table.head(top) if top else group.table
     told = [name for name in COLUMNS if table[name].null_count() < table.height]
-    headings = [
-        "",
-        *[COLUMNS[name] for name in told],
-        {"class": "class", "lock": "lock"}.get(group.by, "lock, point"),
-    ]
-    columns = [table[name].to_list() for name in (*told, "name")]
-    return headings, [[rank, *row] for rank, row in enumerate(zip(*columns, strict=True), 1)]
+    named = {"class": "class", "lock": "lock"}.get(group.by, "lock, point")
+    columns = [Column(""), *[Column(COLUMNS[name]) for name in told], Column(named, left=True)]
+    values = [table[name].to_list() for name in (*told, "name")]
+    return Table(columns, [[rank, *row] for rank, row in enumerate(zip(*values, strict=True), 1)])
 
 
 def skipped_text(file: File) -> str | None:
@@ -80,9 +77,9 @@ def text(file: File, by: str, top: int) -> str:
     parts = []
     for profile in file.profiles:
         group = grouped(profile, by)
-        headings, rows = _cells(group, top)
-        lines = [_title(profile), *[f"({note})" for note in group.notes], "", text_table(headings, rows)]
-        left_out = group.table.height - len(rows)
+        table = _table(group, top)
+        lines = [_title(profile), *[f"({note})" for note in group.notes], "", as_text(table)]
+        left_out = group.table.height - len(table.rows)
         if left_out:
             lines.append(f"... and {left_out:,} more (--top 0 shows all)")
         parts.append("\n".join(lines))
@@ -94,7 +91,7 @@ def markdown_text(file: File, by: str, top: int) -> str:
     parts = []
     for profile in file.profiles:
         group = grouped(profile, by)
-        parts.append(f"**{markdown(_title(profile))}**\n\n{markdown_table(*_cells(group, top))}")
+        parts.append(f"**{markdown(_title(profile))}**\n\n{as_markdown(_table(group, top))}")
     return "\n\n".join(parts) + "\n\n" + "\n".join(f"- {markdown(note)}" for note in notes_of(file))
 
 
@@ -107,7 +104,7 @@ def csv_text(file: File, by: str, top: int) -> str:
         table = grouped(profile, by).table
         table = table.head(top) if top else table
         rows += [[profile.name, *row] for row in table.select(*headings[1:], *more).rows()]
-    return csv_table(headings + more, rows)
+    return as_csv(Table([Column(heading) for heading in headings + more], rows))
 
 
 def _finite(value: Any) -> Any:

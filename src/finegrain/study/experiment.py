@@ -1,32 +1,33 @@
-"""The main job: designs x workload x machine -> Comparison."""
+"""The main job: designs x workload x machine -> Result."""
 
 import os
-import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from finegrain.design import DEFAULT_DESIGNS, Design, parse_design
 from finegrain.errors import UserError
 from finegrain.machine.costs import CostModel
 from finegrain.machine.shape import DEFAULT_SHAPE, Shape, shape_of
-from finegrain.measure import Measurement, Task, measure
-from finegrain.result import Comparison
-from finegrain.summarise import summarise
-from finegrain.workers import workers
+from finegrain.study.defaults import (
+    DEFAULT_MEMORY,
+    DEFAULT_SECONDS,
+    DEFAULT_WARMUP,
+    DEFAULT_WORKLOAD,
+    IMAGES,
+    MAX_JOBS,
+)
+from finegrain.study.measure import Measurement, Task, measure
+from finegrain.study.result import Result
+from finegrain.study.summarise import summarise
+from finegrain.study.workers import workers
 from finegrain.workload.stored import open_program, store_program
 
-DEFAULT_WORKLOAD = "hello"
-DEFAULT_SECONDS = 0.2
-DEFAULT_WARMUP = 0.05
-DEFAULT_MEMORY = 512 << 30  # the default machine's, bytes
-MAX_JOBS = 4096
-IMAGES = ("private", "shared")
+# Entered while tasks run: the name of each, and a function that gives how far each is, from 0 to 1.
+Progress = Callable[[Sequence[str], Callable[[], Sequence[float]]], AbstractContextManager[None]]
 
 
 def compare(
@@ -44,17 +45,9 @@ def compare(
     costs: CostModel | None = None,
     memory_bytes: int = DEFAULT_MEMORY,
     processes: int | None = None,
-    progress: bool | None = None,
-) -> Comparison:
-    """Compare designs of the PV list lock on a replayed build.
-
-    `cpus` (1 to 1,024) chooses a machine of that many CPUs, `shape` an exact one; the default is 2 sockets of 26
-    cores of 2 hardware threads. `jobs` builders (default: one a CPU) each replay `workload`, the name of a bundled
-    recording or a file, from a point of their own; with `images` "private" each builder has its own copy of every
-    file's pages, with "shared" all map the same ones. `seconds` simulated seconds are measured after `warmup`, in
-    `replications` independent runs with seeds from `seed` on. `processes` (default: one a core) run at a time.
-    `progress` shows a display on the terminal (default: when there is one). Raises UserError for what cannot be.
-    """
+    progress: Progress | None = None,
+) -> Result:
+    """Compare designs; see `finegrain.compare`, which shows progress on the terminal where this takes a `progress`."""
     chosen = [design if isinstance(design, Design) else parse_design(design) for design in designs]
     if not chosen:
         raise UserError("no design given; for example: head,superpage")
@@ -64,7 +57,6 @@ def compare(
     _check(jobs, images, seconds, warmup, replications)
     began = time.perf_counter()
     processes = processes or os.cpu_count() or 1
-    show = Console(stderr=True).is_terminal if progress is None else progress
     with TemporaryDirectory(prefix="finegrain-") as directory:
         # In a process of its own, whose memory goes with it.
         with workers(1) as run:
@@ -86,12 +78,12 @@ def compare(
             for design in chosen
             for replication in range(replications)
         ]
-        measurements = _run(tasks, directory, processes, show)
+        measurements = _run(tasks, directory, processes, progress)
     results = [
         summarise(tasks[i * replications], measurements[i * replications : (i + 1) * replications])
         for i in range(len(chosen))
     ]
-    return Comparison(
+    return Result(
         machine={
             "kind": "simulated",
             "cpus": shape.cpus,
@@ -131,10 +123,24 @@ def _check(jobs: int, images: str, seconds: float, warmup: float, replications: 
         raise UserError(f"{replications} replications: give 1 to 1000")
 
 
-def _run(tasks: list[Task], directory: str, processes: int, show: bool) -> list[Measurement]:
-    """Measure every task, some at a time; results in the tasks' order."""
-    with _Display(tasks, directory, show) as display, workers(min(processes, len(tasks))) as run:
-        return run([(_measure_one, task, display.path, i) for i, task in enumerate(tasks)], display.cancel)
+def _run(tasks: list[Task], directory: str, processes: int, progress: Progress | None) -> list[Measurement]:
+    """Measure every task, some at a time; results in the tasks' order.
+
+    The tasks, in whichever process, write how far they are into a shared file, whose last number tells them to stop.
+    """
+    path = os.path.join(directory, "progress")
+    done = np.memmap(path, dtype=np.float64, mode="w+", shape=(len(tasks) + 1,))
+
+    def fractions() -> list[float]:
+        return [float(fraction) for fraction in done[:-1]]
+
+    def cancel() -> None:
+        done[-1] = 1.0
+
+    names = [task.design.name for task in tasks]
+    shown = progress(names, fractions) if progress is not None else nullcontext()
+    with shown, workers(min(processes, len(tasks))) as run:
+        return run([(_measure_one, task, path, i) for i, task in enumerate(tasks)], cancel)
 
 
 def _measure_one(task: Task, path: str, number: int) -> Measurement:
@@ -148,46 +154,3 @@ def _measure_one(task: Task, path: str, number: int) -> Measurement:
     result = measure(task, report)
     done[number] = 1.0
     return result
-
-
-class _Display:
-    """A bar a task on the terminal.
-
-    The tasks, in whichever process, write how far they are into a shared file, whose last number tells them to stop.
-    """
-
-    def __init__(self, tasks: list[Task], directory: str, show: bool) -> None:
-        self.path = os.path.join(directory, "progress")
-        self.done = np.memmap(self.path, dtype=np.float64, mode="w+", shape=(len(tasks) + 1,))
-        self.stop = threading.Event()
-        self.thread: threading.Thread | None = None
-        if show:
-            names = [f"{task.design.name}" for task in tasks]
-            self.thread = threading.Thread(target=self._draw, args=(names,), daemon=True)
-
-    def __enter__(self) -> "_Display":
-        if self.thread:
-            self.thread.start()
-        return self
-
-    def __exit__(self, *exception: Any) -> None:
-        self.stop.set()
-        if self.thread:
-            self.thread.join()
-
-    def cancel(self) -> None:
-        """Make every task stop at its next report."""
-        self.done[-1] = 1.0
-
-    def _draw(self, names: list[str]) -> None:
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.percentage:>3.0f}%"),
-            TimeRemainingColumn(),
-        )
-        with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-            bars = [progress.add_task(name, total=1.0) for name in names]
-            while not self.stop.wait(0.1):
-                for bar, fraction in zip(bars, self.done, strict=False):
-                    progress.update(bar, completed=float(min(1.0, max(0.0, fraction))))

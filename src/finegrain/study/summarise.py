@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import Any
 
-from finegrain.measure import Measurement, Task, lock_key
-from finegrain.result import SPAN_90MIN_S, DesignResult, Lock, Point, PVContent, PVLock, Superpage
-from finegrain.statistics import add_histograms, histogram_quantile, mean_ci95
+from finegrain.study.measure import Measurement, Task, lock_key
+from finegrain.study.result import SPAN_90MIN_S, DesignResult, Lock, Point, PVContent, PVLock, Superpage
+from finegrain.study.statistics import add_histograms, histogram_quantile, mean_ci95
 
 PS_PER_US = 1_000_000
 SUPERPAGE_BYTES = 2 << 20
@@ -82,7 +82,7 @@ def _merge_rows(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _sum_rows(tables: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
-    """Add tables by index; most waited first."""
+    """Add tables by index; most waited first. What says where a row is, is the same in all of them."""
     total: dict[int, dict[str, Any]] = {}
     for table in tables:
         for row in table:
@@ -175,31 +175,28 @@ def _superpage(row: dict[str, Any], measurements: Sequence[Measurement]) -> Supe
 
 def _by_content(superpages: list[Superpage]) -> list[PVContent]:
     """Add superpages up by what most of their pages hold."""
-    groups: dict[str, list[Superpage]] = {}
+    groups: dict[tuple[str, str | None], list[Superpage]] = {}
     for superpage in superpages:
-        groups.setdefault(superpage.holds[0][0] if superpage.holds else "free by now", []).append(superpage)
+        most = (superpage.holds[0].kind, superpage.holds[0].file) if superpage.holds else ("free", None)
+        groups.setdefault(most, []).append(superpage)
     contents = [
         PVContent(
-            content=content,
+            kind=kind,
+            file=file,
             superpages=len(group),
             collision_us=sum(superpage.collision_us for superpage in group),
             sharing_us=sum(superpage.sharing_us for superpage in group),
         )
-        for content, group in groups.items()
+        for (kind, file), group in groups.items()
     ]
-    return sorted(contents, key=lambda c: (-c.collision_us - c.sharing_us, c.content))
+    return sorted(contents, key=lambda c: (-c.collision_us - c.sharing_us, c.kind, c.file or ""))
 
 
 def _pv_lock(row: dict[str, Any]) -> PVLock:
-    index = row["index"]
-    if row["period"]:
-        every = row["period"] // SUPERPAGE_BYTES
-        physical = f"2 MB superpages {index}, {index + every}, {index + 2 * every}, ..."
-    else:
-        physical = f"{row['first_pa']:#x}-{row['end_pa']:#x}"
     return PVLock(
-        index=index,
-        physical=physical,
+        index=row["index"],
+        physical=(row["first_pa"], row["end_pa"]),
+        period=row["period"],
         wait_us=row["wait_ps"] / PS_PER_US,
         hold_us=row["hold_ps"] / PS_PER_US,
         acquisitions=row["acquisitions"],

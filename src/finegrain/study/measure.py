@@ -5,13 +5,14 @@ This is the unit of work that `experiment` spreads over processes; what goes in 
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from finegrain.design import Design
 from finegrain.machine.costs import CostModel
 from finegrain.machine.memory import default_segments, span
 from finegrain.machine.shape import Shape
+from finegrain.study.result import Holding
 
 PS_PER_S = 1_000_000_000_000
 BATCHES = 10  # batch means: ten batches give the t distribution nine degrees of freedom
@@ -46,10 +47,9 @@ class Measurement:
     chunks_freed: list[list[int]]
     pv_locks: list[dict[str, Any]]
     superpages: list[dict[str, Any]]
-    superpage_holds: dict[int, list[tuple[str, int]]]
+    superpage_holds: dict[int, list[Holding]]
     pv_bytes: int
     cpu_times: dict[str, int]
-    faults_found: list[str] = field(default_factory=list)
     wall_s: float = 0.0
     run_s: float = 0.0  # the part of wall_s after the warm-up, without set-up
 
@@ -119,8 +119,7 @@ def measure(task: Task, progress: Progress | None = None) -> Measurement:
         pv_locks=pv_locks,
         superpages=superpages,
         superpage_holds={
-            row["index"]: describe_holds(superpage_holds(machine, row["index"]), program.file_name)
-            for row in worst
+            row["index"]: holdings(superpage_holds(machine, row["index"]), program.file_name) for row in worst
         },
         pv_bytes=replay.pv_bytes,
         cpu_times={name: times[name] - times_before[name] for name in times},
@@ -129,21 +128,19 @@ def measure(task: Task, progress: Progress | None = None) -> Measurement:
     )
 
 
-def describe_holds(counts: dict[tuple[str, int, int], int], files: list[str]) -> list[tuple[str, int]]:
-    """Say what a superpage holds: [(what, pages)], most pages first, a file's copies of all builders together."""
-    pages: dict[str, int] = {}
-    builders: dict[str, set[int]] = {}
+def holdings(counts: dict[tuple[str, int, int], int], files: list[str]) -> list[Holding]:
+    """Say what a superpage holds, most pages first, a file's copies of all builders together.
+
+    `counts` are pages by kind, index of the file and builder.
+    """
+    pages: dict[tuple[str, str | None], int] = {}
+    builders: dict[tuple[str, str | None], set[int]] = {}
     for (kind, file, builder), count in counts.items():
-        what = {"anonymous": "anonymous memory", "kernel": "page tables and pv chunks"}.get(kind) or files[
-            file
-        ]
-        pages[what] = pages.get(what, 0) + count
-        builders.setdefault(what, set()).add(builder)
-    named = [
-        (f"{what} ({len(builders[what])} copies)" if len(builders[what]) > 1 else what, count)
-        for what, count in pages.items()
-    ]
-    return sorted(named, key=lambda item: (-item[1], item[0]))
+        key = (kind, files[file] if kind == "file" else None)
+        pages[key] = pages.get(key, 0) + count
+        builders.setdefault(key, set()).add(builder)
+    found = [Holding(*key, len(builders[key]), count) for key, count in pages.items()]
+    return sorted(found, key=lambda held: (-held.pages, held.file is None, held.kind, held.file or ""))
 
 
 def lock_key(row: dict[str, Any]) -> str:

@@ -1,0 +1,208 @@
+"""A result for people and programs: a terminal, plain text, HTML for notebooks, versioned JSON."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from html import escape
+from typing import Any
+
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.text import Text
+
+from finegrain.report.table import Column, Table, as_html
+from finegrain.report.terminal import as_rich, plain
+from finegrain.report.words import Cell, count_name, holder
+from finegrain.study.result import PV_LIST, SCHEMA, SWEEP_SCHEMA, DesignResult, Lock, Result
+
+TOP_SUPERPAGES = 3
+SHARE_OF_WAIT = 0.5  # "the superpages behind most of it": as many as carry this share of the wait
+GAP = 3
+
+
+def lock_cell(lock: Lock) -> str:
+    """Give `wait ±half-width (class:name)`, waits in microseconds over 90 minutes."""
+    _, high = lock.wait_us_90min_ci95
+    wait = lock.wait_us_90min
+    spread = f" ±{(high - wait) / wait * 100:.0f}%" if wait > 0 else ""
+    return f"{wait:.0f}{spread} ({lock.lock})"
+
+
+def title(result: Result) -> list[str]:
+    """Give the lines above the table: what was run, and the unit."""
+    machine, workload = result.machine, result.workload
+    batches = result.designs[0].batches
+    return [
+        f"Total time waited on each lock: {workload['jobs']} builders replaying {workload['name']} "
+        f"({workload['images']} images) on {machine['cpus']} simulated CPUs "
+        f"({machine['sockets']} sockets x {machine['cores']} cores x {machine['threads']} threads)",
+        f"us over 90 minutes, scaled from {result.simulated_seconds:g} s simulated "
+        f"after {result.warmup_seconds:g} s of warm-up; "
+        f"±: 95% confidence from {batches} batches",
+    ]
+
+
+def waits_table(designs: Sequence[DesignResult]) -> Table:
+    """The waits: a column a design, each sorted by its own."""
+    columns: list[list[str]] = []
+    for design in designs:
+        waited = [lock for lock in design.locks if lock.wait_us > 0]
+        digits = max((len(f"{lock.wait_us_90min:.0f}") for lock in waited), default=1)
+        columns.append(
+            [" " * (digits - len(f"{lock.wait_us_90min:.0f}")) + lock_cell(lock) for lock in waited]
+            or ["no lock was waited for"]
+        )
+    height = max(len(column) for column in columns)
+    rows = [[column[at] if at < len(column) else "" for column in columns] for at in range(height)]
+    return Table([Column(design.name, left=True) for design in designs], rows, GAP)
+
+
+def factor(first: float, other: float) -> str:
+    """Say how many times smaller `other` is than `first`."""
+    if first <= 0:
+        return "no waiting to reduce"
+    if other <= 0:
+        return "all of it gone"
+    ratio = first / other
+    return f"{ratio:.2f}x less" if ratio >= 1 else f"{1 / ratio:.2f}x more"
+
+
+def summary_table(designs: Sequence[DesignResult]) -> Table:
+    """What lies under the waits: a row a question, a column a design."""
+    first = designs[0]
+    against = ["1" if d is first else factor(first.pv_wait_us_90min, d.pv_wait_us_90min) for d in designs]
+    rows: list[list[Cell]] = [
+        [f"{PV_LIST}, against {first.name}", *against],
+        ["  of it collision (holder on another superpage)", *(_share(d, "collision_us") for d in designs)],
+        ["  of it sharing (holder on the same superpage)", *(_share(d, "sharing_us") for d in designs)],
+        [f"all locks, against {first.name}", *(_all_locks(first, d) for d in designs)],
+        ["exits per simulated second", *(f"{d.exits_per_s:,.0f}" for d in designs)],
+        ["faults per simulated second", *(f"{d.faults_per_s:,.0f}" for d in designs)],
+        [
+            "memory for locks, generations and list heads",
+            *(f"{d.pv_bytes / 1024:,.0f} KiB" for d in designs),
+        ],
+    ]
+    return Table([Column("", left=True, wraps=True), *(Column(design.name) for design in designs)], rows, GAP)
+
+
+def _share(design: DesignResult, part: str) -> str:
+    total = design.pv_wait["collision_us"] + design.pv_wait["sharing_us"]
+    return f"{design.pv_wait[part] / total * 100:.1f}%" if total > 0 else "-"
+
+
+def _all_locks(first: DesignResult, design: DesignResult) -> str:
+    if design is first:
+        return "1"
+    totals = [sum(lock.wait_us_90min for lock in d.locks) for d in (first, design)]
+    return factor(totals[0], totals[1])
+
+
+def counts_table(designs: Sequence[DesignResult]) -> Table:
+    """Everything that the kernel counted: a row a count, a column a design."""
+    keys = dict.fromkeys(key for design in designs for key in design.counts)
+    rows = [[count_name(key), *(design.counts.get(key) for design in designs)] for key in keys]
+    return Table(
+        [Column("counted", left=True, wraps=True), *(Column(design.name) for design in designs)], rows, GAP
+    )
+
+
+def superpage_lines(design: DesignResult) -> Iterator[str]:
+    """Name the superpages behind most of a design's PV list waiting, and what they hold."""
+    total = design.pv_wait["collision_us"] + design.pv_wait["sharing_us"]
+    if total <= 0 or not design.pv_superpages:
+        return
+    carried, count = 0.0, 0
+    for superpage in design.pv_superpages:
+        carried += superpage.wait_us
+        count += 1
+        if carried >= SHARE_OF_WAIT * total:
+            break
+    amount = f"{count} superpages carry" if count > 1 else "1 superpage carries"
+    if carried < SHARE_OF_WAIT * total:
+        amount = f"the worst {amount}"
+    yield f"{design.name}: {amount} {carried / total * 100:.0f}% of the PV list waiting; the worst:"
+    for superpage in design.pv_superpages[:TOP_SUPERPAGES]:
+        held = ", ".join(f"{holding.pages} of {holder(holding)}" for holding in superpage.holds[:3])
+        yield (
+            f"  {superpage.physical[0]:#014x}  {superpage.wait_us / total * 100:4.1f}% "
+            f"(sharing {superpage.sharing_us / total * 100:.1f}%)  pages: {held}"
+        )
+
+
+class _View:
+    """A result, drawn to fit: side by side where the width allows, else one design under the other."""
+
+    def __init__(self, result: Result, counts: bool) -> None:
+        self.result = result
+        self.counts = counts
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        designs = self.result.designs
+        for number, line in enumerate(title(self.result)):
+            yield Text(line, style="bold" if number == 0 else "")
+        yield ""
+        table = as_rich(waits_table(designs))
+        if console.measure(table, options=options.update(width=10_000)).maximum <= options.max_width:
+            yield table
+        else:
+            for design in designs:
+                yield as_rich(waits_table([design]))
+                yield ""
+        yield ""
+        yield as_rich(summary_table(designs))
+        yield ""
+        if self.counts:
+            yield as_rich(counts_table(designs))
+            yield ""
+        for design in designs:
+            for line in superpage_lines(design):
+                yield Text(line, no_wrap=False)
+        operations = sum(design.lock_operations for design in designs)
+        yield Text(
+            f"{self.result.wall_s:.0f} s of real time; {operations / 1e6:,.0f} million lock operations simulated"
+        )
+
+
+def rich(result: Result, *, counts: bool = False) -> RenderableType:
+    """Give a Rich renderable of a result, with `counts` what the kernel counted too."""
+    return Group(_View(result, counts))
+
+
+def text(result: Result, *, counts: bool = False, width: int = 200) -> str:
+    """Give a result as plain text of at most `width` columns."""
+    return plain(rich(result, counts=counts), width)
+
+
+def html(result: Result) -> str:
+    """Give a result as one `<div>`: the same numbers as in a terminal."""
+    designs = result.designs
+    lines = [line for design in designs for line in superpage_lines(design)]
+    return (
+        "<div>"
+        + "".join(f"<p>{escape(line)}</p>" for line in title(result))
+        + as_html(waits_table(designs))
+        + as_html(summary_table(designs))
+        + f"<pre>{escape(chr(10).join(lines))}</pre></div>"
+    )
+
+
+def as_dict(result: Result) -> dict[str, Any]:
+    """Give everything as JSON's types, full precision; the field names are the schema's."""
+    return {
+        "schema": SCHEMA,
+        "machine": result.machine,
+        "workload": result.workload,
+        "seed": result.seed,
+        "simulated_seconds": result.simulated_seconds,
+        "warmup_seconds": result.warmup_seconds,
+        "replications": result.replications,
+        "designs": [asdict(design) for design in result.designs],  # tuples become lists by way of JSON
+        "wall_s": result.wall_s,
+    }
+
+
+def as_json(results: Sequence[Result]) -> str:
+    """Give one result, or several as a sweep, as JSON."""
+    dicts = [as_dict(result) for result in results]
+    document = dicts[0] if len(dicts) == 1 else {"schema": SWEEP_SCHEMA, "comparisons": dicts}
+    return json.dumps(document, indent=1) + "\n"

@@ -1,0 +1,56 @@
+import pytest
+
+from read_sample import read, rows
+
+HEAD_3 = (
+    "class name con-bounces contentions waittime-min waittime-max waittime-total acq-bounces acquisitions "
+)
+HEAD_3 += "holdtime-min holdtime-max holdtime-total"
+
+
+def test_lock_stat_with_line_numbers_as_the_kernel_s_own_manual_prints_it() -> None:
+    text = "01 lock_stat version 0.3\n02-------\n03 " + HEAD_3 + "\n04-------\n05\n"
+    text += "06  &a->sem-W: 1 2 0.10 0.20 0.30 4 5 0.60 0.70 0.80\n07  -------\n"
+    text += "08  &a->sem  3  [<ffffffff81502a70>] f+0x1/0x2 [kvm]\n"
+    found = rows(text, "lock", "mode", "role", "contended", "wait_us", "site")
+    assert found == [
+        ("&a->sem", "write", "lock", 2, 0.3, None),
+        ("&a->sem", None, "waiter", 3, None, "f+0x1/0x2 [kvm]"),
+    ]
+
+
+def test_lock_stat_digits_that_begin_a_line_are_no_line_numbers() -> None:
+    text = f"lock_stat version 0.3\n{HEAD_3}\na_lock:  1 2\n0.57 0.60 0.70 4 5\n0.43 0.60 0.80\n"
+    assert rows(text, "wait_min_us", "hold_min_us") == [(0.57, 0.43)]
+
+
+def test_lock_stat_row_cut_at_the_end_is_told_not_guessed() -> None:
+    file = read(
+        f"lock_stat version 0.3\n{HEAD_3}\na_lock: 1 2 0.1 0.2 0.3 4 5 0.6 0.7 0.8\nb_lock: 1 2 0.1 0.2 0.3 4\n"
+    )
+    assert len(file.profiles[0].table) == 1
+    assert [(skip.first, skip.why) for skip in file.skipped] == [(4, "row cut short")]
+
+
+@pytest.mark.parametrize(
+    "numbers", ["1 2 0.1 0.2 0.3 4 5 0.6 0.7 0.8", "1 2 0.1 0.2 0.3 0.4 5 6 0.7 0.8 0.9 1.0"]
+)
+def test_lock_stat_without_its_heading(numbers: str) -> None:
+    assert rows(f"&(&zone->lock)->rlock: {numbers}", "lock", "contended", "wait_us") == [
+        ("&(&zone->lock)->rlock", 2, 0.3)
+    ]
+
+
+def test_lock_stat_as_a_diff_says_that_both_sides_are_added() -> None:
+    text = f"lock_stat version 0.3\n{HEAD_3}\n-  a_lock: 1 2 0.1 0.2 0.3 4 5 0.6 0.7 0.8\n"
+    file = read(text + "+  a_lock: 1 2 0.1 0.2 0.4 4 5 0.6 0.7 0.8\n")
+    assert file.profiles[0].table["wait_us"].to_list() == [0.3, 0.4]
+    assert any("diff" in note for note in file.notes["Linux lock_stat"])
+
+
+def test_lock_stat_heading_broken_within_a_word_and_columns_left_out() -> None:
+    text = "class name con-bounces contentions waittime-min waittime-max waittime-total acq-b\n"
+    text += "ounces acquisitions holdtime-min holdtime-max holdtime-total\na_lock: 1 2 0.1 0.2 0.3\n4 5 0.6 0.7 0.8\n"
+    assert rows(text, "wait_us", "acq_bounces") == [(0.3, 4)]
+    text = "class name con-bounces contentions waittime-min ...\nb_lock: 1 2 0.27 ...\n"
+    assert rows(text, "contended", "wait_min_us", "wait_us") == [(2, 0.27, None)]

@@ -1,0 +1,36 @@
+from read_sample import read, rows
+
+SECTION = "Adaptive mutex spin: 40 events in 2.000 seconds (20 events/sec)\n"
+COLUMNS = (
+    "Count indv cuml rcnt     nsec Lock                   Caller\n-------------------------------------\n"
+)
+
+
+def test_lockstat_with_blanks_in_names_and_hottest_callers() -> None:
+    text = SECTION + COLUMNS.replace("Caller", "Hottest Caller") + "4 50% 50% 0.00 10 vm page queue  f+0x1\n"
+    assert rows(text, "lock", "site", "contended", "wait_us") == [("vm page queue", "f+0x1", 4, 0.04)]
+    assert read(text).profiles[0].span_s == 2.0
+
+
+def test_lockstat_counts_of_spins_are_no_times() -> None:
+    text = SECTION + COLUMNS.replace("nsec", "spin") + "4 50% 50% 1.00 10 lock f+0x1\n"
+    assert rows(text, "contended", "wait_us", "spins_avg") == [(4, None, 10)]
+
+
+def test_lockstat_without_times_and_as_rates() -> None:
+    assert rows(
+        SECTION + COLUMNS.replace("nsec", "    ") + "4 50% 50% 1.00 lock f+0x1\n", "contended", "wait_us"
+    ) == [(4, None)]
+    rates = SECTION + COLUMNS.replace("Count", "ops/s") + "4 50% 50% 1.00 10 lock f+0x1\n"
+    assert rows(rates, "contended", "rate_per_s", "wait_us") == [(None, 4.0, 0.08)]
+
+
+def test_lockstat_whose_section_is_lost_has_a_time_of_no_known_kind() -> None:
+    text = COLUMNS + "4 50% 50% 0.00 10 lock f+0x1\n"
+    assert rows(text, "event", "wait_us", "hold_us", "time_us") == [(None, None, None, 0.04)]
+
+
+def test_lockstat_parsable() -> None:
+    assert rows("0 4 vm page f+0x1 1.000000 4321\n", "event", "lock", "contended", "wait_us") == [
+        ("Adaptive mutex spin", "vm page", 4, 4.321)
+    ]

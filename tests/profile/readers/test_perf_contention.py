@@ -1,0 +1,33 @@
+import pytest
+
+from finegrain.errors import UserError
+from read_sample import read, rows
+
+
+def test_perf_contention_of_hours_and_of_unknown_owners() -> None:
+    text = " contended   total wait   pid   owner\n\n 3  64.69 h   -1   Unknown\n 1  20 ns  7  CPU 3/KVM\n"
+    assert rows(text, "role", "pid", "site", "wait_us") == [
+        ("owner", -1, "Unknown", 232_884_000_000.0),
+        ("owner", 7, "CPU 3/KVM", 0.02),
+    ]
+    assert any("owners" in note for note in read(text).notes["perf lock contention"])
+
+
+def test_perf_contention_without_totals_computes_them_and_says_so() -> None:
+    file = read(" contended   avg wait   type   caller\n\n 3  2.00 us  rwsem:R   f+0x1\n")
+    assert file.profiles[0].table["wait_us"].to_list() == [6.0]
+    assert file.profiles[0].derived == {"wait_us": "contended x the printed mean"}
+
+
+def test_perf_contention_without_a_heading_only_if_the_figures_bear_it_out() -> None:
+    assert rows("3 6.00 us 3.00 us 2.00 us mutex f+0x1", "wait_us", "wait_max_us") == [(6.0, 3.0)]
+    with pytest.raises(UserError):
+        read("3 6.00 us 3.00 us 9.00 us mutex f+0x1")
+
+
+def test_perf_contention_by_cgroup_and_by_address() -> None:
+    assert rows(" contended total wait  cgroup\n\n 3 6.00 us  /user.slice/a b\n", "role", "site") == [
+        ("cgroup", "/user.slice/a b")
+    ]
+    text = " contended total wait  address  symbol\n\n 3 6.00 us  ffff98d7031fb498    (mutex)\n"
+    assert rows(text, "lock", "lock_class") == [("0xffff98d7031fb498", "mutex")]

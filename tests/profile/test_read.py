@@ -1,0 +1,97 @@
+import io
+import sys
+from pathlib import Path
+
+import pytest
+
+from finegrain.errors import UserError
+from finegrain.profile.read import profiles_of, read_all, read_file
+from read_sample import read, rows
+
+SECTION = "Adaptive mutex spin: 40 events in 2.000 seconds (20 events/sec)\n"
+COLUMNS = (
+    "Count indv cuml rcnt     nsec Lock                   Caller\n-------------------------------------\n"
+)
+HEAD_3 = (
+    "class name con-bounces contentions waittime-min waittime-max waittime-total acq-bounces acquisitions "
+)
+HEAD_3 += "holdtime-min holdtime-max holdtime-total"
+
+
+def test_several_formats_in_one_mail() -> None:
+    text = f"""Hi,
+> {SECTION}> {COLUMNS}> 4 50% 50% 0.00 10 lock f+0x1
+and on Linux:
+lock_stat version 0.3
+{HEAD_3}
+a_lock: 1 2 0.1 0.2 0.3 4 5 0.6 0.7 0.8
+bye
+"""
+    file = read(text)
+    assert [(p.format, p.label, p.table.height) for p in file.profiles] == [
+        ("lockstat", "1", 1),
+        ("Linux lock_stat", "2", 1),
+    ]
+    assert [(skip.first, skip.last) for skip in file.skipped] == [(1, 1), (6, 6), (10, 10)]
+    assert set(file.notes) == {"lockstat", "Linux lock_stat"}
+
+
+@pytest.mark.parametrize("text", ["", " \n\n", "nothing\n" * 50, "12 34 56\n", "a: 1 2 3\n", "{}", "[1]"])
+def test_what_is_no_profile_is_refused_in_one_line(text: str) -> None:
+    with pytest.raises(UserError) as refusal:
+        read(text)
+    assert "\n" not in str(refusal.value)
+
+
+def test_marks_before_lines_are_no_part_of_names() -> None:
+    text = " * Caller Avg Hold Count Max Hold Total Hold\n *  f+0x18b 402 1 402 402\n * g+0x427\n"
+    assert rows(text, "site", "stack") == [("f+0x18b", ["g+0x427"])]
+
+
+ROW = "9 28 1000 {wait} 500 2 15 0 28420 /usr/src/sys/b.c:6 (rw:a)\n"
+HEADING = "max wait_max total wait_total count avg wait_avg cnt_hold cnt_lock name\n"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file with one dump, and one with two."""
+    (tmp_path / "one").write_text(HEADING + ROW.format(wait=7))
+    (tmp_path / "two").write_text((HEADING + ROW.format(wait=1)) + (HEADING + ROW.format(wait=2)))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def waits(*names: str) -> list[tuple[str, float]]:
+    return [(profile.name, profile.table["wait_us"][0]) for profile in profiles_of(read_all(names))]
+
+
+def test_one_profile_of_a_file_is_chosen_by_its_label(folder: Path) -> None:
+    assert waits("two") == [("two#1", 1.0), ("two#2", 2.0)]
+    assert waits("two#2", "one") == [("two#2", 2.0), ("one", 7.0)]
+    assert waits("one#1") == [("one", 7.0)]
+    (folder / "one#2").write_text(HEADING + ROW.format(wait=9))
+    assert waits("one#2") == [("one#2", 9.0)]  # a file of that name comes first
+
+
+@pytest.mark.usefixtures("folder")
+def test_standard_input_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        sys, "stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO(Path("two").read_bytes())))
+    )
+    assert waits("-#2") == [("-#2", 2.0)]
+    with pytest.raises(UserError, match="only once"):
+        read_all(["-", "-#2"])
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("missing", "^missing: cannot be read: No such file"),
+        ("two#3", "^two: no profile #3 in it; it has 1, 2$"),
+        ("a\0b", "cannot be read: embedded null byte"),
+    ],
+)
+def test_what_cannot_be_read_is_refused(name: str, why: str) -> None:
+    with pytest.raises(UserError, match=why):
+        read_file(name)

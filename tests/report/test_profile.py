@@ -1,0 +1,53 @@
+import json
+
+import pytest
+
+from finegrain.profile.group import BY
+from finegrain.report.profile import as_json, csv_text, markdown_text, notes_of, skipped_text, text
+from read_sample import read
+
+HEADING = "max wait_max total wait_total count avg wait_avg cnt_hold cnt_lock name\n"
+ROWS = "9 28 1000 2500 500 2 15 0 100 /a.c:6 (rw:a)\n7 20 10 300 5 2 15 0 3 /b.c:7 (sx:=b|c)\n"
+FILE = read("hello\n" + HEADING + ROWS + "9 28 1000 2500\n")
+
+
+def test_text_is_a_title_and_a_table_worst_first() -> None:
+    assert text(FILE, "lock", 1).splitlines() == [
+        "sample: FreeBSD LOCK_PROFILING, 2 rows  [hello]",
+        "",
+        "   wait (us)  longest wait  mean wait  contended  acquired  hold (us)  longest hold  mean hold  lock",
+        "1      2,500            28         25        100       500      1,000             9          2  rw:a",
+        "... and 1 more (--top 0 shows all)",
+    ]
+
+
+@pytest.mark.parametrize("by", BY)
+def test_all_forms_hold_the_same_rows(by: str) -> None:
+    pages = (text(FILE, by, 0), markdown_text(FILE, by, 0), csv_text(FILE, by, 0), as_json(FILE, by, 0))
+    for page in pages:
+        assert "2,500" in page or "2500.0" in page
+        assert "300" in page
+    assert len(csv_text(FILE, by, 0).splitlines()) == 3
+    assert len(csv_text(FILE, by, 1).splitlines()) == 2
+
+
+def test_cells_are_safe() -> None:
+    assert ",'=b|c," in csv_text(FILE, "lock", 0)
+    assert "| sx:=b\\|c |" in markdown_text(FILE, "lock", 0)
+
+
+def test_json_holds_what_was_read_and_what_was_not() -> None:
+    document = json.loads(as_json(FILE, "lock", 0))
+    assert document["schema"] == "finegrain.profile/1"
+    (profile,) = document["profiles"]
+    assert [row["lock"] for row in profile["rows"]] == ["a", "=b|c"]
+    assert [row["name"] for row in profile["table"]] == ["rw:a", "sx:=b|c"]
+    assert document["skipped"][0] == {"first": 1, "last": 1, "why": "not part of a profile"}
+    assert document["broken_rows"] == 1
+
+
+def test_what_was_skipped_is_said_by_its_lines() -> None:
+    said = "sample: 2 of 5 lines skipped: broken rows in lines 5; other text in lines 1"
+    assert skipped_text(FILE) == said
+    assert notes_of(FILE)[-1] == said
+    assert skipped_text(read(HEADING + ROWS)) is None
