@@ -38,8 +38,8 @@ def test_every_option_of_a_layout_is_a_field_and_has_values() -> None:
 
 
 def test_the_hashed_array_is_only_there_where_locks_are_hashed() -> None:
-    assert parse_design("hashed:locks=7").hashed_locks == 7
-    assert parse_design("superpage").hashed_locks == 0
+    assert parse_design("hashed:locks=7").locks == 7
+    assert parse_design("superpage").locks == 0
 
 
 @pytest.mark.parametrize(

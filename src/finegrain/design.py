@@ -29,12 +29,6 @@ class Design:
         False  # pmap_remove_pages frees the chunks that it empties after it has dropped the PV list lock
     )
 
-    @property
-    def hashed_locks(self) -> int:
-        """The size of the hashed array; 0 for a lock per superpage."""
-        return self.locks if self.layout == "hashed" else 0
-
-
 @dataclass(frozen=True)
 class Layout:
     """What a spelling stands for: a layout, the options that may follow, and the fields before any does."""

@@ -4,11 +4,13 @@ from libc.string cimport memset
 
 from finegrain.kernel.locks cimport locks_create
 from finegrain.kernel.phys cimport phys_create
-from finegrain.kernel.pmap cimport PV_LOCK_MTX, PV_LOCK_RW, pmap_create
+from finegrain.kernel.pmap cimport PV_LAYOUT_HASHED, PV_LAYOUT_SUPERPAGE, PV_LOCK_MTX, PV_LOCK_RW, pmap_create
 from finegrain.kernel.proc cimport proc_create
 from finegrain.kernel.vm cimport vm_create
 
 
+# finegrain.design's words
+LAYOUTS = {"hashed": PV_LAYOUT_HASHED, "superpage": PV_LAYOUT_SUPERPAGE}
 KINDS = {"rw": PV_LOCK_RW, "mtx": PV_LOCK_MTX}
 
 
@@ -23,8 +25,9 @@ cdef int kernel_config_from(kernel_config* config, object segments, object desig
         seg.end = end
         seg.domain = domain
         config.nsegs += 1
-    config.design.kind = KINDS[getattr(design, "lock", "rw")]
-    config.design.hashed_locks = design.hashed_locks
+    config.design.kind = KINDS[design.lock]
+    config.design.layout = LAYOUTS[design.layout]
+    config.design.locks = design.locks
     config.design.padded = design.padded
     config.design.batch = design.batch
     return 0

@@ -13,9 +13,9 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from finegrain.kernel.boot cimport kernel_config, kernel_config_from, kernel_create
 from finegrain.kernel.locks cimport lock_name, lock_site, msleep, mtx_init, mtx_lock, mtx_unlock, wakeup
-from finegrain.kernel.phys cimport phys_allocated_pages
+from finegrain.kernel.phys cimport phys_allocated_pages, phys_reservations_broken
 from finegrain.kernel.pmap cimport (
-    CHUNKS_FREED_MAX, pmap_access, pmap_activate, pv_reset, pv_state, pvlock_state)
+    CHUNKS_FREED_MAX, pmap_access, pmap_activate, pmap_state, pv_reset, pv_state, pvlock_state)
 from finegrain.kernel.proc cimport (
     WAIT_ANY, proc_exec_begin, proc_exec_end, proc_exit, proc_fork, proc_of, proc_plan, proc_reaper,
     proc_state, proc_wait)
@@ -428,6 +428,8 @@ cdef class Kernel:
     def _totals(self):
         cdef proc_state* ps = <proc_state*>self.host.m.proc
         cdef vm_state* vs = <vm_state*>self.host.m.vm
+        cdef pmap_state* pm = <pmap_state*>self.host.m.pmap
+        cdef pv_state* pv = <pv_state*>self.host.m.pv
         cdef int i
         totals = {"forks": ps.forks, "vforks": ps.vforks, "execs": ps.execs, "exits": ps.exits,
                   "stack_growths": vs.growths, "prefault_candidates": vs.prefaulted}
@@ -436,10 +438,18 @@ cdef class Kernel:
             totals[f"faults_{FAULT_NAMES[i]}"] = vs.faults[i]
             total += vs.faults[i]
         totals["faults"] = total
+        totals |= {"promotions": pm.promotions, "promotion_failures": pm.promotion_failures, "demotions": pm.demotions,
+                   "superpage_mappings": pm.mappings, "restarts": pm.restarts, "reclaims": pv.reclaims,
+                   "chunk_allocations": pv.chunk_allocs, "reservations_broken": phys_reservations_broken(self.host.m)}
         return totals
 
     def counts(self):
-        """Count since the last reset: forks, vforks, execs, exits, faults, and faults by how they were settled."""
+        """Count since the last reset.
+
+        forks, vforks, execs, exits; faults, and faults by how they were settled; promotions, demotions and superpages
+        mapped whole; restarts of bottom-up operations; calls of reclaim_pv_chunk, chunks allocated; reservations broken
+        for want of memory.
+        """
         return {name: value - self.baseline.get(name, 0) for name, value in self._totals().items()}
 
     def reset_counts(self):

@@ -27,6 +27,7 @@ COUNTS = {
     "promotions": "superpage promotions",
     "promotion_failures": "superpage promotions that failed",
     "demotions": "superpage demotions",
+    "superpage_mappings": "superpages mapped whole",
     "restarts": "operations begun again after a lock was dropped",
     "reclaims": "pv chunk reclaims",
     "chunk_allocations": "pv chunks allocated",

@@ -71,5 +71,6 @@ cdef bint vm_page_unwire_noq(thread* td, vm_page* m) noexcept nogil
 # For audits and reports (no locks; the machine must be stopped).
 cdef int64_t phys_free_pages(machine* m) noexcept nogil         # per-CPU caches included
 cdef int64_t phys_allocated_pages(machine* m) noexcept nogil
+cdef int64_t phys_reservations_broken(machine* m) noexcept nogil    # for want of memory
 # 0, or the number of inconsistencies in free lists and reservations.
 cdef int64_t phys_audit(machine* m) noexcept nogil

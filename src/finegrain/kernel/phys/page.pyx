@@ -389,6 +389,15 @@ cdef int64_t phys_allocated_pages(machine* m) noexcept nogil:
     return n - phys_free_pages(m)
 
 
+cdef int64_t phys_reservations_broken(machine* m) noexcept nogil:
+    cdef phys_state* s = <phys_state*>m.phys
+    cdef int64_t n = 0
+    cdef uint32_t i
+    for i in range(s.ndomains):
+        n += s.domains[i].reclaimed
+    return n
+
+
 # Free lists against free counts, and every reservation against itself.
 cdef int64_t phys_audit(machine* m) noexcept nogil:
     cdef phys_state* s = <phys_state*>m.phys

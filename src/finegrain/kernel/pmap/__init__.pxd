@@ -40,6 +40,6 @@ from finegrain.kernel.pmap.page cimport (
 from finegrain.kernel.pmap.pt cimport pmap_state
 from finegrain.kernel.pmap.pv cimport CHUNKS_FREED_MAX, PV_PMAP, pv_audit, pv_reset, pv_state
 from finegrain.kernel.pmap.pvlock cimport (
-    PHYS_TO_PV_LIST_LOCK, PV_LOCK_MTX, PV_LOCK_RW, pv_list_wlock, pv_lock_covers, pv_lock_id, pv_lock_index, pvlock,
-    pvlock_design, pvlock_state)
+    PHYS_TO_PV_LIST_LOCK, PV_LAYOUT_HASHED, PV_LAYOUT_SUPERPAGE, PV_LOCK_MTX, PV_LOCK_RW, pv_list_wlock,
+    pv_lock_covers, pv_lock_id, pv_lock_index, pvlock, pvlock_design, pvlock_state)
 from finegrain.kernel.pmap.remove cimport pmap_remove, pmap_remove_pages

@@ -24,9 +24,15 @@ cdef enum pvlock_kind:
     PV_LOCK_RW = 0
     PV_LOCK_MTX
 
-cdef struct pvlock_design:              # what compare() asks for
+cdef enum pvlock_layout:
+    PV_LAYOUT_HASHED = 0
+    PV_LAYOUT_SUPERPAGE
+
+# A design as finegrain.design.Design has it, which says what each field means.
+cdef struct pvlock_design:
+    uint8_t layout                      # pvlock_layout
     uint8_t kind                        # pvlock_kind
-    uint32_t hashed_locks               # 0: one per superpage; else this many hashed ones (a power of two or not)
+    uint32_t locks                      # hashed: this many (a power of two or not)
     bint padded                         # hashed: each lock on a cache line of its own
     bint batch                          # pmap_remove_pages frees chunks after it dropped the PV list lock
 

@@ -54,8 +54,8 @@ cdef int init_locks(pvlock_state* s, uint64_t start, uint64_t count) except -1:
 
 
 cdef int create_hashed(machine* m, pvlock_state* s, const pvlock_design* design, uint64_t superpages) except -1:
-    cdef uint64_t n = design.hashed_locks
-    s.hash_modulus = design.hashed_locks
+    cdef uint64_t n = design.locks
+    s.hash_modulus = design.locks
     s.nlocks = <uint32_t>n
     s.lock_stride = PADALIGN if design.padded else LOCK_SIZE
     s.lock_base = <char*>arena_alloc(m, n * s.lock_stride)
@@ -124,7 +124,7 @@ cdef int pvlock_create(machine* m, const pvlock_design* design) except -1:
     s.batch = design.batch
     s.kind = design.kind
     s.pv_dummy = <md_page*>arena_alloc(m, sizeof(md_page))
-    if design.hashed_locks != 0:
+    if design.layout == PV_LAYOUT_HASHED:
         create_hashed(m, s, design, superpages)
     else:
         create_per_superpage(m, s, p, superpages)
