@@ -8,8 +8,8 @@
 # holders exactly.
 #
 # A lock is known by its identity (lock_id: address, name, kind, instance), which is no part of its word and need not
-# lie beside it: an 8-byte mutex and two bits of somebody else's word are locks like any other.  Those who wait are found
-# by its address.  Who owns it, each kind tells by a function of its own.
+# lie beside it: an 8-byte mutex and two bits of somebody else's word are locks like any other.  Those who wait are
+# found by its address.  Who owns it, each kind tells by a function of its own.
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memset
 
