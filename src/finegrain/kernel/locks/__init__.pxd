@@ -13,7 +13,7 @@ from finegrain.kernel.locks.mtx cimport (
     mtx, mtx_id, mtx_init, mtx_lock, mtx_lock_spin, mtx_owned, mtx_trylock, mtx_unlock, mtx_unlock_spin)
 from finegrain.kernel.locks.profile cimport (
     HISTOGRAM_BUCKETS, LO_DUPOK, LO_PV_LIST, MAX_LOCK_NAMES, MAX_SITES, lock_class_text, lock_name, lock_name_count,
-    lock_name_record, lock_name_text, lock_profile, lock_profile_reset, lock_profile_sum, lock_record, lock_site,
+    lock_name_record, lock_name_text, lock_object, lock_profile, lock_profile_reset, lock_profile_sum, lock_record, lock_site,
     lock_site_count, lock_site_text, may_be_waited_for, profile_charge_waiters, pv_wait_record)
 from finegrain.kernel.locks.rw cimport (
     rw_downgrade, rw_id, rw_init, rw_rlock, rw_runlock, rw_try_rlock, rw_try_upgrade, rw_try_wlock, rw_wlock,

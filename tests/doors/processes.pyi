@@ -1,0 +1,3 @@
+from finegrain.machine.machine import Machine
+
+def processes(host: Machine) -> list[tuple[int, int, int | None]]: ...
