@@ -181,7 +181,7 @@ cdef class PhysDoor(PhysicalMemory):
         if kind == "cpu":
             return whole(what, given, 0, <int>self.machine.m.ncpus - 1, "the number of a CPU")
         if kind == "index":
-            return whole(what, given, 0, (1 << 30) - 1, "an index")
+            return whole(what, given, 0, 1 << 30, "an index")
         return PhysicalMemory.value(self, kind, what, given)
 
     def run(self, operations):

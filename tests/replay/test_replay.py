@@ -1,5 +1,5 @@
 import pytest
-from doors.vm import processes
+from doors.processes import processes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

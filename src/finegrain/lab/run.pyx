@@ -460,7 +460,7 @@ cdef class Lab:
                 c = &j.calls[k]
                 if c.order != 0:
                     rows.append((c.order, (c.begin, c.end, i, k, names[<uint64_t>c.function], c.result)))
-        return [row for _, row in sorted(rows)]
+        return [ended for _, ended in sorted(rows)]
 
     def operations(self):
         """The operations that this lab knows: {name: (arguments, what it does)}."""

@@ -7,13 +7,14 @@ from hypothesis import strategies as st
 
 from doors.pmap import Pmaps
 from finegrain.machine.simulated import SimulatedMachine
+from kernel.pmap_door import design as parts
 
 PAGE, SUPER, MB, GB = 4096, 1 << 21, 1 << 20, 1 << 30
 PER_PAGE = PAGE // 64  # structs of the sparse table in a page
 
 
 def door(segments: list[tuple[int, int, int]], **design: int) -> Pmaps:
-    return Pmaps(SimulatedMachine(sockets=2, cores=1, threads=1, memory=segments[-1][1]), segments, **design)
+    return Pmaps(SimulatedMachine(sockets=2, cores=1, threads=1, memory=segments[-1][1]), segments, design=parts(**design))
 
 
 def test_head_is_one_array_of_256_locks_two_to_a_line() -> None:

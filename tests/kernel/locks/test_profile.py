@@ -13,8 +13,7 @@ from finegrain.lab.profile import (
     reset_profile,
 )
 from finegrain.machine.simulated import SimulatedMachine
-
-from .conftest import PAUSES_ONLY, US, Played
+from kernel.scripts import PAUSES_ONLY, US, Played
 
 Play = Callable[..., Played]
 Script = list[tuple[Any, ...]]

@@ -149,7 +149,7 @@ def test_remove_drops_the_pv_list_lock_before_it_flushes() -> None:
     for operation, expected in (("remove", [PMAP]), ("remove_all", [PV, PMAP])):
         w = World(pages=8)
         w.enter(0)
-        w.door.start([("activate", 0), ("wait", 3000 * US), ("deactivate", 0)])
+        w.door.start([("activate", 0), ("user", 3000 * US), ("deactivate", 0)])
         w.machine.run(until=w.machine.time_ps + US)
         ipis = w.machine.counters()["ipis"]
         w.door.start(

@@ -23,7 +23,7 @@ def waits(w: World, first: tuple, *others: tuple, page: int = 0) -> int:
 
 
 def block(w: World, page: int, time: int) -> list[tuple]:
-    return [("di_start",), ("di_page", w.pages[page]), ("wait", time), ("di_finish",)]
+    return [("di_start",), ("di_page", w.pages[page]), ("user", time), ("di_finish",)]
 
 
 def test_a_wait_ends_with_the_block() -> None:
@@ -36,7 +36,7 @@ def test_a_wait_ends_with_the_block() -> None:
 def test_no_wait_without_a_mark() -> None:
     w = World(pages=8)
     start = w.machine.time_ps
-    assert waits(w, [("di_start",), ("wait", LONG), ("di_finish",)]) < start + LONG
+    assert waits(w, [("di_start",), ("user", LONG), ("di_finish",)]) < start + LONG
     w.finish()
 
 
@@ -53,7 +53,7 @@ def test_an_earlier_block_holds_a_later_one_back() -> None:
     """The finished generation moves only when all earlier blocks are done, though the page is the later one's."""
     w = World(pages=8)
     start = w.machine.time_ps
-    earlier = [("di_start",), ("wait", LONG), ("di_finish",)]
+    earlier = [("di_start",), ("user", LONG), ("di_finish",)]
     later = [("sleep", 2 * US), *block(w, 0, 5 * US)]
     assert waits(w, earlier, later) >= start + LONG
     w.finish()
@@ -62,7 +62,7 @@ def test_an_earlier_block_holds_a_later_one_back() -> None:
 def test_a_later_block_holds_nobody_back() -> None:
     w = World(pages=8)
     start = w.machine.time_ps
-    later = [("sleep", 2 * US), ("di_start",), ("wait", LONG), ("di_finish",)]
+    later = [("sleep", 2 * US), ("di_start",), ("user", LONG), ("di_finish",)]
     assert waits(w, block(w, 0, 20 * US), later) < start + LONG
     w.finish()
 
@@ -110,12 +110,12 @@ def test_waits_end_after_every_earlier_block_that_marked(plan: list[tuple[int, i
         operations = [
             ("sleep", delay * US),
             ("di_start",),
-            ("wait", before * US),
+            ("user", before * US),
             ("di_page", w.pages[0]),
             ("clock",),
         ]
         marks.append(
-            w.door.start([*operations, ("wait", after * US), ("clock",), ("di_finish",), *block(w, 1, US)])
+            w.door.start([*operations, ("user", after * US), ("clock",), ("di_finish",), *block(w, 1, US)])
         )
     waiter = w.door.start([("sleep", at * US + 1), ("clock",), ("di_wait", w.pages[0])])
     w.machine.run()

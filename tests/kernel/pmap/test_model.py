@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from doors.pmap import Pmaps
 from finegrain.machine.simulated import SimulatedMachine
+from kernel.pmap_door import design as parts
 from kernel.pmap_model import PAGE, PAGES, SUPER, Model, Page, Pmap
 
 MB = 1 << 20
@@ -17,6 +18,8 @@ DESIGNS = {
     "head+batch": {"locks": 2, "batch": True},
     "superpage": {"locks": 0},
     "superpage+batch": {"locks": 0, "batch": True},
+    "superpage, mutexes": {"locks": 0, "batch": True, "lock": "mtx"},
+    "head, mutexes": {"locks": 3, "lock": "mtx"},
 }
 PMAPS = 3
 BASE = 0x400000
@@ -30,7 +33,7 @@ class Machine:
 
     def __init__(self, design: str) -> None:
         machine = SimulatedMachine(sockets=1, cores=2, threads=1, memory=64 * MB)
-        self.door = Pmaps(machine, [(PAGE, 64 * MB, 0)], **DESIGNS[design])
+        self.door = Pmaps(machine, [(PAGE, 64 * MB, 0)], design=parts(**DESIGNS[design]))
         self.objects = [
             self.door.object(PAGES, color=0),
             self.door.object(PAGES, color=0),

@@ -27,9 +27,15 @@ US = 10**6
 Script = list[tuple[Any, ...]]
 
 
-def play(*scripts: Script, costs: CostModel = FREE, locks: list[str] | None = None, **shape: int) -> Scripts:
+def play(
+    *scripts: Script,
+    costs: CostModel = FREE,
+    locks: list[str] | None = None,
+    checked: bool = True,
+    **shape: int,
+) -> Scripts:
     m = SimulatedMachine(**({"sockets": 1, "cores": 8, "threads": 1} | shape), costs=costs)  # type: ignore[arg-type]
-    s = Scripts(m, locks or [], list(scripts))
+    s = Scripts(m, locks or [], list(scripts), checked=checked)
     m.run()
     return s
 
@@ -426,7 +432,7 @@ def test_too_many_threads() -> None:
 
 def test_too_many_threads_from_within() -> None:
     with pytest.raises(KernelPanic, match="too many threads"):
-        play([("spawn", 1)] * 30_001, [("park",)])
+        play([("spawn", 1)] * 30_001, [("park",)], checked=False)
 
 
 def test_stop_threads() -> None:
@@ -485,7 +491,7 @@ def test_machines_in_several_os_threads() -> None:
 
 def test_a_machine_that_panicked_stays_stopped() -> None:
     m = SimulatedMachine(sockets=1, cores=1, threads=1, costs=FREE)
-    Scripts(m, ["mtx"], [[("lock", 0)]])
+    Scripts(m, ["mtx"], [[("lock", 0)]], checked=False)
     for _ in range(2):
         with pytest.raises(KernelPanic, match="ended with locks held"):
             m.run()

@@ -1,7 +1,7 @@
 """Processes: who waits for whom, and who gets whose children."""
 
 import pytest
-from doors.vm import processes
+from doors.processes import processes
 
 from finegrain.design import parse_design
 from finegrain.machine.simulated import SimulatedMachine

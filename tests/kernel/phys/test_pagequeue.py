@@ -16,7 +16,7 @@ WIRED = 1
 @pytest.fixture
 def setup() -> tuple[SimulatedMachine, PhysDoor, int, list[int]]:
     machine = SimulatedMachine(sockets=1, cores=2, threads=1, memory=64 * MIB)
-    door = PhysDoor(machine, [(16 * MIB, 64 * MIB, 0)])
+    door = PhysDoor(machine, [(16 * MIB, 64 * MIB, 0)], checked=False)
     obj = door.object(1000)
     return machine, door, obj, door.run([("alloc", obj, i, 0) for i in range(100)])
 
@@ -96,7 +96,7 @@ def test_an_active_page_stays_active_when_it_is_unwired(setup) -> None:
 def test_unwiring_a_page_that_no_object_holds_frees_it(setup) -> None:
     machine, door, _, _ = setup
     before = door.counts()["allocated"]
-    page = door.run([("noobj", -1, 0, WIRED)])[0]
+    page = door.run([("alloc_noobj", -1, WIRED)])[0]
     assert door.counts()["allocated"] == before + 1
     door.run([("unwire", page)])
     assert door.counts()["allocated"] == before

@@ -59,7 +59,7 @@ def test_dma32_list_exists_only_with_much_memory_above() -> None:
     _, big = make((MIB, 2 * gib, 0), (4 * gib, 80 * gib, 0))
     assert [s[3] for s in small.segments()] == [2, 0, 0]
     assert [s[3] for s in big.segments()] == [2, 1, 0]
-    assert big.run([("noobj", 0)])[0] >= 4 * gib
+    assert big.run([("alloc_noobj", 0)])[0] >= 4 * gib
 
 
 def test_a_page_freed_last_is_allocated_first_on_its_cpu_only() -> None:
@@ -89,7 +89,7 @@ def test_one_lock_hold_for_a_bucket_in_and_a_bucket_out() -> None:
 
 def test_an_empty_pool_takes_over_a_whole_block() -> None:
     _, door = make((16 * MIB, 64 * MIB, 0))
-    table = door.run([("noobj", 0, 0, 1)])[0]
+    table = door.run([("alloc_noobj", 0, 1)])[0]
     assert 16 * MIB <= table < 32 * MIB
     pools = Counter(pool for (_, pool, _), pages in door.free_blocks(0).items() for _ in pages)
     assert all(order == 12 for _, pool, order in door.free_blocks(0) if pool == 0)
@@ -129,7 +129,7 @@ def test_memory_comes_from_the_cpus_own_domain_first_and_then_the_other() -> Non
 
 def test_a_pool_lends_to_the_other_in_both_directions() -> None:
     _, door = make((16 * MIB, 24 * MIB, 0))
-    door.run([("noobj", -1)])
+    door.run([("alloc_noobj", -1)])
     assert {pool for _, pool, _ in door.free_blocks(0)} == {1}, "the whole memory was one block"
     obj = door.object(10000)
     pages = door.run([("alloc", obj, i, 0) for i in range(2048 - BUCKET)])

@@ -1,12 +1,12 @@
 """The VM against a plain model: what is mapped, who may do what, and who sees which contents."""
 
 import pytest
-from doors.vm import VM
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from finegrain.lab import AddressSpaces
 from finegrain.machine.simulated import SimulatedMachine
-from kernel.vm_model import EXEC, PAGE, READ, WRITE, Model, Space
+from kernel.vm_model import EXEC, FILE_PAGES, PAGE, READ, WRITE, Model, Space
 
 BASE = (1 << 30) // PAGE - 7  # the pages in play lie across a border of 2 MB
 PAGES = 14
@@ -15,7 +15,8 @@ RW = READ | WRITE
 
 
 def make_vm(**options):
-    return VM(SimulatedMachine(sockets=1, cores=2, threads=1, memory=64 << 20, seed=1), **options)
+    machine = SimulatedMachine(sockets=1, cores=2, threads=1, memory=64 << 20, seed=1)
+    return AddressSpaces(machine, files=[FILE_PAGES] * 4, **options)
 
 
 class Pair:
@@ -23,7 +24,7 @@ class Pair:
 
     def __init__(self, **options):
         self.vm, self.model = make_vm(**options), Model()
-        self.ops, self.expected = [("fill", 0)], [0]
+        self.ops, self.expected = [("fill",)], [0]
 
     def do(self, expected, *op):
         self.ops.append(op)
@@ -35,8 +36,8 @@ class Pair:
 
     def mmap(self, space, start, pages, prot, shared, file, offset, premap):
         self.model.mmap(space, start, pages, prot, shared, file, offset)
-        request = (prot, int(file >= 0 and not shared), int(shared), 0, premap)
-        self.do(0, "mmap", space, start * PAGE, (start + pages) * PAGE, file, offset, request)
+        where = (start * PAGE, (start + pages) * PAGE)
+        self.do(0, "mmap", space, *where, prot, file, offset, shared, False, premap)
 
     def munmap(self, space, start, pages):
         self.model.munmap(space, start, pages)
@@ -70,7 +71,7 @@ class Pair:
 
     def check(self):
         """Run what has been asked for; then everything must be as the model says, and in order."""
-        assert self.vm.run(self.ops) == self.expected
+        assert self.vm.run(*self.ops) == self.expected
         self.ops, self.expected = [], []
         assert self.vm.audit() == ""
         for space in self.model.spaces:
@@ -88,9 +89,9 @@ class Pair:
         """Let everything go: nothing may be left."""
         for space in list(self.model.spaces):
             self.exit(space)
-        self.do(0, "empty", 0)
+        self.do(0, "empty")
         self.check()
-        assert self.vm.in_use() == (0, 0, 0, 0, 0)
+        assert self.vm.in_use() == dict.fromkeys(("objects", "maps", "entries", "chunks", "pages"), 0)
 
 
 space = st.integers(0, SPACES - 1)
@@ -152,9 +153,9 @@ def play(pair, operations):
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.lists(operation, max_size=80), st.sampled_from([(256, False), (0, False), (0, True)]))
+@given(st.lists(operation, max_size=80), st.sampled_from(["head", "superpage", "superpage+batch"]))
 def test_any_operations(operations, design):
-    pair = Pair(hashed_locks=design[0], batch=design[1])
+    pair = Pair(design=design)
     play(pair, operations)
     pair.check()
     pair.end()
@@ -173,7 +174,7 @@ def test_fork_copies_on_write():
         for i in range(4):
             pair.read(where, BASE + i)
     pair.check()
-    frames = [[pair.vm.run([("frame", where, (BASE + i) * PAGE)])[0] for i in range(4)] for where in (0, 1)]
+    frames = [[pair.vm.do("frame", where, (BASE + i) * PAGE) for i in range(4)] for where in (0, 1)]
     assert [a == b for a, b in zip(*frames, strict=True)] == [False, False, True, True]
     pair.end()
 
@@ -218,11 +219,11 @@ def test_last_user_takes_the_page_over():
     pair.fork(0, 1)
     pair.write(0, BASE, 3)  # parent: a shadow with one page
     pair.check()
-    frame = pair.vm.run([("frame", 1, BASE * PAGE)])[0]
+    frame = pair.vm.do("frame", 1, BASE * PAGE)
     pair.exit(0)  # the child's object now has the pages to itself
     pair.write(1, BASE, 4)
     pair.check()
-    assert pair.vm.run([("frame", 1, BASE * PAGE)])[0] == frame
+    assert pair.vm.do("frame", 1, BASE * PAGE) == frame
     pair.end()
 
 
@@ -264,7 +265,7 @@ def test_prefault_maps_four_neighbours_on_each_side():
     pair.read(0, BASE + 199)  # the last one: none ahead
     pair.check()
     assert pair.vm.resident(0) == 9 + 5
-    assert sum(pair.vm.faults()) == 2
+    assert sum(pair.vm.faults().values()) == 2
     pair.end()
 
 
@@ -272,17 +273,17 @@ def test_stack_grows_by_128_kb():
     pair = Pair()
     pair.new(0)
     top = BASE + 1000
-    pair.do(0, "mmap", 0, (top - 500) * PAGE, top * PAGE, -1, 0, (RW, 0, 0, 1, 0))
+    pair.do(0, "mmap", 0, (top - 500) * PAGE, top * PAGE, RW, -1, 0, False, True)
     pair.do(0, "write", 0, (top - 1) * PAGE, 5)
     pair.do(0, "write", 0, (top - 33) * PAGE, 6)
     pair.do(6, "read", 0, (top - 33) * PAGE)
-    assert pair.vm.run(pair.ops) == pair.expected
+    assert pair.vm.run(*pair.ops) == pair.expected
     assert [(start // PAGE - top, end // PAGE - top) for start, end, *_ in pair.vm.entries(0)] == [
         (-64, -32),
         (-32, 0),
     ]
     # nothing grows where no stack is above
-    assert pair.vm.run([("write", 0, (top + 5) * PAGE, 1), ("exit", 0), ("empty", 0)]) == [-1, 0, 0]
+    assert pair.vm.run(("write", 0, (top + 5) * PAGE, 1), ("exit", 0), ("empty",)) == [-1, 0, 0]
     assert pair.vm.audit() == ""
 
 
@@ -376,7 +377,7 @@ def test_dirty_superpage_is_mapped_in_one_go():
     pair.mprotect(0, first, 512, RW)
     pair.write(0, first + 3, 9)
     pair.check()
-    assert pair.vm.faults()[1] == 1
+    assert pair.vm.faults()["superpage"] == 1
     assert pair.vm.resident(0) == 512
     pair.end()
 
@@ -388,8 +389,8 @@ def test_partial_unmap_frees_memory():
     for i in range(32):
         pair.write(0, BASE + i, i)
     pair.check()
-    before = pair.vm.in_use()[4]
+    before = pair.vm.in_use()["pages"]
     pair.munmap(0, BASE + 8, 16)
     pair.check()
-    assert pair.vm.in_use()[4] == before - 16
+    assert pair.vm.in_use()["pages"] == before - 16
     pair.end()

@@ -9,8 +9,7 @@ import pytest
 from doors.script import Scripts
 from finegrain.machine.costs import FREE
 from finegrain.machine.simulated import SimulatedMachine
-
-from .conftest import PAUSES_ONLY, US, Played
+from kernel.scripts import PAUSES_ONLY, US, Played
 
 Play = Callable[..., Played]
 Script = list[tuple[Any, ...]]

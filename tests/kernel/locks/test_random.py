@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 from finegrain.lab.profile import read_charged, read_names, read_profile
 from finegrain.machine.costs import CostModel
-
-from .conftest import PAUSES_ONLY, Played
+from kernel.scripts import PAUSES_ONLY, Played
 
 KINDS = ["sx", "rw", "mtx", "spin"]  # also the lock order: what may be held across a sleep comes first
 TIME = st.integers(0, 300).map(lambda us: us * 1_000_017)

@@ -9,7 +9,6 @@ from finegrain.machine.simulated import SimulatedMachine
 MIB = 1 << 20
 SUPERPAGE = 2 * MIB
 TICK = 10**9
-ANONYMOUS, VNODE = 0, 1
 DOMAIN = "VM reserv domain"
 
 
@@ -42,7 +41,7 @@ def test_without_a_color_there_is_no_reservation() -> None:
 
 def test_a_reservation_may_run_past_the_end_of_anonymous_memory_but_not_of_a_file() -> None:
     _, door = make()
-    heap, file, copy = door.object(600, color=0), door.object(600, color=0, type=VNODE), 0
+    heap, file, copy = door.object(600, color=0), door.object(600, color=0, file=True), 0
     copy = door.object(600, color=0, backing=file)
     for obj, want in ((heap, [(0, 1), (512, 1)]), (file, [(0, 1)]), (copy, [(0, 1)])):
         door.run([("alloc", obj, 0, 0), ("alloc", obj, 599, 0)])
@@ -64,12 +63,12 @@ def test_a_full_reservation_is_a_superpage_until_its_first_page_is_freed() -> No
     _, door = make()
     obj = door.object(512, color=0)
     pages = door.run([("alloc", obj, i, 0) for i in range(511)])
-    assert door.run([("iffullpop", pages[7]), ("superpage", pages[7])]) == [-1, 0]
+    assert door.run([("full_level", pages[7]), ("superpage", pages[7])]) == [-1, 0]
     last = door.run([("alloc", obj, 511, 0)])[0]
-    assert door.run([("iffullpop", pages[7]), ("superpage", last)]) == [0, pages[0]]
+    assert door.run([("full_level", pages[7]), ("superpage", last)]) == [0, pages[0]]
     assert door.page(pages[0])["psind"] == 1
     assert door.partpop(0) == []
-    door.run([("wait", TICK), ("free", pages[300])])
+    door.run([("charge", TICK), ("free", pages[300])])
     assert door.page(pages[0])["psind"] == 0
     assert door.run([("superpage", last)]) == [0]
     assert door.partpop(0) == [pages[0]]
@@ -82,7 +81,7 @@ def test_the_domain_mutex_is_taken_once_a_tick_and_when_a_reservation_becomes_fu
 
     def cost(*ops: tuple) -> int:
         before = acquisitions(machine, DOMAIN)
-        door.run([("wait", TICK), *ops])
+        door.run([("charge", TICK), *ops])
         return acquisitions(machine, DOMAIN) - before
 
     def alloc(n: int) -> list[tuple]:
@@ -90,7 +89,7 @@ def test_the_domain_mutex_is_taken_once_a_tick_and_when_a_reservation_becomes_fu
         return [("alloc", obj, i, 0) for i in range(start, start + n)]
 
     assert cost(*alloc(100)) == 1
-    assert cost(*alloc(100), ("wait", TICK), *[("alloc", obj, 200, 0)]) == 2
+    assert cost(*alloc(100), ("charge", TICK), *[("alloc", obj, 200, 0)]) == 2
     assert cost(*alloc(311)) == 2, "once for the tick, once for becoming full"
     pages = [pa for _, pa in door.pages(obj)]
     assert cost(*[("free", pa) for pa in pages[:400]]) == 1
@@ -115,9 +114,9 @@ def test_the_least_recently_changed_reservation_is_broken_first() -> None:
     objs = [door.object(512, color=0) for _ in range(3)]
     bases = []
     for obj in objs:
-        bases += door.run([("wait", TICK), ("alloc", obj, 0, 0)])[1:]
+        bases += door.run([("charge", TICK), ("alloc", obj, 0, 0)])[1:]
     assert door.partpop(0) == bases
-    door.run([("wait", TICK), ("alloc", objs[0], 1, 0)])
+    door.run([("charge", TICK), ("alloc", objs[0], 1, 0)])
     assert door.partpop(0) == [bases[1], bases[2], bases[0]]
     assert door.run([("reclaim", 0)]) == [1]
     assert door.reservations(objs[1]) == {}
