@@ -257,7 +257,7 @@ cdef inline void charge_wait(lock_profile* p, thread* w, const lock_id* lock, ui
 # Stands for: FreeBSD lock_profile_obtain_lock_failed().
 cdef void profile_wait_begin(thread* td, const lock_id* lock, uint16_t site, bint shared) noexcept nogil:
     cdef lock_profile* p = <lock_profile*>td.profile
-    cdef lock_record* r = lock_record_of(td, lock, site)
+    cdef lock_record* r = lock_record_of(td, lock.name, site)
     cdef wait_chain* chain = wait_chain_of(td, lock.address)
     cdef thread* w
     cdef int64_t depth = 0
@@ -292,7 +292,7 @@ cdef void profile_wait_begin(thread* td, const lock_id* lock, uint16_t site, bin
 # Stands for: the contested half of FreeBSD lock_profile_obtain_lock_success().
 cdef void profile_wait_end(thread* td, const lock_id* lock) noexcept nogil:
     cdef lock_profile* p = <lock_profile*>td.profile
-    cdef lock_record* r = lock_record_of(td, lock, td.wanted_site)
+    cdef lock_record* r = lock_record_of(td, lock.name, td.wanted_site)
     cdef wait_chain* chain = wait_chain_of(td, lock.address)
     cdef ps_t wait
     raw_lock(td, &chain.lock)
