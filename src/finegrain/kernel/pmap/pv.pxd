@@ -5,6 +5,7 @@
 
 from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t, uintptr_t
 
+from finegrain.kernel.list cimport list_insert_head, list_insert_tail, list_remove
 from finegrain.kernel.locks cimport mtx
 from finegrain.kernel.pmap.pvlock cimport PV_LIST_LOCK_ASSERT, pvlock
 from finegrain.kernel.types cimport (
@@ -64,34 +65,18 @@ cdef inline bint chunk_empty(pv_chunk* pc) noexcept nogil:
 # --- a pmap's chunks: pmap locked
 
 cdef inline void pmap_chunk_remove(pmap* pm, pv_chunk* pc) noexcept nogil:
-    if pc.pc_list_prev == NULL:
-        pm.pm_pvchunk_first = pc.pc_list_next
-    else:
-        pc.pc_list_prev.pc_list_next = pc.pc_list_next
-    if pc.pc_list_next == NULL:
-        pm.pm_pvchunk_last = pc.pc_list_prev
-    else:
-        pc.pc_list_next.pc_list_prev = pc.pc_list_prev
+    list_remove(<void**>&pm.pm_pvchunk_first, <void**>&pm.pm_pvchunk_last, pc, <void**>&pc.pc_list_next,
+                <void**>&pc.pc_list_prev)
 
 
 cdef inline void pmap_chunk_insert_head(pmap* pm, pv_chunk* pc) noexcept nogil:
-    pc.pc_list_prev = NULL
-    pc.pc_list_next = pm.pm_pvchunk_first
-    if pc.pc_list_next == NULL:
-        pm.pm_pvchunk_last = pc
-    else:
-        pc.pc_list_next.pc_list_prev = pc
-    pm.pm_pvchunk_first = pc
+    list_insert_head(<void**>&pm.pm_pvchunk_first, <void**>&pm.pm_pvchunk_last, pc, <void**>&pc.pc_list_next,
+                     <void**>&pc.pc_list_prev)
 
 
 cdef inline void pmap_chunk_insert_tail(pmap* pm, pv_chunk* pc) noexcept nogil:
-    pc.pc_list_next = NULL
-    pc.pc_list_prev = pm.pm_pvchunk_last
-    if pc.pc_list_prev == NULL:
-        pm.pm_pvchunk_first = pc
-    else:
-        pc.pc_list_prev.pc_list_next = pc
-    pm.pm_pvchunk_last = pc
+    list_insert_tail(<void**>&pm.pm_pvchunk_first, <void**>&pm.pm_pvchunk_last, pc, <void**>&pc.pc_list_next,
+                     <void**>&pc.pc_list_prev)
 
 
 # The lowest free entry of a chunk that has one.  A chunk that is full now goes behind those that are not.
@@ -147,37 +132,24 @@ cdef inline void count_chunks_freed(thread* td, uint64_t n) noexcept nogil:
 # neighbours on a list belong to other pmaps, whose CPUs write them.
 
 cdef inline void pv_list_insert_tail(thread* td, md_page* md, vm_paddr_t pa, pv_entry* pv) noexcept nogil:
-    cdef pv_entry* last = md.pv_last
     PV_LIST_LOCK_ASSERT(td, pa)
     touch_write(td, md)
     touch_write(td, pv)
-    pv.pv_next = NULL
-    pv.pv_prev = last
-    if last == NULL:
-        md.pv_first = pv
-    else:
-        touch_write(td, last)
-        last.pv_next = pv
-    md.pv_last = pv
+    if md.pv_last != NULL:
+        touch_write(td, md.pv_last)
+    list_insert_tail(<void**>&md.pv_first, <void**>&md.pv_last, pv, <void**>&pv.pv_next, <void**>&pv.pv_prev)
     md.pv_gen += 1
 
 
 cdef inline void pv_list_remove(thread* td, md_page* md, vm_paddr_t pa, pv_entry* pv) noexcept nogil:
-    cdef pv_entry* after = pv.pv_next
-    cdef pv_entry* before = pv.pv_prev
     PV_LIST_LOCK_ASSERT(td, pa)
     touch_write(td, md)
     touch_read(td, pv)
-    if after == NULL:
-        md.pv_last = before
-    else:
-        touch_write(td, after)
-        after.pv_prev = before
-    if before == NULL:
-        md.pv_first = after
-    else:
-        touch_write(td, before)
-        before.pv_next = after
+    if pv.pv_next != NULL:
+        touch_write(td, pv.pv_next)
+    if pv.pv_prev != NULL:
+        touch_write(td, pv.pv_prev)
+    list_remove(<void**>&md.pv_first, <void**>&md.pv_last, pv, <void**>&pv.pv_next, <void**>&pv.pv_prev)
     md.pv_gen += 1
 
 

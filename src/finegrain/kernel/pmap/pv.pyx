@@ -15,6 +15,7 @@ from libc.stdint cimport int64_t, uint16_t, uint64_t
 from libc.stdio cimport snprintf
 from libc.string cimport memset
 
+from finegrain.kernel.list cimport list_insert_after, list_insert_tail, list_remove
 from finegrain.kernel.locks cimport lock_name, lock_site, mtx_init, mtx_lock, mtx_unlock
 from finegrain.kernel.phys cimport (
     DMAP_TO_PHYS, PHYS_TO_DMAP, PHYS_TO_VM_PAGE, VM_ALLOC_NORMAL, VM_ALLOC_WIRED, vm_page_alloc_noobj, vm_page_free)
@@ -58,47 +59,27 @@ cdef void pv_reset(machine* m) noexcept nogil:
 
 cdef inline void lru_insert_tail(thread* td, pv_state* s, pv_chunk* pc) noexcept nogil:
     touch_write(td, &s.lru_first)
-    pc.pc_lru_next = NULL
-    pc.pc_lru_prev = s.lru_last
-    if s.lru_last == NULL:
-        s.lru_first = pc
-    else:
+    if s.lru_last != NULL:
         touch_write(td, s.lru_last)
-        s.lru_last.pc_lru_next = pc
-    s.lru_last = pc
+    list_insert_tail(<void**>&s.lru_first, <void**>&s.lru_last, pc, <void**>&pc.pc_lru_next, <void**>&pc.pc_lru_prev)
 
 
 cdef inline void lru_insert_after(thread* td, pv_state* s, pv_chunk* where, pv_chunk* pc) noexcept nogil:
     cdef pv_chunk* after = s.lru_first if where == NULL else where.pc_lru_next
     touch_write(td, &s.lru_first)
-    pc.pc_lru_prev = where
-    pc.pc_lru_next = after
-    if where == NULL:
-        s.lru_first = pc
-    else:
+    if where != NULL:
         touch_write(td, where)
-        where.pc_lru_next = pc
-    if after == NULL:
-        s.lru_last = pc
-    else:
+    if after != NULL:
         touch_write(td, after)
-        after.pc_lru_prev = pc
+    list_insert_after(<void**>&s.lru_first, <void**>&s.lru_last, where, pc, <void**>&pc.pc_lru_next,
+                      <void**>&pc.pc_lru_prev)
 
 
 cdef inline void lru_remove(thread* td, pv_state* s, pv_chunk* pc) noexcept nogil:
     touch_read(td, pc)
-    if pc.pc_lru_prev == NULL:
-        touch_write(td, &s.lru_first)
-        s.lru_first = pc.pc_lru_next
-    else:
-        touch_write(td, pc.pc_lru_prev)
-        pc.pc_lru_prev.pc_lru_next = pc.pc_lru_next
-    if pc.pc_lru_next == NULL:
-        touch_write(td, &s.lru_first)
-        s.lru_last = pc.pc_lru_prev
-    else:
-        touch_write(td, pc.pc_lru_next)
-        pc.pc_lru_next.pc_lru_prev = pc.pc_lru_prev
+    touch_write(td, pc.pc_lru_prev if pc.pc_lru_prev != NULL else <pv_chunk*>&s.lru_first)
+    touch_write(td, pc.pc_lru_next if pc.pc_lru_next != NULL else <pv_chunk*>&s.lru_first)
+    list_remove(<void**>&s.lru_first, <void**>&s.lru_last, pc, <void**>&pc.pc_lru_next, <void**>&pc.pc_lru_prev)
 
 
 # --- entries
