@@ -69,7 +69,7 @@ def launcher(library: Path) -> list[str]:
     not_here("programs do not start under libtsan here")
 
 
-def stress(threads: int, seconds: float, seed: int) -> None:
+def stress(threads: int, seconds: float, grace: float, seed: int) -> None:
     """Run the stress of what was built, in this process."""
     for name in PACKAGES:
         folder = name.replace(".", "/")
@@ -81,7 +81,7 @@ def stress(threads: int, seconds: float, seed: int) -> None:
     sys.meta_path = [finder for finder in sys.meta_path if isinstance(finder, type)]
     from doors.threads import LockStress
 
-    counts = LockStress(threads, seed=seed).run(seconds, grace=60)
+    counts = LockStress(threads, seed=seed).run(seconds, grace=grace)
     print(f"{threads} threads, {seconds:g} s:", ", ".join(f"{n} {name}" for name, n in counts.items()))
 
 
@@ -89,12 +89,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=5, help="how long each stress runs")
     parser.add_argument("--threads", default="2,4,8", help="how many threads, a stress each")
+    parser.add_argument("--grace", type=float, default=60, help="how long the threads may take to end")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--built", action="store_true", help=argparse.SUPPRESS)
     chosen = parser.parse_args(arguments)
     numbers = [int(number) for number in chosen.threads.split(",")]
     if chosen.built:
-        stress(numbers[0], chosen.seconds, chosen.seed)
+        stress(numbers[0], chosen.seconds, chosen.grace, chosen.seed)
         return 0
     compiler = os.environ.get("CC", "gcc")
     library = runtime(compiler)
@@ -107,7 +108,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = f"halt_on_error=1 exitcode={RACE} second_deadlock_stack=1 suppressions={suppressions.name}"
         for number in numbers:
             one = ["--built", "--threads", str(number), "--seconds", str(chosen.seconds)]
-            command = [*before, sys.executable, __file__, *one, "--seed", str(chosen.seed)]
+            one += ["--grace", str(chosen.grace), "--seed", str(chosen.seed)]
+            command = [*before, sys.executable, __file__, *one]
             status = subprocess.run(command, env={**os.environ, "TSAN_OPTIONS": options}).returncode
             if status:
                 return status

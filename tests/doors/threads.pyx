@@ -503,6 +503,15 @@ cdef enum:
     WOKE = SLEPT + CHANNELS
     COUNTS = WOKE + CHANNELS
 
+# What a thread may do wrong on demand, to see that it is found.
+cdef enum:
+    FAULT_NONE = 0
+    FAULT_KEEP                          # end with a lock held
+    FAULT_SILENT                        # tell a sleeper to go on without wakeup()
+    FAULT_BARGE                         # use what a lock guards without the lock
+
+cdef tuple FAULTS = ("", "keep", "silent", "barge")
+
 cdef uint16_t NAMES[KINDS]
 NAMES[KIND_SX] = lock_name(b"sx", b"stress")
 NAMES[KIND_RW] = lock_name(b"rw", b"stress")
@@ -537,6 +546,8 @@ cdef struct stress:
     uint64_t seed                       # c
     guarded locks[LOCKS]
     channel channels[CHANNELS]
+    int fault                           # c
+    int asleep[MAX_THREADS]             # the thread itself: the channel it sleeps on, counted from 1
     int64_t counts[MAX_THREADS][COUNTS]
 
 cdef struct hand:                       # one thread of the stress
@@ -544,6 +555,7 @@ cdef struct hand:                       # one thread of the stress
     stress* s
     int64_t* counts
     uint64_t state
+    bint hot                            # only short holds now: who waits, spins
     int mode[LOCKS]
 
 
@@ -676,12 +688,17 @@ cdef void dawdle(hand* h, int kind) noexcept nogil:
     cdef uint32_t r = dice(h, 1024)
     cdef ps_t us = 1000000
     cdef uint32_t i
+    if h.hot:
+        r = max(r, <uint32_t>64)
     if kind != KIND_SPIN and r < 2:
         user(h.td, 8000 * us)           # longer than a writer spins on readers
     elif kind != KIND_SPIN and r < 24:
         user(h.td, (20 + dice(h, 200)) * us)
     elif kind == KIND_SX and r < 64:
         sleep_for(h.td, (20 + dice(h, 500)) * us)
+    elif kind == KIND_SPIN and r < 68:
+        for i in range(20000):
+            cpu_pause()
     elif r < 400:
         for i in range(dice(h, 500)):
             cpu_pause()
@@ -736,10 +753,12 @@ cdef void sleep_on(hand* h, int number) noexcept nogil:
             turn = at.turn
             while at.turn == turn:
                 come_out(h, g, EXCLUSIVE)
+                h.s.asleep[h.td.id - 1] = number + 1
                 if g.kind == KIND_MTX:
                     msleep(h.td, at, <mtx*>g.lock, SITE_SLEEP)
                 else:
                     sleep_sx(h.td, at, <sx*>g.lock, SITE_SLEEP)
+                h.s.asleep[h.td.id - 1] = 0
                 enter(h, g, EXCLUSIVE)
         add_relaxed(&h.s.sleepers, <uint32_t>-1)
     release(h, g, EXCLUSIVE)
@@ -764,7 +783,8 @@ cdef void wake_up(hand* h, int number, bint end) noexcept nogil:
             h.counts[WOKE + number] += 1
             if not end and outside:
                 release(h, g, EXCLUSIVE)
-                wakeup(h.td, at)
+                if h.s.fault != FAULT_SILENT:
+                    wakeup(h.td, at)
                 return
             wakeup(h.td, at)
             if not end:
@@ -784,15 +804,21 @@ cdef void stress_thread(thread* td, void* argument) noexcept nogil:
         next_random(&h.state)
     while not stopping(td.machine):
         what = dice(&h, 16)
+        h.hot = h.counts[ROUNDS] & 1024 != 0
         if what == 0:
             sleep_on(&h, dice(&h, CHANNELS))
         elif what < 4:
             wake_up(&h, dice(&h, CHANNELS), False)
         else:
             take_some(&h)
+        if h.s.fault == FAULT_BARGE and td.id == 1:
+            enter(&h, &h.s.locks[0], EXCLUSIVE)
+            come_out(&h, &h.s.locks[0], EXCLUSIVE)
         h.counts[ROUNDS] += 1
     for what in range(CHANNELS):
         wake_up(&h, what, True)
+    if h.s.fault == FAULT_KEEP and td.id == 1:
+        mtx_lock(td, <mtx*>h.s.locks[LOCKS - 3].lock, SITE_EXCLUSIVE)
 
 
 cdef list COUNT_NAMES = ["rounds"]
@@ -807,12 +833,15 @@ cdef frozenset NEVER = frozenset({
 
 
 cdef class LockStress:
-    """Two threads or more that use every kind of lock at random on a machine of real threads."""
+    """Two threads or more that use every kind of lock at random on a machine of real threads.
+
+    `fault`, if given, is something that they do wrong: "keep" a lock, be "silent" to a sleeper, "barge" in.
+    """
 
     cdef readonly ThreadMachine machine
     cdef stress* s
 
-    def __init__(self, int threads, *, uint64_t seed=1):
+    def __init__(self, int threads, *, uint64_t seed=1, str fault=""):
         cdef stress* s
         cdef machine* m
         cdef thread* td
@@ -827,6 +856,7 @@ cdef class LockStress:
         memory = <char*>arena_alloc(m, LOCKS * STRIDE)
         s.nthreads = threads
         s.seed = seed
+        s.fault = FAULTS.index(fault)
         for i in range(LOCKS):
             s.locks[i].kind = ORDER[i]
             s.locks[i].lock = memory + i * STRIDE
@@ -852,11 +882,19 @@ cdef class LockStress:
 
         Raises KernelPanic on what the threads found, or when they do not end; AssertionError on what is left behind.
         """
-        self.machine.run(seconds, grace)
+        try:
+            self.machine.run(seconds, grace)
+        except KernelPanic as why:
+            raise KernelPanic(f"{why}{self.sleepers()}") from None
         self.check_locks()
         self.check_threads()
         self.check_profile()
         return self.counts()
+
+    cdef str sleepers(self):
+        places = ["mtx", "sx", "together"]
+        return "".join([f"\nthread {i + 1} sleeps on the channel {places[self.s.asleep[i] - 1]}"
+                        for i in range(self.s.nthreads) if self.s.asleep[i]])
 
     cdef check_locks(self):
         cdef thread td
