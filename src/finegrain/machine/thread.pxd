@@ -142,6 +142,7 @@ cdef struct machine_ops:
     void (*critical_enter)(thread* td) noexcept nogil
     void (*critical_exit)(thread* td) noexcept nogil
     # waiting
+    void (*relax)(thread* td) noexcept nogil    # once round a raw lock's loop; the simulation never waits for one
     void (*spin_until_changed)(thread* td, uint64_t* word, uint64_t seen, thread* owner, lock_delay_arg* delay,
                                int64_t max_pauses) noexcept nogil
     void (*park)(thread* td) noexcept nogil
