@@ -15,8 +15,8 @@ cdef enum:
 cdef bint grow(sim* s) noexcept nogil
 
 
-# Without branches, here and in the choice among children: which of two events is earlier is anybody's guess, and a wrong
-# one costs the processor more than all the comparing.
+# Without branches, here and in the choice among children: which of two events is earlier is anybody's guess, and a
+# wrong one costs the processor more than all the comparing.
 cdef inline uint64_t earlier(event* a, event* b) noexcept nogil:
     return <uint64_t>(a.time < b.time) | (<uint64_t>(a.time == b.time) & <uint64_t>(a.number < b.number))
 

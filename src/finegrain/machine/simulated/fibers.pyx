@@ -83,8 +83,8 @@ cdef sim_thread* new_thread(sim* s) noexcept nogil:
     return td
 
 
-# Where a fiber's stack begins.  Stacks lie a power of two apart: begun at the same offset in each, all would meet in the
-# same few sets of the caches.
+# Where a fiber's stack begins.  Stacks lie a power of two apart: begun at the same offset in each, all would meet in
+# the same few sets of the caches.
 cdef inline char* stack_top(sim* s, void* stack) noexcept nogil:
     cdef uint64_t n = <uint64_t>(<char*>stack - s.stacks) // STACK_STRIDE
     return <char*>stack + STACK_STRIDE - STACK_GUARD - n % STACK_COLORS * STACK_COLOR
