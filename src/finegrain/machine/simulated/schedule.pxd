@@ -10,8 +10,8 @@
 # what they want and hold), and must not change them.
 #
 # NULL answers by time: the earliest event, the older one among equals, which is position 0; then a thread that nobody
-# is behind of goes on without a question (s.reschedule is sim_reschedule).  A machine that asks at every scheduling point,
-# whatever the clocks, has sim_reschedule_ask there and keeps s.next_event at 0.
+# is behind of goes on without a question (s.reschedule is sim_reschedule).  A machine that asks at every scheduling
+# point, whatever the clocks, has sim_reschedule_ask there and keeps s.next_event at 0.
 
 from libc.stdint cimport int64_t, uint64_t
 
