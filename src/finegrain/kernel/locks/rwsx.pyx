@@ -28,7 +28,7 @@ cdef enum:
 
 
 cdef void rwsx_init(rwlock* rw, uint16_t name, uint16_t flags) noexcept nogil:
-    lock_object_init(&rw.lock_object, name, flags)
+    lock_object_init(&rw.lock_object, LK_RWSX, name, flags)
     rw.rw_lock = RW_UNLOCKED
 
 

@@ -12,8 +12,8 @@ from libc.stdint cimport int64_t, uint64_t
 from libc.stdio cimport snprintf
 
 from finegrain.kernel.phys cimport phys_state
+from finegrain.kernel.pmap.chunk cimport PC_FREE_MASK, chunk_empty, ctz, pv_to_chunk
 from finegrain.kernel.pmap.pt cimport PDPSHIFT, PG_FRAME, PG_MANAGED, PG_PS, PG_PS_FRAME, PG_RW, PG_V, PG_W, PML4SHIFT
-from finegrain.kernel.pmap.pv cimport PC_FREE_MASK, chunk_empty, ctz, pv_to_chunk
 from finegrain.kernel.pmap.pvlock cimport pvlock_state
 from finegrain.kernel.types cimport (
     NPCM, NPTEPG, PAGE_SHIFT, PDRSHIFT, PGA_WRITEABLE, md_page, pt_entry_t, pv_chunk, pv_entry, vm_offset_t,

@@ -4,12 +4,13 @@ from libc.stdint cimport int64_t, uint16_t
 
 from finegrain.kernel.locks cimport lock_site
 from finegrain.kernel.phys cimport PHYS_TO_DMAP, PHYS_TO_VM_PAGE
+from finegrain.kernel.pmap.chunk cimport pv_list_insert_tail
 from finegrain.kernel.pmap.pt cimport (
     NBPDR, OPS_CALL, OPS_PTE, OPS_PV, OPS_WALK, PG_A, PG_FRAME, PG_M, PG_MANAGED, PG_NX, PG_PROMOTED, PG_PS,
     PG_PS_FRAME, PG_RW, PG_V, PG_W, PMAP_LOCK, PMAP_UNLOCK, pmap_allocpde, pmap_allocpte_new, pmap_invalidate_all,
     pmap_invalidate_page, pmap_next_pde, pmap_pde, pmap_pde_index, pmap_pde_pindex, pmap_pde_to_pte, pmap_pte_index,
     pmap_state_of, pmap_unwire_ptp, pte_cas, pte_dirty, spglist, vm_page_dirty, vm_page_free_pages_toq)
-from finegrain.kernel.pmap.pv cimport get_pv_entry, pv_list_insert_tail
+from finegrain.kernel.pmap.pv cimport get_pv_entry
 from finegrain.kernel.pmap.pvlock cimport (
     CHANGE_PV_LIST_LOCK_TO_PHYS, PHYS_TO_PV_LIST_LOCK, RELEASE_PV_LIST_LOCK, pvlock)
 from finegrain.kernel.pmap.remove cimport pmap_remove

@@ -7,6 +7,7 @@ from libc.stdint cimport int64_t, uint16_t
 
 from finegrain.kernel.locks cimport lock_site
 from finegrain.kernel.phys cimport PHYS_TO_DMAP, PHYS_TO_VM_PAGE, vm_reserv_level_iffullpop
+from finegrain.kernel.pmap.chunk cimport pv_list_insert_tail
 from finegrain.kernel.pmap.di cimport pmap_delayed_invl_finish, pmap_delayed_invl_start
 from finegrain.kernel.pmap.pt cimport (
     NBPDR, OPS_CALL, OPS_PTE, OPS_PV, OPS_WALK, PDRMASK, PG_A, PG_FRAME, PG_M, PG_MANAGED, PG_NX, PG_PS, PG_RW, PG_U,
@@ -14,7 +15,7 @@ from finegrain.kernel.pmap.pt cimport (
     pmap_allocpte_new, pmap_invalidate_all, pmap_invalidate_page, pmap_invalidate_pde_page, pmap_pde, pmap_pde_index,
     pmap_pde_pindex, pmap_pte_index, pmap_state_of, pmap_unwire_ptp, pte_dirty, pte_load_clear, pte_load_store,
     spglist, vm_page_aflag_set, vm_page_dirty, vm_page_free_pages_toq)
-from finegrain.kernel.pmap.pv cimport free_pv_entry, get_pv_entry, pmap_pvh_remove, pv_list_insert_tail
+from finegrain.kernel.pmap.pv cimport free_pv_entry, get_pv_entry, pmap_pvh_remove
 from finegrain.kernel.pmap.pvlock cimport (
     CHANGE_PV_LIST_LOCK_TO_PHYS, PHYS_TO_PV_LIST_LOCK, RELEASE_PV_LIST_LOCK, page_to_pvh, pvlock)
 from finegrain.kernel.pmap.remove cimport pmap_remove_ptes

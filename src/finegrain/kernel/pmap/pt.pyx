@@ -8,6 +8,7 @@
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memset
 
+from finegrain.kernel.list cimport list_insert_after, list_remove
 from finegrain.kernel.locks cimport lock_site
 from finegrain.kernel.phys cimport VM_ALLOC_NORMAL, VM_ALLOC_WIRED, VM_ALLOC_ZERO, vm_page_alloc_noobj, vm_page_free
 from finegrain.kernel.pmap.pvlock cimport RELEASE_PV_LIST_LOCK
@@ -199,14 +200,7 @@ cdef void pmap_insert_pt_page(pmap* pm, vm_page* mpte, bint promoted) noexcept n
     while next != NULL and next.pindex < mpte.pindex:
         prev = next
         next = next.listq_next
-    mpte.listq_prev = prev
-    mpte.listq_next = next
-    if prev == NULL:
-        pm.pm_root = mpte
-    else:
-        prev.listq_next = mpte
-    if next != NULL:
-        next.listq_prev = mpte
+    list_insert_after(<void**>&pm.pm_root, NULL, prev, mpte, <void**>&mpte.listq_next, <void**>&mpte.listq_prev)
 
 
 # Locks in:   the pmap lock of pm.
@@ -221,14 +215,7 @@ cdef vm_page* pmap_remove_pt_page(pmap* pm, vm_offset_t va) noexcept nogil:
         m = m.listq_next
     if m == NULL or m.pindex != pindex:
         return NULL
-    if m.listq_prev == NULL:
-        pm.pm_root = m.listq_next
-    else:
-        m.listq_prev.listq_next = m.listq_next
-    if m.listq_next != NULL:
-        m.listq_next.listq_prev = m.listq_prev
-    m.listq_next = NULL
-    m.listq_prev = NULL
+    list_remove(<void**>&pm.pm_root, NULL, m, <void**>&m.listq_next, <void**>&m.listq_prev)
     return m
 
 
