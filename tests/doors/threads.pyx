@@ -79,7 +79,9 @@ cdef extern from *:
     }
     static uint32_t load32(uint32_t *word) { return __atomic_load_n(word, __ATOMIC_ACQUIRE); }
     static void store32(uint32_t *word, uint32_t value) { __atomic_store_n(word, value, __ATOMIC_RELEASE); }
-    static uint32_t swap32(uint32_t *word, uint32_t value) { return __atomic_exchange_n(word, value, __ATOMIC_SEQ_CST); }
+    static uint32_t swap32(uint32_t *word, uint32_t value) {
+      return __atomic_exchange_n(word, value, __ATOMIC_SEQ_CST);
+    }
     static uint32_t add32(uint32_t *word, uint32_t value) { return __atomic_fetch_add(word, value, __ATOMIC_ACQ_REL); }
 
     /* For what the stress counts beside the locks: orders nothing, so that only the locks do. */
@@ -203,13 +205,12 @@ cdef void real_relax(thread* td) noexcept nogil:
 
 cdef void real_spin_until_changed(thread* td, uint64_t* word, uint64_t seen, thread* owner, lock_delay_arg* delay,
                                   int64_t max_pauses) noexcept nogil:
-    cdef int64_t i
     (<real_thread*>td).spins += 1
     atomic_store8(&td.state, TD_SPINNING)
     while True:
         if delay.delay < delay.max:
             delay.delay = delay.delay * 2 if delay.delay * 2 < delay.max else delay.max
-        for i in range(delay.delay):
+        for _ in range(delay.delay):
             real_relax(td)
         delay.spin_cnt += delay.delay
         if (atomic_load_acq(word) != seen or (owner != NULL and not running(owner))
@@ -687,7 +688,6 @@ cdef int change_mode(hand* h, guarded* g, int mode) noexcept nogil:
 cdef void dawdle(hand* h, int kind) noexcept nogil:
     cdef uint32_t r = dice(h, 1024)
     cdef ps_t us = 1000000
-    cdef uint32_t i
     if h.hot:
         r = max(r, <uint32_t>64)
     if kind != KIND_SPIN and r < 2:
@@ -697,10 +697,10 @@ cdef void dawdle(hand* h, int kind) noexcept nogil:
     elif kind == KIND_SX and r < 64:
         sleep_for(h.td, (20 + dice(h, 500)) * us)
     elif kind == KIND_SPIN and r < 68:
-        for i in range(20000):
+        for _ in range(20000):
             cpu_pause()
     elif r < 400:
-        for i in range(dice(h, 500)):
+        for _ in range(dice(h, 500)):
             cpu_pause()
 
 

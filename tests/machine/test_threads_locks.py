@@ -15,6 +15,11 @@ def never_taken(counts: Counter[str]) -> list[str]:
     return [name for name in counts if not counts[name] and not name.startswith("lost")]
 
 
+def run_often(fault: str) -> None:
+    for seed in range(RUNS):
+        LockStress(4, seed=seed + 1, fault=fault).run(0.3, grace=2)
+
+
 @pytest.mark.parametrize("threads", [2, 6])
 def test_every_path_of_every_lock_is_taken_and_nothing_goes_wrong(threads: int) -> None:
     counts: Counter[str] = Counter()
@@ -29,12 +34,14 @@ def test_every_path_of_every_lock_is_taken_and_nothing_goes_wrong(threads: int) 
 @pytest.mark.parametrize(
     ("fault", "found"),
     [
-        ("keep", r"a thread ended with locks held\nin thread 1 .*holds sleep mutex:stress \(stress/exclusive\)"),
+        (
+            "keep",
+            r"a thread ended with locks held\nin thread 1 .*holds sleep mutex:stress \(stress/exclusive\)",
+        ),
         ("silent", r"the threads do not end: a wake-up was lost(.|\n)*thread \d sleeps on the channel"),
         ("barge", r"(entered|was entered|beside its readers)"),
     ],
 )
 def test_what_threads_do_wrong_is_found_and_told(fault: str, found: str) -> None:
     with pytest.raises(KernelPanic, match=found):
-        for _ in range(RUNS):
-            LockStress(4, fault=fault).run(0.3, grace=2)
+        run_often(fault)
