@@ -22,7 +22,7 @@ from finegrain.machine.seam cimport (
 from finegrain.machine.thread cimport lock_delay_arg, lock_id, thread
 
 cdef enum:
-    # The bounded spin on readers (FreeBSD kern_rwlock.c): see freebsd-facts in the documentation
+    # The bounded spin on readers: FreeBSD kern_rwlock.c, rowner_retries and rowner_loops
     ROWNER_RETRIES = 10
     ROWNER_LOOPS_MIN = 10000
 

@@ -55,6 +55,7 @@ cdef extern from *:
 
 cdef enum:
     PARTPOPSLOP = 1                     # ticks
+    OBJECT_BYTES = 192                  # [A] FreeBSD hashes by sizeof(struct vm_object); fields of ours decide nothing
     POPULATE_OPS = 20                   # [A] the map, the count, the tick
     QUEUE_OPS = 15                      # [A] off a queue and on it again; the lines are extra
 
@@ -83,7 +84,7 @@ cdef bint vm_object_reserv(vm_object* obj) noexcept nogil:
 # --- the queues
 
 cdef inline mtx* obj_lock(phys_state* s, vm_object* obj) noexcept nogil:
-    return &s.resv_obj_locks[arena_offset(s.machine, obj) // sizeof(vm_object) % VM_RESERV_OBJ_LOCK_COUNT].lock
+    return &s.resv_obj_locks[arena_offset(s.machine, obj) // OBJECT_BYTES % VM_RESERV_OBJ_LOCK_COUNT].lock
 
 
 cdef void partpopq_remove(vm_domain* d, vm_reserv* rv) noexcept nogil:

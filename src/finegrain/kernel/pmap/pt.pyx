@@ -187,6 +187,22 @@ cdef void vm_page_free_pages_toq(thread* td, spglist* free) noexcept nogil:
         vm_page_free(td, m)
 
 
+# Let go of an entry that was counted and not made.
+#
+# Locks in:   the pmap lock of pm; perhaps a PV list lock.
+# Locks out:  the same.
+# May block:  on the free page locks.
+# Stands for: FreeBSD pmap_abort_ptp(), which is later than the kernels under study; in them it is written out each time.
+cdef void pmap_abort_ptp(thread* td, pmap* pm, vm_offset_t va, vm_page* ptp) noexcept nogil:
+    cdef spglist free
+    PMAP_LOCK_ASSERT(td, pm)
+    free.first = NULL
+    if pmap_unwire_ptp(td, pm, va, ptp, &free):
+        # No mapping went, but paging-structure caches may know the PTP.
+        pmap_invalidate_page(td, pm, va)
+        vm_page_free_pages_toq(td, &free)
+
+
 # Keep a PTP that a promotion took out of the tree: demotion must not fail for want of a page.
 #
 # Locks in:   the pmap lock of pm.

@@ -36,7 +36,6 @@ cdef uint16_t SITE_FIRST_PAGE = lock_site(b"exec_map_first_page")
 cdef uint16_t SITE_UNMAP_FIRST = lock_site(b"exec_unmap_first_page")
 cdef uint16_t SITE_EXIT = lock_site(b"exit1")
 cdef uint16_t SITE_WAIT = lock_site(b"kern_wait6")
-cdef uint16_t SITE_REAP = lock_site(b"proc_reap")
 
 # Work in units of cost.op, beyond the VM's: our estimates [A] of what the calls cost on an idle machine.
 cdef enum:
