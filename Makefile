@@ -7,7 +7,7 @@ export CYTHON := $(CURDIR)/$(BIN)/cython
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 STAMP := $(VENV)/.installed
 
-.PHONY: run test build lint bench clean
+.PHONY: run test build tsan lint bench clean
 
 # Build: an editable install; editing a Cython file rebuilds just that file, here or on the next import.
 build: $(STAMP)
@@ -28,6 +28,10 @@ run: build
 test: build
 	$(BIN)/python -m pytest -n auto
 
+# The lock layer on real threads under ThreadSanitizer, built for it apart; CHOICE: options of tests/tsan.py.
+tsan: $(STAMP)
+	$(BIN)/python tests/tsan.py $(CHOICE)
+
 lint: build
 	$(BIN)/ruff check src tests benchmarks
 	$(BIN)/ruff format --check src tests benchmarks
@@ -38,4 +42,4 @@ bench: build
 	$(BIN)/python benchmarks/run.py
 
 clean:
-	rm -rf $(VENV) build
+	rm -rf $(VENV) build build-tsan

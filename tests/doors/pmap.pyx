@@ -6,9 +6,9 @@ from libc.stdint cimport int64_t, uint16_t, uint64_t
 from finegrain.kernel.locks.mtx cimport mtx_lock, mtx_unlock
 from finegrain.kernel.locks.profile cimport lock_site
 from finegrain.kernel.phys.page cimport PHYS_TO_VM_PAGE, vm_page_alloc_noobj, vm_page_free
+from finegrain.kernel.pmap.chunk cimport pv_list_insert_tail, pv_state
 from finegrain.kernel.pmap.di cimport (
     pmap_delayed_invl_finish, pmap_delayed_invl_page, pmap_delayed_invl_start, pmap_delayed_invl_wait)
-from finegrain.kernel.pmap.pv cimport pv_list_insert_tail, pv_state
 from finegrain.kernel.pmap.pvlock cimport (
     PHYS_TO_PV_LIST_LOCK, pv_list_rlock, pv_list_runlock, pv_list_wlock, pv_list_wunlock, pvlock)
 from finegrain.kernel.types cimport pmap, pv_chunk, pv_entry, vm_page

@@ -10,6 +10,8 @@ static inline uint8_t atomic_load8(uint8_t *byte) { return __atomic_load_n(byte,
 
 static inline void atomic_store8(uint8_t *byte, uint8_t value) { __atomic_store_n(byte, value, __ATOMIC_RELEASE); }
 
+static inline int atomic_load_int(int *value) { return __atomic_load_n(value, __ATOMIC_ACQUIRE); }
+
 static inline void *atomic_load_pointer(void **pointer) { return __atomic_load_n(pointer, __ATOMIC_ACQUIRE); }
 
 static inline void atomic_store_pointer(void **pointer, void *value) {
@@ -40,10 +42,8 @@ static inline void cpu_pause(void) {
 #endif
 }
 
-static inline void raw_spin_lock(uint64_t *word) {
-  while (__atomic_exchange_n(word, 1, __ATOMIC_ACQUIRE) != 0)
-    while (__atomic_load_n(word, __ATOMIC_RELAXED) != 0)
-      cpu_pause();
+static inline int raw_spin_try(uint64_t *word) {
+  return __atomic_load_n(word, __ATOMIC_RELAXED) == 0 && __atomic_exchange_n(word, 1, __ATOMIC_ACQUIRE) == 0;
 }
 
 static inline void raw_spin_unlock(uint64_t *word) { __atomic_store_n(word, 0, __ATOMIC_RELEASE); }

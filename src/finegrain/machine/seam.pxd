@@ -23,6 +23,7 @@
 #   shootdown       make other CPUs forget translations
 #   user            user time passes; may be preempted
 #   sleep_for       off the CPU for a time that no other thread ends
+#   stopping        is the run to stop
 #   spawn           a new thread
 #   set_priority    a thread's priority changes, and its place among those that wait for a CPU
 #   panic           stop the run, with the state of every thread
@@ -40,6 +41,7 @@ from finegrain.machine.thread cimport (
 cdef extern from "atomics.h" nogil:
     uint64_t atomic_load_acq(uint64_t* word)
     uint8_t atomic_load8(uint8_t* byte)
+    int atomic_load_int(int* value)
     void atomic_store8(uint8_t* byte, uint8_t value)
     void* atomic_load_pointer(void** pointer)
     void atomic_store_pointer(void** pointer, void* value)
@@ -47,7 +49,7 @@ cdef extern from "atomics.h" nogil:
     bint atomic_cas_acq(uint64_t* word, uint64_t expected, uint64_t value)
     uint64_t atomic_fetchadd_raw(uint64_t* word, uint64_t value)
     uint64_t atomic_swap_raw(uint64_t* word, uint64_t value)
-    void raw_spin_lock(uint64_t* word)
+    bint raw_spin_try(uint64_t* word)
     void raw_spin_unlock(uint64_t* word)
     bint likely "finegrain_likely"(bint condition)
     bint unlikely "finegrain_unlikely"(bint condition)
@@ -164,7 +166,8 @@ cdef inline void critical_exit(thread* td) noexcept nogil:
 cdef inline void raw_lock(thread* td, uint64_t* word) noexcept nogil:
     td.critical += 1
     if unlikely(not td.simulated):
-        raw_spin_lock(word)
+        while not raw_spin_try(word):
+            td.machine.ops.relax(td)
 
 
 cdef inline void raw_unlock(thread* td, uint64_t* word) noexcept nogil:
@@ -220,6 +223,11 @@ cdef inline void user(thread* td, ps_t duration) noexcept nogil:
 
 cdef inline void sleep_for(thread* td, ps_t duration) noexcept nogil:
     td.machine.ops.sleep_for(td, duration)
+
+
+# Is the run to stop?  User time and sleeps pass at once from then on.
+cdef inline bint stopping(machine* m) noexcept nogil:
+    return atomic_load_int(&m.stopping) != 0
 
 
 # Make the CPUs of the set (MAX_CPUS bits) forget `pages` translations (0: all); returns when all have.

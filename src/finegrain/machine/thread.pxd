@@ -98,9 +98,8 @@ cdef struct lock_delay_arg:
 # Keys: c constant; s the thread itself; m the machine; l the lock layer; t turnstiles; w the lock layer, under the
 # waiters' raw lock; y the kernel layer named
 cdef struct thread:
-    held_lock held[MAX_HELD]            # s; first, so that what is used at each step lies together behind it
-    # the lock layer
-    lock_id wanted                      # s, w: the lock it waits for; address NULL: none
+    held_lock held[MAX_HELD]            # s
+    # the lock layer, waiting
     thread* wait_next                   # w: waiters of the same chain
     thread* wait_prev                   # w
     ps_t wait_since                     # s: when the wait began
@@ -113,15 +112,18 @@ cdef struct thread:
     thread* queue_next                  # t: turnstile or sleep queue links
     thread* queue_prev                  # t
     void* contested                     # t: turnstiles of locks that it owns (list)
-    void* profile                       # c: where its locks are counted
     # the kernel above
     void* proc                          # c: struct proc*
     void* pmap                          # y pmap: the struct pmap that it uses (pmap_activate), or NULL
     uint64_t invl                       # y pmap: its delayed-invalidation record (di); 0: not in a DI block
     thread* all_next                    # m: every thread
     thread* all_prev                    # m
-    uint32_t superpage                  # s: the superpage whose PV list lock is wanted or worked on
     uint32_t read_held[2]               # s: rw and sx locks held for reading
+    # What every lock operation looks at lies together at the end, on one cache line with the machine's first field.
+    lock_id wanted                      # s, w: the lock it waits for; address NULL: none
+    void* profile                       # c: where its locks are counted
+    machine* machine                    # c
+    uint32_t superpage                  # s: the superpage whose PV list lock is wanted or worked on
     uint32_t nheld                      # s
     uint32_t critical                   # s: critical sections open (td_critnest)
     uint32_t id                         # c: counts from 1, in order of creation
@@ -129,7 +131,6 @@ cdef struct thread:
     uint8_t priority                    # m: smaller runs first, lent priority included; changed by set_priority()
     uint8_t base_priority               # c
     uint8_t simulated                   # c: the machine is a simulation
-    machine* machine                    # c
 
 cdef struct machine_ops:
     # time and place
@@ -141,6 +142,7 @@ cdef struct machine_ops:
     void (*critical_enter)(thread* td) noexcept nogil
     void (*critical_exit)(thread* td) noexcept nogil
     # waiting
+    void (*relax)(thread* td) noexcept nogil    # once round a raw lock's loop; the simulation never waits for one
     void (*spin_until_changed)(thread* td, uint64_t* word, uint64_t seen, thread* owner, lock_delay_arg* delay,
                                int64_t max_pauses) noexcept nogil
     void (*park)(thread* td) noexcept nogil

@@ -60,4 +60,3 @@ cdef struct replay_state:
     int64_t nlive
     int64_t left                        # builders that have ended
     ps_t start                          # when the replay begins; 0: not all are ready yet
-    int64_t bad_steps                   # system calls that could not be done (statistics)

@@ -3,8 +3,7 @@
 from finegrain.machine.thread cimport lock_delay_arg, thread
 
 cdef enum:
-    # FreeBSD subr_lock.c: see freebsd-facts in the documentation
-    LOCK_DELAY_MAX_CAP = 32678
+    LOCK_DELAY_MAX_CAP = 32678          # FreeBSD subr_lock.c, lock_delay_default_init()
 
 
 cdef inline void delay_init(thread* td, lock_delay_arg* delay) noexcept nogil:

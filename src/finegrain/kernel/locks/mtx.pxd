@@ -3,7 +3,7 @@
 
 from libc.stdint cimport uint16_t, uint64_t
 
-from finegrain.kernel.locks.profile cimport LK_MTX, lock_object, lock_object_id
+from finegrain.kernel.locks.profile cimport lock_object, lock_object_id
 from finegrain.machine.thread cimport lock_id, thread
 
 cdef struct mtx:
@@ -21,4 +21,4 @@ cdef void mtx_unlock_spin(thread* td, mtx* m) noexcept nogil
 
 
 cdef inline lock_id mtx_id(mtx* m) noexcept nogil:
-    return lock_object_id(&m.lock_object, LK_MTX)
+    return lock_object_id(&m.lock_object)

@@ -28,7 +28,7 @@ cdef enum:
 
 
 cdef void mtx_init(mtx* m, uint16_t name, uint16_t flags) noexcept nogil:
-    lock_object_init(&m.lock_object, name, flags)
+    lock_object_init(&m.lock_object, LK_MTX, name, flags)
     m.mtx_lock = MTX_UNOWNED
 
 

@@ -13,7 +13,7 @@
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memset
 
-from finegrain.machine.seam cimport arena_offset, atomic_load_pointer, last_line, now, panic, unlikely
+from finegrain.machine.seam cimport atomic_load_pointer, last_line, now, panic, unlikely
 from finegrain.machine.thread cimport MAX_HELD, WAIT_CHAINS, held_lock, lock_id, machine, ps_t, thread, wait_chain
 
 cdef enum:
@@ -33,9 +33,10 @@ cdef enum lock_kind:
 # What FreeBSD's 32-byte locks start with: 24 bytes, so that locks share cache lines as theirs do.  All constant.  Only
 # the kind's own file reads it, to say what the lock's identity is.
 cdef struct lock_object:
-    uint16_t lo_name                    # index in the table of lock names (class and name)
-    uint16_t lo_flags
-    uint32_t lo_instance                # PV list locks: number of the lock
+    uint16_t lo_name                    # as in lock_id, and in its order: one word is copied
+    uint8_t lo_kind
+    uint8_t lo_flags
+    uint32_t lo_instance
     uint64_t lo_unused[2]               # FreeBSD has names and witness data here
 
 # One acquisition point: a lock name at a site.  Times in picoseconds.
@@ -120,26 +121,27 @@ cdef extern from *:
     int __builtin_clzll(unsigned long long x) noexcept nogil
 
 
-cdef inline void lock_object_init(lock_object* lock, uint16_t name, uint16_t flags) noexcept nogil:
+cdef inline void lock_object_init(lock_object* lock, lock_kind kind, uint16_t name, uint16_t flags) noexcept nogil:
     memset(lock, 0, sizeof(lock_object))
     lock.lo_name = name
-    lock.lo_flags = flags
+    lock.lo_kind = <uint8_t>kind
+    lock.lo_flags = <uint8_t>flags
 
 
 # The identity of a lock that begins with a lock_object.
-cdef inline lock_id lock_object_id(const lock_object* lock, uint8_t kind) noexcept nogil:
+cdef inline lock_id lock_object_id(const lock_object* lock) noexcept nogil:
     cdef lock_id id
     id.address = lock
     id.name = lock.lo_name
-    id.kind = kind
-    id.flags = <uint8_t>lock.lo_flags
+    id.kind = lock.lo_kind
+    id.flags = lock.lo_flags
     id.instance = lock.lo_instance
     return id
 
 
+# Which chain it is decides nothing, so it need not be the same in every run.
 cdef inline wait_chain* wait_chain_of(thread* td, const void* address) noexcept nogil:
-    cdef uint64_t offset = arena_offset(td.machine, address)
-    return &td.machine.waiters[((offset >> 3) * <uint64_t>2654435761 >> 16) & (WAIT_CHAINS - 1)]
+    return &td.machine.waiters[((<uint64_t>address >> 5) ^ (<uint64_t>address >> 12)) & (WAIT_CHAINS - 1)]
 
 
 # Does anybody wait for a lock at this address, or for one that hashes alike?
@@ -147,8 +149,8 @@ cdef inline bint may_be_waited_for(thread* td, const void* address) noexcept nog
     return atomic_load_pointer(<void**>&wait_chain_of(td, address).first) != NULL
 
 
-cdef inline lock_record* lock_record_of(thread* td, const lock_id* lock, uint16_t site) noexcept nogil:
-    return &(<lock_profile*>td.profile).records[<uint32_t>lock.name * MAX_SITES + site]
+cdef inline lock_record* lock_record_of(thread* td, uint16_t name, uint16_t site) noexcept nogil:
+    return &(<lock_profile*>td.profile).records[<uint32_t>name * MAX_SITES + site]
 
 
 cdef inline int histogram_bucket(ps_t t) noexcept nogil:
@@ -159,30 +161,33 @@ cdef inline int histogram_bucket(ps_t t) noexcept nogil:
 
 # The lock has been got (`joined`: other readers hold it too).
 cdef inline void lock_profile_holding(thread* td, lock_id lock, uint16_t site, bint shared, bint joined) noexcept nogil:
-    cdef held_lock* h
+    cdef held_lock* h = &td.held[td.nheld]
     cdef lock_profile* p = <lock_profile*>td.profile
     if unlikely(td.nheld == MAX_HELD):
         panic(td, b"too many locks held at once")
-    if unlikely(td.wanted.address == lock.address):
-        profile_wait_end(td, &lock)
-    if unlikely(may_be_waited_for(td, lock.address)) and not joined:
-        profile_charge_free(td, &lock)
-    h = &td.held[td.nheld]
     td.nheld += 1
-    h.lock = lock
+    h.lock.address = lock.address
+    h.lock.name = lock.name
+    h.lock.kind = lock.kind
+    h.lock.flags = lock.flags
+    h.lock.instance = lock.instance
     h.site = site
     h.shared = shared
+    if unlikely(td.wanted.address == lock.address):
+        profile_wait_end(td, &h.lock)
+    if unlikely(may_be_waited_for(td, lock.address)) and not joined:
+        profile_charge_free(td, &h.lock)
     h.superpage = td.superpage
     h.since = now(td)
     if p.enabled:
         p.names[lock.name].acquired += 1
-        lock_record_of(td, &lock, site).lines[last_line(td)] += 1
+        lock_record_of(td, lock.name, site).lines[last_line(td)] += 1
 
 
 # The lock at the address is about to be released.
 cdef inline void lock_profile_releasing(thread* td, const void* address) noexcept nogil:
     cdef uint32_t i = td.nheld
-    cdef held_lock h
+    cdef held_lock* h
     cdef lock_profile* p = <lock_profile*>td.profile
     cdef lock_record* r
     cdef ps_t hold
@@ -191,28 +196,28 @@ cdef inline void lock_profile_releasing(thread* td, const void* address) noexcep
             panic(td, b"unlocking a lock that is not held")
             return
         i -= 1
-        if td.held[i].lock.address == address:
+        h = &td.held[i]
+        if h.lock.address == address:
             break
-    h = td.held[i]
-    td.nheld -= 1
-    while i < td.nheld:
-        td.held[i] = td.held[i + 1]
-        i += 1
     if unlikely(may_be_waited_for(td, address)):
         profile_charge_waiters(td, &h.lock, h.site, td.superpage)
     if p.enabled:
         hold = now(td) - h.since
         p.names[h.lock.name].released += 1
-        r = lock_record_of(td, &h.lock, h.site)
+        r = lock_record_of(td, h.lock.name, h.site)
         r.acquisitions += 1
         r.hold_total += hold
         if hold > r.hold_max:
             r.hold_max = hold
         r.hold_histogram[histogram_bucket(hold)] += 1
         if h.lock.flags & LO_PV_LIST:
-            profile_pv_release(td, &h, hold)
+            profile_pv_release(td, h, hold)
+    td.nheld -= 1
+    while i < td.nheld:
+        td.held[i] = td.held[i + 1]
+        i += 1
 
 
 # A try to get the lock failed.
 cdef inline void lock_profile_failed(thread* td, lock_id lock, uint16_t site) noexcept nogil:
-    lock_record_of(td, &lock, site).trylock_failures += 1
+    lock_record_of(td, lock.name, site).trylock_failures += 1

@@ -4,6 +4,7 @@ from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 from libc.stdio cimport snprintf
 from libc.string cimport memset, strcmp
 
+from finegrain.kernel.list cimport list_insert_head, list_remove
 from finegrain.machine.seam cimport arena_alloc, atomic_store_pointer, now, panic, raw_lock, raw_unlock, wait_until
 from finegrain.machine.thread cimport LINE_KINDS, held_lock, lock_id, machine, ps_t, thread, wait_chain
 
@@ -257,7 +258,7 @@ cdef inline void charge_wait(lock_profile* p, thread* w, const lock_id* lock, ui
 # Stands for: FreeBSD lock_profile_obtain_lock_failed().
 cdef void profile_wait_begin(thread* td, const lock_id* lock, uint16_t site, bint shared) noexcept nogil:
     cdef lock_profile* p = <lock_profile*>td.profile
-    cdef lock_record* r = lock_record_of(td, lock, site)
+    cdef lock_record* r = lock_record_of(td, lock.name, site)
     cdef wait_chain* chain = wait_chain_of(td, lock.address)
     cdef thread* w
     cdef int64_t depth = 0
@@ -272,11 +273,9 @@ cdef void profile_wait_begin(thread* td, const lock_id* lock, uint16_t site, bin
     td.wait_since = now(td)
     td.wait_charged = td.wait_since
     td.blocked = 0
-    td.wait_prev = NULL
-    td.wait_next = chain.first
-    if td.wait_next != NULL:
-        td.wait_next.wait_prev = td
-    atomic_store_pointer(<void**>&chain.first, td)
+    w = chain.first                     # others look at it without the raw lock: stored as one
+    list_insert_head(<void**>&w, NULL, td, <void**>&td.wait_next, <void**>&td.wait_prev)
+    atomic_store_pointer(<void**>&chain.first, w)
     raw_unlock(td, &chain.lock)
     r.depth_total += depth
     r.depth_max = max(r.depth_max, depth)
@@ -292,20 +291,18 @@ cdef void profile_wait_begin(thread* td, const lock_id* lock, uint16_t site, bin
 # Stands for: the contested half of FreeBSD lock_profile_obtain_lock_success().
 cdef void profile_wait_end(thread* td, const lock_id* lock) noexcept nogil:
     cdef lock_profile* p = <lock_profile*>td.profile
-    cdef lock_record* r = lock_record_of(td, lock, td.wanted_site)
+    cdef lock_record* r = lock_record_of(td, lock.name, td.wanted_site)
     cdef wait_chain* chain = wait_chain_of(td, lock.address)
+    cdef thread* first
     cdef ps_t wait
     raw_lock(td, &chain.lock)
     # A holder's clock may have been ahead of this thread's when it released: the wait ends no earlier.
     wait_until(td, td.wait_charged)
     wait = max(now(td), td.wait_charged) - td.wait_since
     charge_wait(p, td, lock, FREE_SITE, free_superpage(td, lock), td.wait_since + wait)
-    if td.wait_prev != NULL:
-        td.wait_prev.wait_next = td.wait_next
-    else:
-        atomic_store_pointer(<void**>&chain.first, td.wait_next)
-    if td.wait_next != NULL:
-        td.wait_next.wait_prev = td.wait_prev
+    first = chain.first
+    list_remove(<void**>&first, NULL, td, <void**>&td.wait_next, <void**>&td.wait_prev)
+    atomic_store_pointer(<void**>&chain.first, first)
     td.wanted.address = NULL
     raw_unlock(td, &chain.lock)
     count_waiting(p, lock, td.wait_since + wait, -1)

@@ -3,7 +3,7 @@
 
 from libc.stdint cimport int64_t, uint16_t, uint64_t
 
-from finegrain.kernel.locks.profile cimport LK_RWSX, lock_object, lock_object_id
+from finegrain.kernel.locks.profile cimport lock_object, lock_object_id
 from finegrain.machine.seam cimport atomic_load_acq
 from finegrain.machine.thread cimport lock_id, thread
 
@@ -48,4 +48,4 @@ cdef inline bint rwsx_wowned(thread* td, rwlock* rw) noexcept nogil:
 
 
 cdef inline lock_id rwsx_id(rwlock* rw) noexcept nogil:
-    return lock_object_id(&rw.lock_object, LK_RWSX)
+    return lock_object_id(&rw.lock_object)

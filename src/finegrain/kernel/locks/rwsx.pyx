@@ -22,13 +22,13 @@ from finegrain.machine.seam cimport (
 from finegrain.machine.thread cimport lock_delay_arg, lock_id, thread
 
 cdef enum:
-    # The bounded spin on readers (FreeBSD kern_rwlock.c): see freebsd-facts in the documentation
+    # The bounded spin on readers: FreeBSD kern_rwlock.c, rowner_retries and rowner_loops
     ROWNER_RETRIES = 10
     ROWNER_LOOPS_MIN = 10000
 
 
 cdef void rwsx_init(rwlock* rw, uint16_t name, uint16_t flags) noexcept nogil:
-    lock_object_init(&rw.lock_object, name, flags)
+    lock_object_init(&rw.lock_object, LK_RWSX, name, flags)
     rw.rw_lock = RW_UNLOCKED
 
 

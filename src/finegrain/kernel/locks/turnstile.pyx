@@ -7,6 +7,7 @@
 
 from libc.stdint cimport uint8_t, uint64_t
 
+from finegrain.kernel.list cimport list_insert_after, list_remove
 from finegrain.kernel.locks.delay cimport delay_init
 from finegrain.machine.seam cimport (
     arena_alloc, arena_free, arena_offset, atomic_cas, atomic_load_acq, atomic_load_pointer, atomic_store,
@@ -96,29 +97,13 @@ cdef void queue_insert(turnstile* ts, thread* td, int queue) noexcept nogil:
     cdef thread* after = ts.ts_last[queue]
     while after != NULL and after.priority > td.priority:
         after = after.queue_prev
-    td.queue_prev = after
-    td.queue_next = after.queue_next if after != NULL else ts.ts_first[queue]
-    if td.queue_next != NULL:
-        td.queue_next.queue_prev = td
-    else:
-        ts.ts_last[queue] = td
-    if after != NULL:
-        after.queue_next = td
-    else:
-        ts.ts_first[queue] = td
+    list_insert_after(<void**>&ts.ts_first[queue], <void**>&ts.ts_last[queue], after, td, <void**>&td.queue_next,
+                      <void**>&td.queue_prev)
 
 
 cdef void queue_remove(turnstile* ts, thread* td, int queue) noexcept nogil:
-    if td.queue_prev != NULL:
-        td.queue_prev.queue_next = td.queue_next
-    else:
-        ts.ts_first[queue] = td.queue_next
-    if td.queue_next != NULL:
-        td.queue_next.queue_prev = td.queue_prev
-    else:
-        ts.ts_last[queue] = td.queue_prev
-    td.queue_next = NULL
-    td.queue_prev = NULL
+    list_remove(<void**>&ts.ts_first[queue], <void**>&ts.ts_last[queue], td, <void**>&td.queue_next,
+                <void**>&td.queue_prev)
 
 
 # Lend td's priority along the chain of owners.

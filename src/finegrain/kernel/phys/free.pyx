@@ -25,6 +25,7 @@
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
+from finegrain.kernel.list cimport list_insert_tail, list_remove
 from finegrain.kernel.locks cimport lock_name, lock_site, mtx_init, mtx_lock, mtx_owned, mtx_unlock
 from finegrain.kernel.phys.types cimport (
     PGCACHE_BUCKET, VM_FREEPOOL_DEFAULT, VM_NFREELIST, VM_NFREEORDER, VM_NFREEPOOL, VM_PHYSSEG_MAX, pgcache, phys_of,
@@ -82,28 +83,13 @@ cdef inline void freelist_add(phys_state* s, vm_freelist* fl, vm_page* m, int or
         vm_page_first_use(s, m)
     m.order = <uint8_t>(order + 1)
     m.pool = <uint8_t>pool
-    m.listq_next = NULL
-    m.listq_prev = fl.last
-    if fl.last != NULL:
-        fl.last.listq_next = m
-    else:
-        fl.first = m
-    fl.last = m
+    list_insert_tail(<void**>&fl.first, <void**>&fl.last, m, <void**>&m.listq_next, <void**>&m.listq_prev)
     fl.count += 1
 
 
 cdef inline void freelist_remove(vm_freelist* fl, vm_page* m) noexcept nogil:
     m.order = 0
-    if m.listq_prev != NULL:
-        m.listq_prev.listq_next = m.listq_next
-    else:
-        fl.first = m.listq_next
-    if m.listq_next != NULL:
-        m.listq_next.listq_prev = m.listq_prev
-    else:
-        fl.last = m.listq_prev
-    m.listq_next = NULL
-    m.listq_prev = NULL
+    list_remove(<void**>&fl.first, <void**>&fl.last, m, <void**>&m.listq_next, <void**>&m.listq_prev)
     fl.count -= 1
 
 

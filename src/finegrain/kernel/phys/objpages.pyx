@@ -3,6 +3,7 @@
 from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcpy
 
+from finegrain.kernel.list cimport list_insert_after, list_remove
 from finegrain.kernel.locks cimport rw_wowned
 from finegrain.kernel.phys.types cimport VPRC_OBJREF
 from finegrain.kernel.types cimport vm_object, vm_page, vm_pindex_t
@@ -194,17 +195,8 @@ cdef void vm_page_insert_after(thread* td, vm_page* m, vm_object* obj, vm_pindex
     m.pindex = pindex
     m.ref_count |= VPRC_OBJREF
     vm_radix_insert(td.machine, obj, m)
-    m.listq_prev = mpred
-    if mpred != NULL:
-        m.listq_next = mpred.listq_next
-        mpred.listq_next = m
-    else:
-        m.listq_next = obj.memq_first
-        obj.memq_first = m
-    if m.listq_next != NULL:
-        m.listq_next.listq_prev = m
-    else:
-        obj.memq_last = m
+    list_insert_after(<void**>&obj.memq_first, <void**>&obj.memq_last, mpred, m, <void**>&m.listq_next,
+                      <void**>&m.listq_prev)
     obj.resident_page_count += 1
     charge(td, td.machine.cost.op, INSERT_OPS)
 
@@ -222,16 +214,7 @@ cdef void vm_page_object_remove(thread* td, vm_page* m) noexcept nogil:
     if not rw_wowned(td, &obj.lock):
         panic(td, b"vm_page_remove: the object is not write-locked")
     vm_radix_remove(td.machine, obj, m.pindex)
-    if m.listq_prev != NULL:
-        m.listq_prev.listq_next = m.listq_next
-    else:
-        obj.memq_first = m.listq_next
-    if m.listq_next != NULL:
-        m.listq_next.listq_prev = m.listq_prev
-    else:
-        obj.memq_last = m.listq_prev
-    m.listq_next = NULL
-    m.listq_prev = NULL
+    list_remove(<void**>&obj.memq_first, <void**>&obj.memq_last, m, <void**>&m.listq_next, <void**>&m.listq_prev)
     m.object = NULL
     obj.resident_page_count -= 1
     charge(td, td.machine.cost.op, REMOVE_OPS)

@@ -1,7 +1,5 @@
-# Physical memory: segments in NUMA domains, the vm_page array, free pages with per-CPU caches, reservations,
-# page queues, and their locks: "vm page free queue", "vm reserv", "VM reserv domain", "resv obj lock", "vm
-# page", "vm active pagequeue", "vm inactive pagequeue".  This is the interface for the rest of the kernel;
-# the parts behind it are phys_types, phys_free, reserv, pagequeue and objpages.
+# Pages: allocation and freeing, wiring, busying, and what they say of themselves; and the creation of all of physical
+# memory.
 
 from libc.stdint cimport int64_t, uint16_t, uint32_t
 
@@ -11,6 +9,7 @@ from finegrain.kernel.phys.reserv cimport vm_reserv_break_all, vm_reserv_level_i
 from finegrain.kernel.phys.types cimport (
     VM_LEVEL_0_ORDER, VM_PHYSSEG_MAX, VPRC_OBJREF, phys_of, phys_state, vm_phys_seg)
 from finegrain.kernel.types cimport PAGE_SHIFT, vm_object, vm_paddr_t, vm_page, vm_pindex_t
+from finegrain.machine.seam cimport touch_write
 from finegrain.machine.thread cimport machine, thread
 
 cdef enum vm_alloc_request:
@@ -53,6 +52,31 @@ cdef void vm_page_remove(thread* td, vm_page* m) noexcept nogil
 # Move to another object and index (collapse, COW of a once-referenced backing object), the reservation with
 # it where it has one.  Both objects W.
 cdef void vm_page_rename(thread* td, vm_page* m, vm_object* obj, vm_pindex_t pindex) noexcept nogil
+
+
+# What a page says of itself: read and written by all who map it, so written only when it changes.
+#
+# Locks in: none: whoever maps the page has its pmap locked, others the object.  Locks out: the same.  May block: never.
+# Stands for: FreeBSD vm_page_dirty().
+cdef inline void vm_page_dirty(thread* td, vm_page* m) noexcept nogil:
+    if m.dirty != 0xff:
+        touch_write(td, &m.dirty)
+        m.dirty = 0xff
+
+
+# Locks in: none.  Locks out: none.  May block: never.  Stands for: FreeBSD vm_page_aflag_set().
+cdef inline void vm_page_aflag_set(thread* td, vm_page* m, int flag) noexcept nogil:
+    if (m.aflags & flag) == 0:
+        touch_write(td, &m.aflags)
+        m.aflags = m.aflags | flag
+
+
+# Locks in: none.  Locks out: none.  May block: never.  Stands for: FreeBSD vm_page_aflag_clear().
+cdef inline void vm_page_aflag_clear(thread* td, vm_page* m, int flag) noexcept nogil:
+    if m.aflags & flag:
+        touch_write(td, &m.aflags)
+        m.aflags = m.aflags & ~flag
+
 
 # Busy state (atomic).
 cdef void vm_page_xunbusy(thread* td, vm_page* m) noexcept nogil

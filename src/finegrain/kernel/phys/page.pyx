@@ -9,7 +9,7 @@
 # A page goes back where it came from: into the CPU's cache if it came out of one (PG_PCPU_CACHE), else to its
 # reservation, else (the reservation has been broken meanwhile) to the buddy allocator.
 #
-# The page array spans all physical addresses and is never initialised as a whole: see phys_types.pxd.
+# The page array spans all physical addresses and is never initialised as a whole: see types.pxd.
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 

@@ -10,6 +10,7 @@
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint64_t
 
+from finegrain.kernel.list cimport list_insert_tail, list_remove
 from finegrain.kernel.locks cimport lock_name, lock_site, mtx, mtx_init, mtx_lock, mtx_owned, mtx_unlock
 from finegrain.kernel.phys.types cimport (
     PA_LOCK_COUNT, PGA_DEQUEUE, PGA_ENQUEUED, PGA_QUEUE_OP_MASK, PGA_QUEUE_STATE_MASK, PGA_REQUEUE, PQ_COUNT,
@@ -43,28 +44,13 @@ cdef inline vm_batchqueue* this_batch(thread* td, phys_state* s, vm_page* m, uin
 
 
 cdef inline void unlink(vm_pagequeue* pq, vm_page* m) noexcept nogil:
-    if m.plinks_prev != NULL:
-        m.plinks_prev.plinks_next = m.plinks_next
-    else:
-        pq.first = m.plinks_next
-    if m.plinks_next != NULL:
-        m.plinks_next.plinks_prev = m.plinks_prev
-    else:
-        pq.last = m.plinks_prev
-    m.plinks_next = NULL
-    m.plinks_prev = NULL
+    list_remove(<void**>&pq.first, <void**>&pq.last, m, <void**>&m.plinks_next, <void**>&m.plinks_prev)
     m.aflags &= ~<uint8_t>PGA_ENQUEUED
     pq.count -= 1
 
 
 cdef inline void append(vm_pagequeue* pq, vm_page* m) noexcept nogil:
-    m.plinks_next = NULL
-    m.plinks_prev = pq.last
-    if pq.last != NULL:
-        pq.last.plinks_next = m
-    else:
-        pq.first = m
-    pq.last = m
+    list_insert_tail(<void**>&pq.first, <void**>&pq.last, m, <void**>&m.plinks_next, <void**>&m.plinks_prev)
     m.aflags |= PGA_ENQUEUED
     pq.count += 1
 

@@ -16,6 +16,7 @@
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint64_t
 
+from finegrain.kernel.list cimport list_insert_head, list_insert_tail, list_remove
 from finegrain.kernel.locks cimport lock_name, lock_site, mtx, mtx_init, mtx_lock, mtx_owned, mtx_unlock, rw_wowned
 from finegrain.kernel.phys.free cimport (
     FREE_LOCK_RESERV_ALLOC, FREE_LOCK_RESERV_BREAK, FREE_LOCK_RESERV_FREE, charge_blocks, vm_domain_allocate,
@@ -54,6 +55,7 @@ cdef extern from *:
 
 cdef enum:
     PARTPOPSLOP = 1                     # ticks
+    OBJECT_BYTES = 192                  # [A] FreeBSD hashes by sizeof(struct vm_object); fields of ours decide nothing
     POPULATE_OPS = 20                   # [A] the map, the count, the tick
     QUEUE_OPS = 15                      # [A] off a queue and on it again; the lines are extra
 
@@ -82,31 +84,18 @@ cdef bint vm_object_reserv(vm_object* obj) noexcept nogil:
 # --- the queues
 
 cdef inline mtx* obj_lock(phys_state* s, vm_object* obj) noexcept nogil:
-    return &s.resv_obj_locks[arena_offset(s.machine, obj) // sizeof(vm_object) % VM_RESERV_OBJ_LOCK_COUNT].lock
+    return &s.resv_obj_locks[arena_offset(s.machine, obj) // OBJECT_BYTES % VM_RESERV_OBJ_LOCK_COUNT].lock
 
 
 cdef void partpopq_remove(vm_domain* d, vm_reserv* rv) noexcept nogil:
-    if rv.partpopq_prev != NULL:
-        rv.partpopq_prev.partpopq_next = rv.partpopq_next
-    else:
-        d.partpop_first = rv.partpopq_next
-    if rv.partpopq_next != NULL:
-        rv.partpopq_next.partpopq_prev = rv.partpopq_prev
-    else:
-        d.partpop_last = rv.partpopq_prev
-    rv.partpopq_next = NULL
-    rv.partpopq_prev = NULL
+    list_remove(<void**>&d.partpop_first, <void**>&d.partpop_last, rv, <void**>&rv.partpopq_next,
+                <void**>&rv.partpopq_prev)
     rv.inpartpopq = False
 
 
 cdef void partpopq_append(vm_domain* d, vm_reserv* rv) noexcept nogil:
-    rv.partpopq_next = NULL
-    rv.partpopq_prev = d.partpop_last
-    if d.partpop_last != NULL:
-        d.partpop_last.partpopq_next = rv
-    else:
-        d.partpop_first = rv
-    d.partpop_last = rv
+    list_insert_tail(<void**>&d.partpop_first, <void**>&d.partpop_last, rv, <void**>&rv.partpopq_next,
+                     <void**>&rv.partpopq_prev)
     rv.inpartpopq = True
 
 
@@ -145,19 +134,13 @@ cdef void requeue(thread* td, vm_reserv* rv, uint16_t site) noexcept nogil:
 # Stands for: FreeBSD vm_reserv_insert().
 cdef void vm_reserv_insert(thread* td, vm_reserv* rv, vm_object* obj, vm_pindex_t pindex) noexcept nogil:
     cdef mtx* lock = obj_lock(phys_of(td), obj)
-    cdef vm_reserv* head
     if rv.object != NULL or rv.popcnt != 0 or rv.inpartpopq:
         panic(td, b"vm_reserv_insert: the reservation is not free")
     mtx_lock(td, lock, SITE_INSERT)
     rv.pindex = pindex
     rv.object = obj
     rv.lasttick = ticks(td)
-    head = <vm_reserv*>obj.reservations
-    rv.objq_prev = NULL
-    rv.objq_next = head
-    if head != NULL:
-        head.objq_prev = rv
-    obj.reservations = rv
+    list_insert_head(&obj.reservations, NULL, rv, <void**>&rv.objq_next, <void**>&rv.objq_prev)
     mtx_unlock(td, lock)
 
 
@@ -175,20 +158,9 @@ cdef void vm_reserv_remove(thread* td, vm_reserv* rv) noexcept nogil:
     if rv.inpartpopq:
         panic(td, b"vm_reserv_remove: the reservation is queued")
     mtx_lock(td, lock, SITE_REMOVE)
-    objq_unlink(obj, rv)
+    list_remove(&obj.reservations, NULL, rv, <void**>&rv.objq_next, <void**>&rv.objq_prev)
     rv.object = NULL
     mtx_unlock(td, lock)
-
-
-cdef void objq_unlink(vm_object* obj, vm_reserv* rv) noexcept nogil:
-    if rv.objq_prev != NULL:
-        rv.objq_prev.objq_next = rv.objq_next
-    else:
-        obj.reservations = rv.objq_next
-    if rv.objq_next != NULL:
-        rv.objq_next.objq_prev = rv.objq_prev
-    rv.objq_next = NULL
-    rv.objq_prev = NULL
 
 
 # --- pages in and out
@@ -478,23 +450,18 @@ cdef void vm_reserv_rename(thread* td, vm_page* m, vm_object* new_object, vm_obj
                            vm_pindex_t offset) noexcept nogil:
     cdef phys_state* s = phys_of(td)
     cdef vm_reserv* rv = vm_reserv_from_page(s, m)
-    cdef vm_reserv* head
     if rv.object != old_object:
         return
     mtx_lock(td, &rv.lock, SITE_RENAME)
     if rv.object == old_object:
         mtx_lock(td, obj_lock(s, old_object), SITE_RENAME)
         rv.object = NULL
-        objq_unlink(old_object, rv)
+        list_remove(&old_object.reservations, NULL, rv, <void**>&rv.objq_next, <void**>&rv.objq_prev)
         mtx_unlock(td, obj_lock(s, old_object))
         mtx_lock(td, obj_lock(s, new_object), SITE_RENAME)
         rv.object = new_object
         rv.pindex -= offset
-        head = <vm_reserv*>new_object.reservations
-        rv.objq_next = head
-        if head != NULL:
-            head.objq_prev = rv
-        new_object.reservations = rv
+        list_insert_head(&new_object.reservations, NULL, rv, <void**>&rv.objq_next, <void**>&rv.objq_prev)
         mtx_unlock(td, obj_lock(s, new_object))
     mtx_unlock(td, &rv.lock)
 

@@ -1,5 +1,5 @@
-# The structs of physical memory, shared by phys (pages), phys_free (free blocks and per-CPU caches), reserv
-# (2 MB reservations), pagequeue (page queues) and objpages (the pages of an object).
+# The structs of physical memory, shared by page, free (free blocks and per-CPU caches), reserv (2 MB reservations),
+# pagequeue (page queues) and objpages (the pages of an object).
 #
 # Everything here is zeroed arena memory, and a zeroed struct is a right one: a page array of 14 GB for 512 GB
 # of memory costs real memory only where pages have been handed out.  Hence vm_page.order counts from 1 (0:

@@ -23,10 +23,12 @@
 #   pmap_is_modified(td, m)                         takes PV list R, pmaps
 #   pmap_page_exists_quick(td, pm, m)               takes PV list R; looks at 16 entries at most
 #
-# Beside these: life (pinit, release, activate, looking), pvlock (the designs), pv (entries and chunks), pt (page-table
-# pages, TLBs), di (delayed invalidation), audit.
+# Beside these: life (pinit, release, activate, looking), pvlock (the designs), chunk and pv (entries, and the chunks
+# they come in), reclaim (chunks from others, in shortage), pt (page-table pages, TLBs), di (delayed invalidation),
+# audit.
 
 from finegrain.kernel.pmap.audit cimport pmap_audit
+from finegrain.kernel.pmap.chunk cimport CHUNKS_FREED_MAX, PV_PMAP, pv_state
 from finegrain.kernel.pmap.copy cimport pmap_copy, pmap_protect
 from finegrain.kernel.pmap.di cimport (
     pmap_delayed_invl_finish, pmap_delayed_invl_page, pmap_delayed_invl_start, pmap_delayed_invl_wait)
@@ -38,7 +40,7 @@ from finegrain.kernel.pmap.life cimport (
 from finegrain.kernel.pmap.page cimport (
     pmap_is_modified, pmap_page_exists_quick, pmap_remove_all, pmap_remove_write, pmap_ts_referenced)
 from finegrain.kernel.pmap.pt cimport pmap_state
-from finegrain.kernel.pmap.pv cimport CHUNKS_FREED_MAX, PV_PMAP, pv_audit, pv_reset, pv_state
+from finegrain.kernel.pmap.pv cimport pv_audit, pv_reset
 from finegrain.kernel.pmap.pvlock cimport (
     PHYS_TO_PV_LIST_LOCK, PV_LAYOUT_HASHED, PV_LAYOUT_SUPERPAGE, PV_LOCK_MTX, PV_LOCK_RW, pv_list_wlock,
     pv_lock_covers, pv_lock_id, pv_lock_index, pvlock, pvlock_design, pvlock_state)

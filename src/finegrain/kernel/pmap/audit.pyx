@@ -12,8 +12,8 @@ from libc.stdint cimport int64_t, uint64_t
 from libc.stdio cimport snprintf
 
 from finegrain.kernel.phys cimport phys_state
+from finegrain.kernel.pmap.chunk cimport PC_FREE_MASK, chunk_empty, ctz, pv_to_chunk
 from finegrain.kernel.pmap.pt cimport PDPSHIFT, PG_FRAME, PG_MANAGED, PG_PS, PG_PS_FRAME, PG_RW, PG_V, PG_W, PML4SHIFT
-from finegrain.kernel.pmap.pv cimport PC_FREE_MASK, chunk_empty, ctz, pv_to_chunk
 from finegrain.kernel.pmap.pvlock cimport pvlock_state
 from finegrain.kernel.types cimport (
     NPCM, NPTEPG, PAGE_SHIFT, PDRSHIFT, PGA_WRITEABLE, md_page, pt_entry_t, pv_chunk, pv_entry, vm_offset_t,
@@ -47,7 +47,7 @@ cdef inline vm_page* page(machine* m, vm_paddr_t pa) noexcept nogil:
 
 
 # One more fault; the first is told, with two numbers.
-cdef void fault(audit_state* a, const char* text, uint64_t x, uint64_t y) noexcept nogil:
+cdef void found(audit_state* a, const char* text, uint64_t x, uint64_t y) noexcept nogil:
     if a.faults == 0:
         snprintf(a.why, a.why_size, text, a.pm.pm_id, <unsigned long>x, <unsigned long>y)
     a.faults += 1
@@ -63,7 +63,7 @@ cdef void leaf(audit_state* a, pt_entry_t* entry, vm_offset_t va, int64_t pages)
     cdef vm_page* m = page(a.m, entry[0] & (PG_FRAME if pages == 1 else PG_PS_FRAME))
     if a.marks:
         if entry[0] & PG_MANAGED and (entry[0] & AUDIT_MARK) == 0:
-            fault(a, b"pmap %u: the managed mapping at %#lx (%lu pages) has no pv entry", va, pages)
+            found(a, b"pmap %u: the managed mapping at %#lx (%lu pages) has no pv entry", va, pages)
         entry[0] &= ~AUDIT_MARK
         return
     a.resident += pages
@@ -72,7 +72,7 @@ cdef void leaf(audit_state* a, pt_entry_t* entry, vm_offset_t va, int64_t pages)
     if entry[0] & PG_MANAGED:
         a.managed += 1
         if entry[0] & PG_RW and (m.aflags & PGA_WRITEABLE) == 0:
-            fault(a, b"pmap %u: the mapping at %#lx is writable, its page %#lx not marked so", va, m.phys_addr)
+            found(a, b"pmap %u: the mapping at %#lx is writable, its page %#lx not marked so", va, m.phys_addr)
 
 
 # The entries of a PTP that covers `shift` bits an entry.
@@ -89,7 +89,7 @@ cdef int64_t walk(audit_state* a, pt_entry_t* entries, vm_offset_t va, int shift
             continue
         at = va + (<vm_offset_t>i << shift)
         if (e & PG_V) == 0:
-            fault(a, b"pmap %u: the entry at %#lx is invalid and not zero: %#lx", at, e)
+            found(a, b"pmap %u: the entry at %#lx is invalid and not zero: %#lx", at, e)
             continue
         valid += 1
         if shift == PAGE_SHIFT:
@@ -103,9 +103,9 @@ cdef int64_t walk(audit_state* a, pt_entry_t* entries, vm_offset_t va, int shift
                 continue
             a.ptps += 1
             if <int64_t>ptp.ref_count != below:
-                fault(a, b"pmap %u: the page table for %#lx counts %lu entries, and has not as many", at, ptp.ref_count)
+                found(a, b"pmap %u: the page table for %#lx counts %lu entries, and has not as many", at, ptp.ref_count)
             if below == 0:
-                fault(a, b"pmap %u: the page table for %#lx is empty (level %lu)", at, shift)
+                found(a, b"pmap %u: the page table for %#lx is empty (level %lu)", at, shift)
     return valid
 
 
@@ -136,10 +136,10 @@ cdef void entry(audit_state* a, pv_entry* pv) noexcept nogil:
     cdef md_page* md
     cdef vm_paddr_t pa
     if pte == NULL or (pte[0] & PG_MANAGED) == 0:
-        fault(a, b"pmap %u: the pv entry for %#lx has no managed mapping", pv.pv_va, 0)
+        found(a, b"pmap %u: the pv entry for %#lx has no managed mapping", pv.pv_va, 0)
         return
     if pte[0] & AUDIT_MARK:
-        fault(a, b"pmap %u: two pv entries for %#lx", pv.pv_va, 0)
+        found(a, b"pmap %u: two pv entries for %#lx", pv.pv_va, 0)
     pte[0] |= AUDIT_MARK
     if pte[0] & PG_PS:
         pa = pte[0] & PG_PS_FRAME
@@ -148,9 +148,9 @@ cdef void entry(audit_state* a, pv_entry* pv) noexcept nogil:
         pa = pte[0] & PG_FRAME
         md = &page(a.m, pa).md
     if (md.pv_first != pv if pv.pv_prev == NULL else pv.pv_prev.pv_next != pv or not in_use(pv.pv_prev)):
-        fault(a, b"pmap %u: the PV list of page %#lx is broken before the entry for %#lx", pa, pv.pv_va)
+        found(a, b"pmap %u: the PV list of page %#lx is broken before the entry for %#lx", pa, pv.pv_va)
     if (md.pv_last != pv if pv.pv_next == NULL else pv.pv_next.pv_prev != pv or not in_use(pv.pv_next)):
-        fault(a, b"pmap %u: the PV list of page %#lx is broken after the entry for %#lx", pa, pv.pv_va)
+        found(a, b"pmap %u: the PV list of page %#lx is broken after the entry for %#lx", pa, pv.pv_va)
 
 
 cdef void chunks(audit_state* a) noexcept nogil:
@@ -161,13 +161,13 @@ cdef void chunks(audit_state* a) noexcept nogil:
     cdef int64_t used = 0
     while pc != NULL:
         if pc.pc_pmap != a.pm or pc.pc_list_prev != before:
-            fault(a, b"pmap %u: its list of pv chunks is broken", 0, 0)
+            found(a, b"pmap %u: its list of pv chunks is broken", 0, 0)
             return
         if chunk_empty(pc):
-            fault(a, b"pmap %u: an empty pv chunk was kept", 0, 0)
+            found(a, b"pmap %u: an empty pv chunk was kept", 0, 0)
         for field in range(NPCM):
             if pc.pc_map[field] & ~PC_FREE_MASK(field):
-                fault(a, b"pmap %u: a pv chunk says that entries are free that it has not", 0, 0)
+                found(a, b"pmap %u: a pv chunk says that entries are free that it has not", 0, 0)
             inuse = ~pc.pc_map[field] & PC_FREE_MASK(field)
             while inuse != 0:
                 entry(a, &pc.pc_pventry[field * 64 + ctz(inuse)])
@@ -176,9 +176,9 @@ cdef void chunks(audit_state* a) noexcept nogil:
         before = pc
         pc = pc.pc_list_next
     if a.pm.pm_pvchunk_last != before:
-        fault(a, b"pmap %u: the end of its list of pv chunks is wrong", 0, 0)
+        found(a, b"pmap %u: the end of its list of pv chunks is wrong", 0, 0)
     if used != a.managed:
-        fault(a, b"pmap %u: %lu pv entries for %lu managed mappings", used, a.managed)
+        found(a, b"pmap %u: %lu pv entries for %lu managed mappings", used, a.managed)
 
 
 # Saved PTPs stand for superpage mappings, in order.
@@ -190,11 +190,11 @@ cdef void saved(audit_state* a) noexcept nogil:
         a.ptps += 1
         pde = find(a, m.pindex << PDRSHIFT)
         if pde == NULL or (pde[0] & PG_PS) == 0:
-            fault(a, b"pmap %u: the page table saved for %#lx has no superpage mapping", m.pindex << PDRSHIFT, 0)
+            found(a, b"pmap %u: the page table saved for %#lx has no superpage mapping", m.pindex << PDRSHIFT, 0)
         if m.ref_count != NPTEPG:
-            fault(a, b"pmap %u: the page table saved for %#lx counts %lu entries", m.pindex << PDRSHIFT, m.ref_count)
+            found(a, b"pmap %u: the page table saved for %#lx counts %lu entries", m.pindex << PDRSHIFT, m.ref_count)
         if m.listq_prev != before or (before != NULL and before.pindex >= m.pindex):
-            fault(a, b"pmap %u: the list of saved page tables is broken at %#lx", m.pindex << PDRSHIFT, 0)
+            found(a, b"pmap %u: the list of saved page tables is broken at %#lx", m.pindex << PDRSHIFT, 0)
         before = m
         m = m.listq_next
 
@@ -219,11 +219,11 @@ cdef int64_t pmap_audit(machine* m, pmap* pm, char* why, uint64_t why_size) noex
     walk(&a, pm.pm_pml4, 0, PML4SHIFT)
     saved(&a)
     if a.resident != pm.resident_count:
-        fault(&a, b"pmap %u: %lu pages are mapped, %lu counted", a.resident, pm.resident_count)
+        found(&a, b"pmap %u: %lu pages are mapped, %lu counted", a.resident, pm.resident_count)
     if a.wired != pm.wired_count:
-        fault(&a, b"pmap %u: %lu pages are wired, %lu counted", a.wired, pm.wired_count)
+        found(&a, b"pmap %u: %lu pages are wired, %lu counted", a.wired, pm.wired_count)
     if a.ptps != pm.ptp_count:
-        fault(&a, b"pmap %u: %lu page-table pages, %lu counted", a.ptps, pm.ptp_count)
+        found(&a, b"pmap %u: %lu page-table pages, %lu counted", a.ptps, pm.ptp_count)
     chunks(&a)
     a.marks = True
     walk(&a, pm.pm_pml4, 0, PML4SHIFT)

@@ -3,13 +3,14 @@
 from libc.stdint cimport int64_t, uint16_t
 
 from finegrain.kernel.locks cimport lock_site
-from finegrain.kernel.phys cimport PHYS_TO_DMAP, PHYS_TO_VM_PAGE
+from finegrain.kernel.phys cimport PHYS_TO_DMAP, PHYS_TO_VM_PAGE, vm_page_dirty
+from finegrain.kernel.pmap.chunk cimport pv_list_insert_tail
 from finegrain.kernel.pmap.pt cimport (
     NBPDR, OPS_CALL, OPS_PTE, OPS_PV, OPS_WALK, PG_A, PG_FRAME, PG_M, PG_MANAGED, PG_NX, PG_PROMOTED, PG_PS,
-    PG_PS_FRAME, PG_RW, PG_V, PG_W, PMAP_LOCK, PMAP_UNLOCK, pmap_allocpde, pmap_allocpte_new, pmap_invalidate_all,
-    pmap_invalidate_page, pmap_next_pde, pmap_pde, pmap_pde_index, pmap_pde_pindex, pmap_pde_to_pte, pmap_pte_index,
-    pmap_state_of, pmap_unwire_ptp, pte_cas, pte_dirty, spglist, vm_page_dirty, vm_page_free_pages_toq)
-from finegrain.kernel.pmap.pv cimport get_pv_entry, pv_list_insert_tail
+    PG_PS_FRAME, PG_RW, PG_V, PG_W, PMAP_LOCK, PMAP_UNLOCK, pmap_abort_ptp, pmap_allocpde, pmap_allocpte_new,
+    pmap_invalidate_all, pmap_next_pde, pmap_pde, pmap_pde_index, pmap_pde_pindex, pmap_pde_to_pte, pmap_pte_index,
+    pmap_state_of, pte_cas, pte_dirty)
+from finegrain.kernel.pmap.pv cimport get_pv_entry
 from finegrain.kernel.pmap.pvlock cimport (
     CHANGE_PV_LIST_LOCK_TO_PHYS, PHYS_TO_PV_LIST_LOCK, RELEASE_PV_LIST_LOCK, pvlock)
 from finegrain.kernel.pmap.remove cimport pmap_remove
@@ -36,17 +37,8 @@ cdef bint copy_superpage(thread* td, pmap* dst, vm_offset_t va, pt_entry_t srcpd
         dst.resident_count += NPTEPG
         pmap_state_of(td).mappings += 1
     else:
-        # The page directory may have been made for this entry alone: then it goes again.
-        drop_count(td, dst, va, pdpg)
+        pmap_abort_ptp(td, dst, va, pdpg)
     return True
-
-
-cdef void drop_count(thread* td, pmap* pm, vm_offset_t va, vm_page* ptp) noexcept nogil:
-    cdef spglist free
-    free.first = NULL
-    if pmap_unwire_ptp(td, pm, va, ptp, &free):
-        pmap_invalidate_page(td, pm, va)
-        vm_page_free_pages_toq(td, &free)
 
 
 # The page table of dst for va, one more entry counted; NULL when memory is short.
@@ -91,7 +83,7 @@ cdef bint copy_ptes(thread* td, pmap* dst, vm_offset_t va, vm_offset_t end, pt_e
             pv = get_pv_entry(td, dst, NULL) if dst_pte[0] == 0 else NULL
             if pv == NULL:
                 charge(td, td.machine.cost.op, work)
-                drop_count(td, dst, va, dstmpte)
+                pmap_abort_ptp(td, dst, va, dstmpte)
                 return False
             pv.pv_va = va
             m = PHYS_TO_VM_PAGE(td, pte & PG_FRAME)

@@ -4,8 +4,7 @@ from finegrain.kernel.types cimport pmap, vm_offset_t, vm_page
 from finegrain.machine.thread cimport thread
 
 cdef enum:
-    PMAP_ENTER_WRITE = 2                # flags: the access that caused it (vm_prot bits)
-    PMAP_ENTER_NOSLEEP = 0x100
+    PMAP_ENTER_NOSLEEP = 0x100          # flags, beside the access that caused it (vm_prot bits)
     PMAP_ENTER_WIRED = 0x200
     PMAP_ENTER_NOREPLACE = 0x400
     PMAP_ENTER_NORECLAIM = 0x800

@@ -6,15 +6,17 @@
 from libc.stdint cimport int64_t, uint16_t
 
 from finegrain.kernel.locks cimport lock_site
-from finegrain.kernel.phys cimport PHYS_TO_DMAP, PHYS_TO_VM_PAGE, vm_reserv_level_iffullpop
+from finegrain.kernel.phys cimport (
+    PHYS_TO_DMAP, PHYS_TO_VM_PAGE, vm_page_aflag_set, vm_page_dirty, vm_reserv_level_iffullpop)
+from finegrain.kernel.pmap.chunk cimport pv_list_insert_tail
 from finegrain.kernel.pmap.di cimport pmap_delayed_invl_finish, pmap_delayed_invl_start
 from finegrain.kernel.pmap.pt cimport (
     NBPDR, OPS_CALL, OPS_PTE, OPS_PV, OPS_WALK, PDRMASK, PG_A, PG_FRAME, PG_M, PG_MANAGED, PG_NX, PG_PS, PG_RW, PG_U,
-    PG_V, PG_W, PMAP_LOCK, PMAP_LOCK_ASSERT, PMAP_UNLOCK, harvest, maybe_clear_writeable, pmap_allocpde,
-    pmap_allocpte_new, pmap_invalidate_all, pmap_invalidate_page, pmap_invalidate_pde_page, pmap_pde, pmap_pde_index,
-    pmap_pde_pindex, pmap_pte_index, pmap_state_of, pmap_unwire_ptp, pte_dirty, pte_load_clear, pte_load_store,
-    spglist, vm_page_aflag_set, vm_page_dirty, vm_page_free_pages_toq)
-from finegrain.kernel.pmap.pv cimport free_pv_entry, get_pv_entry, pmap_pvh_remove, pv_list_insert_tail
+    PG_V, PG_W, PMAP_LOCK, PMAP_LOCK_ASSERT, PMAP_UNLOCK, harvest, maybe_clear_writeable, pmap_abort_ptp,
+    pmap_allocpde, pmap_allocpte_new, pmap_invalidate_all, pmap_invalidate_page, pmap_invalidate_pde_page, pmap_pde,
+    pmap_pde_index, pmap_pde_pindex, pmap_pte_index, pmap_state_of, pte_dirty, pte_load_clear, pte_load_store, spglist,
+    vm_page_free_pages_toq)
+from finegrain.kernel.pmap.pv cimport free_pv_entry, get_pv_entry, pmap_pvh_remove
 from finegrain.kernel.pmap.pvlock cimport (
     CHANGE_PV_LIST_LOCK_TO_PHYS, PHYS_TO_PV_LIST_LOCK, RELEASE_PV_LIST_LOCK, page_to_pvh, pvlock)
 from finegrain.kernel.pmap.remove cimport pmap_remove_ptes
@@ -166,16 +168,6 @@ cdef int pmap_enter(thread* td, pmap* pm, vm_offset_t va, vm_page* m, int prot, 
     return rv
 
 
-# Let go of an entry that was counted and not made.
-cdef void unwire_unused(thread* td, pmap* pm, vm_offset_t va, vm_page* ptp) noexcept nogil:
-    cdef spglist free
-    free.first = NULL
-    if pmap_unwire_ptp(td, pm, va, ptp, &free):
-        # No mapping went, but paging-structure caches may know the PTP.
-        pmap_invalidate_page(td, pm, va)
-        vm_page_free_pages_toq(td, &free)
-
-
 # Make a superpage mapping.
 #
 # Locks in:   the pmap lock of pm; *lockp is NULL or a PV list lock held for write.
@@ -215,7 +207,7 @@ cdef int pmap_enter_pde(thread* td, pmap* pm, vm_offset_t va, pt_entry_t newpde,
         vm_page_free_pages_toq(td, &free)
     if newpde & PG_MANAGED:
         if not pmap_pv_insert_pde(td, pm, va, newpde, (flags & PMAP_ENTER_NORECLAIM) == 0, lockp, site):
-            unwire_unused(td, pm, va, pdpg)
+            pmap_abort_ptp(td, pm, va, pdpg)
             return KERN_RESOURCE_SHORTAGE
         if newpde & PG_RW:
             for i in range(NPTEPG):
@@ -280,7 +272,7 @@ cdef inline vm_page* pmap_enter_quick_locked(thread* td, pmap* pm, vm_offset_t v
         newpte |= PG_MANAGED
         pv = get_pv_entry(td, pm, NULL)
         if pv == NULL:
-            unwire_unused(td, pm, va, mpte)
+            pmap_abort_ptp(td, pm, va, mpte)
             return NULL
         pv.pv_va = va
         work[0] += OPS_PV

@@ -18,12 +18,14 @@
 from libc.stdint cimport uint16_t, uint32_t, uint64_t
 
 from finegrain.kernel.locks cimport lock_site
+from finegrain.kernel.phys cimport vm_page_aflag_clear, vm_page_dirty
+from finegrain.kernel.pmap.chunk cimport PV_PMAP, pv_list_insert_tail, pv_list_remove, pv_to_chunk
 from finegrain.kernel.pmap.di cimport pmap_delayed_invl_wait
 from finegrain.kernel.pmap.pt cimport (
     OPS_CALL, OPS_PTE, OPS_WALK, PG_A, PG_M, PG_RW, PG_W, PMAP_LOCK, PMAP_TRYLOCK, PMAP_UNLOCK, harvest,
     pmap_invalidate_page, pmap_pde, pmap_pde_to_pte, pmap_state_of, pmap_unuse_pt, pte_cas, pte_clear_bits, pte_dirty,
-    pte_load_clear, spglist, vm_page_aflag_clear, vm_page_dirty, vm_page_free_pages_toq)
-from finegrain.kernel.pmap.pv cimport PV_PMAP, free_pv_entry, pv_list_insert_tail, pv_list_remove, pv_to_chunk
+    pte_load_clear, spglist, vm_page_free_pages_toq)
+from finegrain.kernel.pmap.pv cimport free_pv_entry
 from finegrain.kernel.pmap.pvlock cimport (
     PHYS_TO_PV_LIST_LOCK, page_to_pvh, pv_list_rlock, pv_list_runlock, pv_list_wlock, pv_list_wunlock, pvlock)
 from finegrain.kernel.pmap.superpage cimport pmap_demote_pde_locked

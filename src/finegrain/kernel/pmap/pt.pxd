@@ -10,12 +10,13 @@
 from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 
 from finegrain.kernel.locks cimport mtx_lock, mtx_owned, mtx_trylock, mtx_unlock
-from finegrain.kernel.phys cimport PHYS_TO_DMAP, PHYS_TO_VM_PAGE
+from finegrain.kernel.phys cimport (
+    PHYS_TO_DMAP, PHYS_TO_VM_PAGE, vm_page_aflag_clear, vm_page_aflag_set, vm_page_dirty)
 from finegrain.kernel.pmap.pvlock cimport pvlock
 from finegrain.kernel.types cimport (
     NPTEPG, PAGE_SHIFT, PAGE_SIZE, PDRSHIFT, PGA_REFERENCED, PGA_WRITEABLE, md_page, pmap, pt_entry_t, vm_offset_t,
     vm_paddr_t, vm_page, vm_pindex_t)
-from finegrain.machine.seam cimport panic, touch_write, unlikely
+from finegrain.machine.seam cimport panic, unlikely
 from finegrain.machine.thread cimport thread
 
 # Bits of a PTE, PDE, PDPE or PML4E: the hardware's, then those it leaves to software.
@@ -69,7 +70,7 @@ cdef struct pmap_state:
     int64_t demotions
     int64_t mappings                    # superpage mappings made whole: psind 1, prefault, fork
     int64_t restarts                    # bottom-up operations that found a changed generation
-    void* di                            # delayed invalidation (pmap_di)
+    void* di                            # delayed invalidation (di.pyx: di_state)
 
 # PTPs to free once no TLB can reach them; linked through plinks_next.
 cdef struct spglist:
@@ -174,25 +175,6 @@ cdef inline bint pte_dirty(pt_entry_t pte) noexcept nogil:
     return (pte & (PG_M | PG_RW)) == (PG_M | PG_RW)
 
 
-# A page's dirty field and flags: shared by all its mappers, written only when they change.
-cdef inline void vm_page_dirty(thread* td, vm_page* m) noexcept nogil:
-    if m.dirty != 0xff:
-        touch_write(td, &m.dirty)
-        m.dirty = 0xff
-
-
-cdef inline void vm_page_aflag_set(thread* td, vm_page* m, int flag) noexcept nogil:
-    if (m.aflags & flag) == 0:
-        touch_write(td, &m.aflags)
-        m.aflags = m.aflags | flag
-
-
-cdef inline void vm_page_aflag_clear(thread* td, vm_page* m, int flag) noexcept nogil:
-    if m.aflags & flag:
-        touch_write(td, &m.aflags)
-        m.aflags = m.aflags & ~flag
-
-
 # A mapping of m is gone: keep what the CPU noted in its PTE.
 cdef inline void harvest(thread* td, vm_page* m, pt_entry_t pte) noexcept nogil:
     if pte_dirty(pte):
@@ -254,6 +236,8 @@ cdef inline bint pmap_unuse_pt(thread* td, pmap* pm, vm_offset_t va, pt_entry_t 
     return pmap_unwire_ptp(td, pm, va, PHYS_TO_VM_PAGE(td, entry & PG_FRAME), free)
 
 
+# Let go of an entry that was counted and not made: the PTP may have been made for it alone, and then it goes again.
+cdef void pmap_abort_ptp(thread* td, pmap* pm, vm_offset_t va, vm_page* ptp) noexcept nogil
 cdef void pmap_add_delayed_free_list(vm_page* m, spglist* free, bint zeroed) noexcept nogil
 # Give the listed PTPs back.  No lock needed.
 cdef void vm_page_free_pages_toq(thread* td, spglist* free) noexcept nogil

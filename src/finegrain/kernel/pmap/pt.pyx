@@ -8,6 +8,7 @@
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memset
 
+from finegrain.kernel.list cimport list_insert_after, list_remove
 from finegrain.kernel.locks cimport lock_site
 from finegrain.kernel.phys cimport VM_ALLOC_NORMAL, VM_ALLOC_WIRED, VM_ALLOC_ZERO, vm_page_alloc_noobj, vm_page_free
 from finegrain.kernel.pmap.pvlock cimport RELEASE_PV_LIST_LOCK
@@ -186,6 +187,22 @@ cdef void vm_page_free_pages_toq(thread* td, spglist* free) noexcept nogil:
         vm_page_free(td, m)
 
 
+# Let go of an entry that was counted and not made.
+#
+# Locks in:   the pmap lock of pm; perhaps a PV list lock.
+# Locks out:  the same.
+# May block:  on the free page locks.
+# Stands for: FreeBSD pmap_abort_ptp(), which is later than the kernels under study; in them it is written out each time.
+cdef void pmap_abort_ptp(thread* td, pmap* pm, vm_offset_t va, vm_page* ptp) noexcept nogil:
+    cdef spglist free
+    PMAP_LOCK_ASSERT(td, pm)
+    free.first = NULL
+    if pmap_unwire_ptp(td, pm, va, ptp, &free):
+        # No mapping went, but paging-structure caches may know the PTP.
+        pmap_invalidate_page(td, pm, va)
+        vm_page_free_pages_toq(td, &free)
+
+
 # Keep a PTP that a promotion took out of the tree: demotion must not fail for want of a page.
 #
 # Locks in:   the pmap lock of pm.
@@ -199,14 +216,7 @@ cdef void pmap_insert_pt_page(pmap* pm, vm_page* mpte, bint promoted) noexcept n
     while next != NULL and next.pindex < mpte.pindex:
         prev = next
         next = next.listq_next
-    mpte.listq_prev = prev
-    mpte.listq_next = next
-    if prev == NULL:
-        pm.pm_root = mpte
-    else:
-        prev.listq_next = mpte
-    if next != NULL:
-        next.listq_prev = mpte
+    list_insert_after(<void**>&pm.pm_root, NULL, prev, mpte, <void**>&mpte.listq_next, <void**>&mpte.listq_prev)
 
 
 # Locks in:   the pmap lock of pm.
@@ -221,14 +231,7 @@ cdef vm_page* pmap_remove_pt_page(pmap* pm, vm_offset_t va) noexcept nogil:
         m = m.listq_next
     if m == NULL or m.pindex != pindex:
         return NULL
-    if m.listq_prev == NULL:
-        pm.pm_root = m.listq_next
-    else:
-        m.listq_prev.listq_next = m.listq_next
-    if m.listq_next != NULL:
-        m.listq_next.listq_prev = m.listq_prev
-    m.listq_next = NULL
-    m.listq_prev = NULL
+    list_remove(<void**>&pm.pm_root, NULL, m, <void**>&m.listq_next, <void**>&m.listq_prev)
     return m
 
 

@@ -1,111 +1,21 @@
-# PV entries, the chunks they come in, and the lists they stand on.
+# PV entries: taking them and giving them back.
 #
 # For each mapping of a managed page there is a pv entry on the page's PV list (4 KB mappings) or on its superpage's
 # (2 MB mappings).  A pmap takes its entries from its own chunks, pages of 168; all chunks of all pmaps are on one LRU.
+# The structs and lists are chunk.pxd's.
 
-from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t, uintptr_t
+from libc.stdint cimport int64_t, uint64_t
 
-from finegrain.kernel.locks cimport mtx
-from finegrain.kernel.pmap.pvlock cimport PV_LIST_LOCK_ASSERT, pvlock
-from finegrain.kernel.types cimport (
-    NPCM, NPCPV, PAGE_SIZE, md_page, pmap, pv_chunk, pv_entry, vm_offset_t, vm_paddr_t, vm_page)
-from finegrain.machine.seam cimport charge, touch_read, touch_write
+from finegrain.kernel.pmap.chunk cimport (
+    CHUNKS_FREED_MAX, PV_PMAP, chunk_full, chunk_take, pv_of, pv_state)
+from finegrain.kernel.pmap.pvlock cimport pvlock
+from finegrain.kernel.types cimport md_page, pmap, pv_chunk, pv_entry, vm_offset_t, vm_paddr_t
+from finegrain.machine.seam cimport touch_write
 from finegrain.machine.thread cimport machine, thread
-
-cdef enum:
-    CHUNKS_FREED_MAX = 256              # the histogram's last bucket: this many and more
-
-# machine.pv points here.  k: the chunk list mutex; a: atomic
-cdef struct pv_state:
-    mtx chunk_list_lock                 # "pmap pv chunk list"
-    pv_chunk* lru_first                 # k: all chunks, oldest first
-    pv_chunk* lru_last                  # k
-    int64_t active_reclaims             # k
-    int64_t chunks                      # k: on the list now
-    int64_t chunk_allocs                # k: ever
-    int64_t reclaims                    # statistics: calls of reclaim_pv_chunk
-    uint64_t chunks_freed[CHUNKS_FREED_MAX + 1]     # a: pmap_remove_pages calls by how many chunks each freed
 
 cdef int pv_create(machine* m) except -1
 # Start the histogram afresh.
 cdef void pv_reset(machine* m) noexcept nogil
-
-cdef extern from *:
-    """
-    #define PC_FREE_MASK(field) ((field) < 2 ? ~0ul : (1ul << 40) - 1)
-    """
-    const uint64_t PC_FREE_MASK(int field) noexcept nogil
-    int ctz "__builtin_ctzl"(uint64_t x) noexcept nogil
-    int popcount "__builtin_popcountl"(uint64_t x) noexcept nogil
-
-
-cdef inline pv_state* pv_of(thread* td) noexcept nogil:
-    return <pv_state*>td.machine.pv
-
-
-cdef inline pv_chunk* pv_to_chunk(pv_entry* pv) noexcept nogil:
-    return <pv_chunk*>(<uintptr_t>pv & ~<uintptr_t>(PAGE_SIZE - 1))
-
-
-# The pmap whose mapping the entry stands for.
-cdef inline pmap* PV_PMAP(pv_entry* pv) noexcept nogil:
-    return pv_to_chunk(pv).pc_pmap
-
-
-cdef inline bint chunk_full(pv_chunk* pc) noexcept nogil:
-    return (pc.pc_map[0] | pc.pc_map[1] | pc.pc_map[2]) == 0
-
-
-cdef inline bint chunk_empty(pv_chunk* pc) noexcept nogil:
-    return (pc.pc_map[0] == PC_FREE_MASK(0) and pc.pc_map[1] == PC_FREE_MASK(1) and
-            pc.pc_map[2] == PC_FREE_MASK(2))
-
-
-# --- a pmap's chunks: pmap locked
-
-cdef inline void pmap_chunk_remove(pmap* pm, pv_chunk* pc) noexcept nogil:
-    if pc.pc_list_prev == NULL:
-        pm.pm_pvchunk_first = pc.pc_list_next
-    else:
-        pc.pc_list_prev.pc_list_next = pc.pc_list_next
-    if pc.pc_list_next == NULL:
-        pm.pm_pvchunk_last = pc.pc_list_prev
-    else:
-        pc.pc_list_next.pc_list_prev = pc.pc_list_prev
-
-
-cdef inline void pmap_chunk_insert_head(pmap* pm, pv_chunk* pc) noexcept nogil:
-    pc.pc_list_prev = NULL
-    pc.pc_list_next = pm.pm_pvchunk_first
-    if pc.pc_list_next == NULL:
-        pm.pm_pvchunk_last = pc
-    else:
-        pc.pc_list_next.pc_list_prev = pc
-    pm.pm_pvchunk_first = pc
-
-
-cdef inline void pmap_chunk_insert_tail(pmap* pm, pv_chunk* pc) noexcept nogil:
-    pc.pc_list_next = NULL
-    pc.pc_list_prev = pm.pm_pvchunk_last
-    if pc.pc_list_prev == NULL:
-        pm.pm_pvchunk_first = pc
-    else:
-        pc.pc_list_prev.pc_list_next = pc
-    pm.pm_pvchunk_last = pc
-
-
-# The lowest free entry of a chunk that has one.  A chunk that is full now goes behind those that are not.
-cdef inline pv_entry* chunk_take(pmap* pm, pv_chunk* pc) noexcept nogil:
-    cdef int field = 0
-    while pc.pc_map[field] == 0:
-        field += 1
-    cdef int bit = ctz(pc.pc_map[field])
-    pc.pc_map[field] &= pc.pc_map[field] - 1
-    if chunk_full(pc) and pc.pc_list_next != NULL:
-        pmap_chunk_remove(pm, pc)
-        pmap_chunk_insert_tail(pm, pc)
-    return &pc.pc_pventry[field * 64 + bit]
-
 
 # --- entries: pmap locked
 
@@ -132,8 +42,6 @@ cdef inline pv_entry* get_pv_entry(thread* td, pmap* pm, pvlock** lockp) noexcep
 cdef void free_pv_chunk(thread* td, pv_chunk* pc) noexcept nogil
 # The same for a list of them (linked by pc_list_next): the chunk list mutex is taken once.
 cdef void free_pv_chunk_batch(thread* td, pv_chunk* first) noexcept nogil
-# Destroy mappings until there is a page for a chunk; NULL when an entry of pm itself was freed, or nothing could be.
-cdef vm_page* reclaim_pv_chunk(thread* td, pmap* locked_pmap, pvlock** lockp) noexcept nogil
 
 
 cdef inline void count_chunks_freed(thread* td, uint64_t n) noexcept nogil:
@@ -143,43 +51,7 @@ cdef inline void count_chunks_freed(thread* td, uint64_t n) noexcept nogil:
     s.chunks_freed[n] += 1
 
 
-# --- PV lists: the PV list lock of pa held for write; md is the list of the page at pa, or of its superpage.  The
-# neighbours on a list belong to other pmaps, whose CPUs write them.
-
-cdef inline void pv_list_insert_tail(thread* td, md_page* md, vm_paddr_t pa, pv_entry* pv) noexcept nogil:
-    cdef pv_entry* last = md.pv_last
-    PV_LIST_LOCK_ASSERT(td, pa)
-    touch_write(td, md)
-    touch_write(td, pv)
-    pv.pv_next = NULL
-    pv.pv_prev = last
-    if last == NULL:
-        md.pv_first = pv
-    else:
-        touch_write(td, last)
-        last.pv_next = pv
-    md.pv_last = pv
-    md.pv_gen += 1
-
-
-cdef inline void pv_list_remove(thread* td, md_page* md, vm_paddr_t pa, pv_entry* pv) noexcept nogil:
-    cdef pv_entry* after = pv.pv_next
-    cdef pv_entry* before = pv.pv_prev
-    PV_LIST_LOCK_ASSERT(td, pa)
-    touch_write(td, md)
-    touch_read(td, pv)
-    if after == NULL:
-        md.pv_last = before
-    else:
-        touch_write(td, after)
-        after.pv_prev = before
-    if before == NULL:
-        md.pv_first = after
-    else:
-        touch_write(td, before)
-        before.pv_next = after
-    md.pv_gen += 1
-
+# --- PV lists, for chunk.pxd's see there
 
 # Search the list for the entry of (pm, va) and unlink it.  The search reads, for each entry passed, the entry and the
 # header of its chunk.  Panics when there is none.

@@ -21,16 +21,15 @@
 from libc.stdint cimport int64_t, uint16_t, uint64_t
 
 from finegrain.kernel.locks cimport lock_site
-from finegrain.kernel.phys cimport PHYS_TO_VM_PAGE
+from finegrain.kernel.phys cimport PHYS_TO_VM_PAGE, vm_page_dirty
+from finegrain.kernel.pmap.chunk cimport PC_FREE_MASK, ctz, pmap_chunk_remove, pv_list_remove
 from finegrain.kernel.pmap.di cimport pmap_delayed_invl_finish, pmap_delayed_invl_page, pmap_delayed_invl_start
 from finegrain.kernel.pmap.pt cimport (
     NBPDR, OPS_CALL, OPS_PTE, OPS_PV, OPS_WALK, PG_FRAME, PG_MANAGED, PG_PS, PG_PS_FRAME, PG_V, PG_W, PMAP_LOCK,
     PMAP_UNLOCK, harvest, maybe_clear_writeable, pmap_active_elsewhere, pmap_add_delayed_free_list,
     pmap_invalidate_all, pmap_invalidate_page, pmap_next_pde, pmap_pde, pmap_pde_index, pmap_pde_to_pte, pmap_pdpe,
-    pmap_remove_pt_page, pmap_unuse_pt, pte_dirty, pte_load_clear, table_of, vm_page_dirty, vm_page_free_pages_toq)
-from finegrain.kernel.pmap.pv cimport (
-    PC_FREE_MASK, count_chunks_freed, ctz, free_pv_chunk, free_pv_chunk_batch, pmap_chunk_remove, pmap_pvh_free,
-    pv_list_remove)
+    pmap_remove_pt_page, pmap_unuse_pt, pte_dirty, pte_load_clear, table_of, vm_page_free_pages_toq)
+from finegrain.kernel.pmap.pv cimport count_chunks_freed, free_pv_chunk, free_pv_chunk_batch, pmap_pvh_free
 from finegrain.kernel.pmap.pvlock cimport (
     CHANGE_PV_LIST_LOCK_TO_PHYS, PHYS_TO_PV_LIST_LOCK, RELEASE_PV_LIST_LOCK, page_to_pvh, pvlock_state)
 from finegrain.kernel.pmap.superpage cimport pmap_demote_pde_locked, pmap_remove_pde

@@ -9,14 +9,14 @@ from libc.stdint cimport uint16_t
 
 from finegrain.kernel.locks cimport lock_site
 from finegrain.kernel.phys cimport PHYS_TO_DMAP, PHYS_TO_VM_PAGE
+from finegrain.kernel.pmap.chunk cimport chunk_full, chunk_take, pv_list_insert_tail
 from finegrain.kernel.pmap.di cimport pmap_delayed_invl_page
 from finegrain.kernel.pmap.pt cimport (
     OPS_PTE, OPS_PV, OPS_WALK, PDRMASK, PG_A, PG_FRAME, PG_M, PG_MANAGED, PG_PROMOTED, PG_PS, PG_PS_FRAME,
     PG_PTE_PROMOTE, PG_RW, PG_U, PG_V, PG_W, PMAP_LOCK_ASSERT, harvest, maybe_clear_writeable,
     pmap_add_delayed_free_list, pmap_insert_pt_page, pmap_invalidate_pde_page, pmap_pdpe, pmap_remove_pt_page,
     pmap_state_of, pmap_unuse_pt, pte_cas, pte_load_clear, ptp_alloc, table_of, vm_page_free_pages_toq)
-from finegrain.kernel.pmap.pv cimport (
-    chunk_full, chunk_take, get_pv_entry, pmap_pvh_free, pmap_pvh_remove, pv_list_insert_tail, reserve_pv_entries)
+from finegrain.kernel.pmap.pv cimport get_pv_entry, pmap_pvh_free, pmap_pvh_remove, reserve_pv_entries
 from finegrain.kernel.pmap.pvlock cimport CHANGE_PV_LIST_LOCK_TO_PHYS, RELEASE_PV_LIST_LOCK, pa_to_pvh
 from finegrain.kernel.types cimport NPTEPG, PAGE_SIZE, md_page, pv_chunk, pv_entry, vm_paddr_t, vm_page
 from finegrain.machine.seam cimport charge, panic, touch_write, unlikely

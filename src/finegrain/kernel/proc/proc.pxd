@@ -16,7 +16,7 @@ cdef enum:
     PRS_ZOMBIE = 2
     WAIT_ANY = -1
 
-# What a process is to run: for kernel/program, which knows what it means.
+# What a process is to run: carried for replay/kernel, which knows what it means.
 cdef struct proc_plan:
     int32_t number                      # in the program; what wait() knows the process by
     int32_t live                        # which of the processes alive at the start; -1: forked later
@@ -55,7 +55,7 @@ cdef struct proc_state:
     int64_t vforks
     int64_t execs
     int64_t exits
-    void* replay                        # kernel/program's state
+    void* replay                        # replay/kernel's state
 
 cdef int proc_create(machine* m) except -1
 

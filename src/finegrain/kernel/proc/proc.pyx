@@ -16,6 +16,7 @@
 
 from libc.stdint cimport int32_t, uint16_t, uint32_t
 
+from finegrain.kernel.list cimport list_insert_head, list_remove
 from finegrain.kernel.locks cimport (
     LO_DUPOK, lock_name, lock_site, msleep, mtx_init, mtx_lock, mtx_unlock, rw_wlock, rw_wunlock, sx_init, sx_xlock,
     sx_xunlock, wakeup)
@@ -35,7 +36,6 @@ cdef uint16_t SITE_FIRST_PAGE = lock_site(b"exec_map_first_page")
 cdef uint16_t SITE_UNMAP_FIRST = lock_site(b"exec_unmap_first_page")
 cdef uint16_t SITE_EXIT = lock_site(b"exit1")
 cdef uint16_t SITE_WAIT = lock_site(b"kern_wait6")
-cdef uint16_t SITE_REAP = lock_site(b"proc_reap")
 
 # Work in units of cost.op, beyond the VM's: our estimates [A] of what the calls cost on an idle machine.
 cdef enum:
@@ -85,11 +85,7 @@ cdef proc* proc_allocate(machine* m, thread* td) noexcept nogil:
     p.p_children = NULL
     p.p_sibling_next = NULL
     p.p_sibling_prev = NULL
-    p.p_list_prev = NULL
-    p.p_list_next = st.all
-    if st.all != NULL:
-        st.all.p_list_prev = p
-    st.all = p
+    list_insert_head(<void**>&st.all, NULL, p, <void**>&p.p_list_next, <void**>&p.p_list_prev)
     return p
 
 
@@ -117,21 +113,14 @@ cdef proc* proc_reaper(machine* m, int32_t builder) noexcept nogil:
 # Locks in: proctree X.  Locks out: the same.  May block: no.
 cdef void child_insert(proc* parent, proc* child) noexcept nogil:
     child.p_pptr = parent
-    child.p_sibling_prev = NULL
-    child.p_sibling_next = parent.p_children
-    if parent.p_children != NULL:
-        parent.p_children.p_sibling_prev = child
-    parent.p_children = child
+    list_insert_head(<void**>&parent.p_children, NULL, child, <void**>&child.p_sibling_next,
+                     <void**>&child.p_sibling_prev)
 
 
 # Locks in: proctree X.  Locks out: the same.  May block: no.
 cdef void child_remove(proc* child) noexcept nogil:
-    if child.p_sibling_prev != NULL:
-        child.p_sibling_prev.p_sibling_next = child.p_sibling_next
-    else:
-        child.p_pptr.p_children = child.p_sibling_next
-    if child.p_sibling_next != NULL:
-        child.p_sibling_next.p_sibling_prev = child.p_sibling_prev
+    list_remove(<void**>&child.p_pptr.p_children, NULL, child, <void**>&child.p_sibling_next,
+                <void**>&child.p_sibling_prev)
 
 
 # --- fork
@@ -255,12 +244,7 @@ cdef void proc_exit(thread* td, proc* p) noexcept nogil:
         vmspace_exit(td, vms)
 
     sx_xlock(td, &st.allproc, SITE_EXIT)
-    if p.p_list_prev != NULL:
-        p.p_list_prev.p_list_next = p.p_list_next
-    else:
-        st.all = p.p_list_next
-    if p.p_list_next != NULL:
-        p.p_list_next.p_list_prev = p.p_list_prev
+    list_remove(<void**>&st.all, NULL, p, <void**>&p.p_list_next, <void**>&p.p_list_prev)
     charge(td, td.machine.cost.op, OPS_EXIT_LISTS)
     sx_xunlock(td, &st.allproc)
 

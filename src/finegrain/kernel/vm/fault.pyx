@@ -24,8 +24,8 @@ from finegrain.kernel.locks cimport (
     lock_site, mtx, mtx_lock, mtx_unlock, rw_rlock, rw_runlock, rw_try_upgrade, rw_try_wlock, rw_wlock, rw_wunlock,
     sx_downgrade, sx_slock, sx_sunlock, sx_try_upgrade, sx_xlock)
 from finegrain.kernel.phys cimport (
-    VM_ALLOC_NORMAL, VM_ALLOC_ZERO, phys_of, vm_page_activate, vm_page_alloc, vm_page_deactivate_locked, vm_page_free,
-    vm_page_lockptr, vm_page_lookup, vm_page_rename, vm_page_xunbusy, vm_reserv_to_superpage)
+    VM_ALLOC_NORMAL, VM_ALLOC_ZERO, phys_of, vm_page_activate, vm_page_alloc, vm_page_deactivate_locked, vm_page_dirty,
+    vm_page_free, vm_page_lockptr, vm_page_lookup, vm_page_rename, vm_page_xunbusy, vm_reserv_to_superpage)
 from finegrain.kernel.pmap cimport KERN_SUCCESS, PMAP_ENTER_NOSLEEP, pmap_enter, pmap_enter_quick, pmap_is_prefaultable
 from finegrain.kernel.types cimport (
     OBJT_DEFAULT, PAGE_SHIFT, PAGE_SIZE, PG_ZERO, VM_PROT_WRITE, VPB_EXCLUSIVE, VPB_UNBUSIED, vm_map_entry, vm_object,
@@ -92,12 +92,6 @@ cdef inline void copy_page(thread* td, vm_page* source, vm_page* target) noexcep
     charge(td, td.machine.cost.copy_4k, 1)
     if unlikely(contents != NULL):
         contents[target.phys_addr >> PAGE_SHIFT] = contents[source.phys_addr >> PAGE_SHIFT]
-
-
-cdef inline void set_dirty(thread* td, vm_page* m) noexcept nogil:
-    if m.dirty != 0xff:
-        touch_write(td, &m.dirty)
-        m.dirty = 0xff
 
 
 # The fault works on the object from now on, or no longer.  Stands for: FreeBSD vm_object_pip_add(), _wakeup().
@@ -202,7 +196,7 @@ cdef void vm_fault_prefault(thread* td, faultstate* fs, bint obj_locked) noexcep
     cdef vm_page* m
     cdef int i
     cdef int64_t step
-    for i in range(2 * PFFOR):
+    for i in range(PFBAK + PFFOR):      # as many behind as ahead, by turns
         step = ((i >> 1) + 1) * (1 if i & 1 else -1)
         va = fs.va + <uint64_t>(step * PAGE_SIZE)
         if va < entry.start or va >= entry.end or (step < 0 and va > fs.va):
@@ -287,7 +281,7 @@ cdef bint soft_fast(thread* td, faultstate* fs) noexcept nogil:
     if pmap_enter(td, &fs.vms.pm, va, m_map, fs.prot, flags | PMAP_ENTER_NOSLEEP, psind) != KERN_SUCCESS:
         return False
     if fs.fault_type & VM_PROT_WRITE:
-        set_dirty(td, m)
+        vm_page_dirty(td, m)
     if psind == 0:
         vm_fault_prefault(td, fs, True)
     vm_of(td).faults[FAULT_SUPERPAGE if psind else FAULT_FAST] += 1
@@ -453,7 +447,7 @@ cdef int vm_fault(thread* td, vmspace* vms, vm_offset_t va, int prot) noexcept n
         else:
             fs.prot &= ~<uint8_t>VM_PROT_WRITE
     if fs.fault_type & VM_PROT_WRITE:
-        set_dirty(td, fs.m)
+        vm_page_dirty(td, fs.m)
     rw_wunlock(td, &fs.object.lock)
 
     pmap_enter(td, &vms.pm, fs.va, fs.m, fs.prot, fs.fault_type, 0)

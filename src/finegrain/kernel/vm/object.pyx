@@ -18,6 +18,7 @@
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t
 
+from finegrain.kernel.list cimport list_insert_head, list_remove
 from finegrain.kernel.locks cimport (
     LO_DUPOK, lock_name, lock_site, rw_init, rw_try_wlock, rw_wlock, rw_wowned, rw_wunlock)
 from finegrain.kernel.phys cimport vm_page_free, vm_page_lookup, vm_page_rename, vm_radix_free, vm_reserv_break_all
@@ -64,10 +65,7 @@ cdef vm_object* vm_object_allocate(thread* td, int type, vm_pindex_t size) noexc
     raw_lock(td, &st.lock)
     st.objects_made += 1
     obj.id = st.objects_made
-    obj.all_next = st.all_objects
-    if st.all_objects != NULL:
-        st.all_objects.all_prev = obj
-    st.all_objects = obj
+    list_insert_head(<void**>&st.all_objects, NULL, obj, <void**>&obj.all_next, <void**>&obj.all_prev)
     st.objects += 1
     raw_unlock(td, &st.lock)
     return obj
@@ -77,12 +75,7 @@ cdef vm_object* vm_object_allocate(thread* td, int type, vm_pindex_t size) noexc
 cdef void vm_object_destroy(thread* td, vm_object* obj) noexcept nogil:
     cdef vm_state* st = vm_of(td)
     raw_lock(td, &st.lock)
-    if obj.all_prev != NULL:
-        obj.all_prev.all_next = obj.all_next
-    else:
-        st.all_objects = obj.all_next
-    if obj.all_next != NULL:
-        obj.all_next.all_prev = obj.all_prev
+    list_remove(<void**>&st.all_objects, NULL, obj, <void**>&obj.all_next, <void**>&obj.all_prev)
     st.objects -= 1
     raw_unlock(td, &st.lock)
     charge(td, td.machine.cost.op, OPS_ALLOCATE)
@@ -92,11 +85,7 @@ cdef void vm_object_destroy(thread* td, vm_object* obj) noexcept nogil:
 # obj shadows backing.  Locks in: backing W.  Locks out: the same.  May block: no.
 cdef void shadow_insert(thread* td, vm_object* obj, vm_object* backing) noexcept nogil:
     obj.backing_object = backing
-    obj.shadow_prev = NULL
-    obj.shadow_next = backing.shadow_first
-    if backing.shadow_first != NULL:
-        backing.shadow_first.shadow_prev = obj
-    backing.shadow_first = obj
+    list_insert_head(<void**>&backing.shadow_first, NULL, obj, <void**>&obj.shadow_next, <void**>&obj.shadow_prev)
     backing.shadow_count += 1
     charge(td, td.machine.cost.op, OPS_LINK)
 
@@ -104,14 +93,7 @@ cdef void shadow_insert(thread* td, vm_object* obj, vm_object* backing) noexcept
 # obj no longer shadows its backing object.  Locks in: the backing object W.  Locks out: the same.  May block: no.
 cdef void shadow_remove(thread* td, vm_object* obj) noexcept nogil:
     cdef vm_object* backing = obj.backing_object
-    if obj.shadow_prev != NULL:
-        obj.shadow_prev.shadow_next = obj.shadow_next
-    else:
-        backing.shadow_first = obj.shadow_next
-    if obj.shadow_next != NULL:
-        obj.shadow_next.shadow_prev = obj.shadow_prev
-    obj.shadow_next = NULL
-    obj.shadow_prev = NULL
+    list_remove(<void**>&backing.shadow_first, NULL, obj, <void**>&obj.shadow_next, <void**>&obj.shadow_prev)
     obj.backing_object = NULL
     backing.shadow_count -= 1
     charge(td, td.machine.cost.op, OPS_LINK)

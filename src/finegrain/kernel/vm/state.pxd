@@ -1,11 +1,4 @@
 # The state of the VM layer, and its audit.
-#
-#   vm_object   objects: files and anonymous memory, shadow chains
-#   vm_map      address-space maps: entries and the system calls that change them
-#   vm_fault    page faults
-#   vmspace     address spaces: fork, exec, exit
-#
-# Each module's functions stand in its .pxd.  Locks: "vm map (user)", "vm object", and those of phys and pmap below.
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
@@ -33,7 +26,7 @@ cdef struct vm_state:
     uint64_t lock                       # raw: the lists, which FreeBSD does not have, and the counts of what is on them
     vm_object* all_objects              # newest first
     vmspace* all_maps
-    vmspace* free_maps                  # linked by all_next.  They are never used for anything else (see pmap.pxd)
+    vmspace* free_maps                  # linked by all_next.  They are never used for anything else (pmap/life.pxd)
     int64_t faults[FAULT_KINDS]
     int64_t prefaulted                  # neighbours looked at with an empty PTE
     int64_t growths                     # of stacks

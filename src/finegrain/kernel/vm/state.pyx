@@ -27,7 +27,7 @@ cdef struct auditor:
 
 
 # Count a fault; the first one is described, with two numbers that its text explains.
-cdef void fault(auditor* a, const char* text, uint64_t x, uint64_t y) noexcept nogil:
+cdef void found(auditor* a, const char* text, uint64_t x, uint64_t y) noexcept nogil:
     if a.faults == 0 and a.why != NULL:
         snprintf(a.why, a.why_size, text, <unsigned long>x, <unsigned long>y)
     a.faults += 1
@@ -59,40 +59,38 @@ cdef void audit_object(auditor* a, vm_object* obj, bint quiet) noexcept nogil:
     cdef vm_object* shadow = obj.shadow_first
     cdef int64_t n = 0
     if obj.ref_count < obj.audit or (quiet and obj.ref_count != obj.audit):
-        fault(a, b"object %lu has another number of references than the %lu found", obj.id, <uint64_t>obj.audit)
+        found(a, b"object %lu has another number of references than the %lu found", obj.id, <uint64_t>obj.audit)
     if quiet and obj.paging_in_progress != 0:
-        fault(a, b"object %lu has %lu faults in progress", obj.id, obj.paging_in_progress)
+        found(a, b"object %lu has %lu faults in progress", obj.id, obj.paging_in_progress)
     while m != NULL:
         n += 1
         if m.object != obj or vm_page_lookup(obj, m.pindex) != m:
-            fault(a, b"object %lu: page %lu is not where its list says", obj.id, m.pindex)
+            found(a, b"object %lu: page %lu is not where its list says", obj.id, m.pindex)
         if m.pindex >= obj.size and not obj.flags:
-            fault(a, b"object %lu: page %lu is beyond its end", obj.id, m.pindex)
+            found(a, b"object %lu: page %lu is beyond its end", obj.id, m.pindex)
         m = m.listq_next
     if n != obj.resident_page_count:
-        fault(a, b"object %lu counts other than the %lu pages that it has", obj.id, <uint64_t>n)
+        found(a, b"object %lu counts other than the %lu pages that it has", obj.id, <uint64_t>n)
     n = 0
     while shadow != NULL:
         n += 1
         if shadow.backing_object != obj:
-            fault(a, b"object %lu: shadow %lu has another backing object", obj.id, shadow.id)
+            found(a, b"object %lu: shadow %lu has another backing object", obj.id, shadow.id)
         shadow = shadow.shadow_next
     if n != obj.shadow_count:
-        fault(a, b"object %lu counts other than the %lu shadows that it has", obj.id, <uint64_t>n)
+        found(a, b"object %lu counts other than the %lu shadows that it has", obj.id, <uint64_t>n)
 
 
 cdef void audit_map(auditor* a, machine* m, vmspace* vms, bint quiet) noexcept nogil:
     cdef uint32_t i
     cdef vm_map_entry* entry
-    cdef int64_t found
     for i in range(vms.nentries):
         entry = vms.entries[i]
         if entry.start >= entry.end or (i > 0 and vms.entries[i - 1].end > entry.start):
-            fault(a, b"a map's entries are out of order at %#lx (entry %lu)", entry.start, i)
+            found(a, b"a map's entries are out of order at %#lx (entry %lu)", entry.start, i)
     # A pmap in the middle of an operation is as its holder left it.
     if quiet or vms.pm.pm_mtx.mtx_lock == 0:
-        found = pmap_audit(m, &vms.pm, a.why if a.faults == 0 else NULL, a.why_size if a.faults == 0 else 0)
-        a.faults += found
+        a.faults += pmap_audit(m, &vms.pm, a.why if a.faults == 0 else NULL, a.why_size if a.faults == 0 else 0)
 
 
 cdef int64_t vm_audit(machine* m, bint quiet, char* why, uint64_t why_size) noexcept nogil:
@@ -115,8 +113,8 @@ cdef int64_t vm_audit(machine* m, bint quiet, char* why, uint64_t why_size) noex
         audit_map(&a, m, vms, quiet)
         vms = vms.all_next
     if objects != st.objects or maps != st.maps:
-        fault(&a, b"%lu objects and %lu maps were found, not as many as are counted", <uint64_t>objects,
+        found(&a, b"%lu objects and %lu maps were found, not as many as are counted", <uint64_t>objects,
               <uint64_t>maps)
     if entries > st.entries or (quiet and entries != st.entries):
-        fault(&a, b"%lu map entries were found, and %lu are counted", <uint64_t>entries, <uint64_t>st.entries)
+        found(&a, b"%lu map entries were found, and %lu are counted", <uint64_t>entries, <uint64_t>st.entries)
     return a.faults

@@ -9,6 +9,7 @@
 
 from libc.stdint cimport uint16_t, uint32_t, uint64_t
 
+from finegrain.kernel.list cimport list_insert_head, list_remove
 from finegrain.kernel.locks cimport (
     LO_DUPOK, lock_name, lock_site, rw_wlock, rw_wunlock, sx_init, sx_try_xlock, sx_xlock, sx_xunlock)
 from finegrain.kernel.pmap cimport (
@@ -51,17 +52,13 @@ cdef vmspace* vmspace_alloc(thread* td) noexcept nogil:
     raw_unlock(td, &st.lock)
     if vms != NULL:
         vms.hint = 0
-        vms.all_prev = NULL
     else:
         vms = <vmspace*>arena_alloc(td.machine, sizeof(vmspace))
     sx_init(&vms.lock, NAME_MAP, LO_DUPOK)
     pmap_pinit(td, &vms.pm)
     vms.refcount = 1
     raw_lock(td, &st.lock)
-    vms.all_next = st.all_maps
-    if st.all_maps != NULL:
-        st.all_maps.all_prev = vms
-    st.all_maps = vms
+    list_insert_head(<void**>&st.all_maps, NULL, vms, <void**>&vms.all_next, <void**>&vms.all_prev)
     st.maps += 1
     raw_unlock(td, &st.lock)
     return vms
@@ -96,12 +93,7 @@ cdef void vmspace_dofree(thread* td, vmspace* vms) noexcept nogil:
     pmap_release(td, &vms.pm)
     charge(td, td.machine.cost.op, OPS_SPACE)
     raw_lock(td, &st.lock)
-    if vms.all_prev != NULL:
-        vms.all_prev.all_next = vms.all_next
-    else:
-        st.all_maps = vms.all_next
-    if vms.all_next != NULL:
-        vms.all_next.all_prev = vms.all_prev
+    list_remove(<void**>&st.all_maps, NULL, vms, <void**>&vms.all_next, <void**>&vms.all_prev)
     st.maps -= 1
     vms.all_next = st.free_maps
     st.free_maps = vms

@@ -9,8 +9,9 @@
 # s.count; an answer that depends on the simulated state and its own alone.  It may look at the threads (clock, state,
 # what they want and hold), and must not change them.
 #
-# NULL answers by time: the earliest event, the older one among equals, which is position 0.  A machine on which every
-# scheduling point asks, whatever the clocks, sets s.next_event to 0 each time.
+# NULL answers by time: the earliest event, the older one among equals, which is position 0; then a thread that nobody
+# is behind of goes on without a question (s.reschedule is sim_reschedule).  A machine that asks at every scheduling
+# point, whatever the clocks, has sim_reschedule_ask there and keeps s.next_event at 0.
 
 from libc.stdint cimport int64_t, uint64_t
 
@@ -25,8 +26,9 @@ cdef enum:
 cdef void dispatch(sim* s, sim_thread* td) noexcept nogil
 # Stop the run: to the main context, for good.
 cdef void leave_for_main(sim* s, sim_thread* td) noexcept nogil
-# The scheduling point, out of line: an event is due.
+# The scheduling point, out of line: an event is due; the question by time, or whatever `choose` says.
 cdef void sim_reschedule(thread* td) noexcept nogil
+cdef void sim_reschedule_ask(thread* td) noexcept nogil
 
 # The seam's calls.
 cdef void sim_spin_until_changed(thread* td, uint64_t* word, uint64_t seen, thread* owner, lock_delay_arg* delay,

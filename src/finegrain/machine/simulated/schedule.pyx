@@ -104,7 +104,7 @@ cdef void sim_reschedule(thread* kernel_td) noexcept nogil:
     cdef sim_thread* next
     if unlikely(td.td.critical != 0):
         td.td.machine.ops.panic(kernel_td, b"a scheduling point in a critical section")
-    if s.choose == NULL and (s.count == 0 or s.heap[0].time > td.clock):
+    if s.count == 0 or s.heap[0].time > td.clock:
         # Nobody is behind: only a look at the real clock, or the end of the run.
         if td.clock < s.until and not out_of_breath(s):
             s.events += 1
@@ -116,8 +116,7 @@ cdef void sim_reschedule(thread* kernel_td) noexcept nogil:
         return
     e = s.heap[0]
     next = e.td
-    if (s.choose == NULL and next.td.state == TD_RUNNING and next.event == e.number and e.time < s.until
-            and s.breath > 1):
+    if next.td.state == TD_RUNNING and next.event == e.number and e.time < s.until and s.breath > 1:
         # The common case: change places with the earliest thread.
         s.breath -= 1
         s.events += 1
@@ -130,6 +129,15 @@ cdef void sim_reschedule(thread* kernel_td) noexcept nogil:
         s.switches += 1
         fiber_switch(&td.context, next.context)
         return
+    push_event(s, td, td.clock)
+    dispatch(s, td)
+
+
+cdef void sim_reschedule_ask(thread* kernel_td) noexcept nogil:
+    cdef sim_thread* td = <sim_thread*>kernel_td
+    cdef sim* s = <sim*>kernel_td.machine
+    if unlikely(td.td.critical != 0):
+        td.td.machine.ops.panic(kernel_td, b"a scheduling point in a critical section")
     push_event(s, td, td.clock)
     dispatch(s, td)
 

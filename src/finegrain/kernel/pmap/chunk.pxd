@@ -1,0 +1,137 @@
+# The chunks that pv entries come in, and the three kinds of list: of a pmap's chunks, of all chunks (the LRU), of the
+# entries that map a page.  Structure alone: who allocates and frees is pv's business, and in shortage reclaim's.
+
+from libc.stdint cimport int64_t, uint64_t, uintptr_t
+
+from finegrain.kernel.list cimport list_insert_after, list_insert_head, list_insert_tail, list_remove
+from finegrain.kernel.locks cimport mtx
+from finegrain.kernel.pmap.pvlock cimport PV_LIST_LOCK_ASSERT
+from finegrain.kernel.types cimport PAGE_SIZE, md_page, pmap, pv_chunk, pv_entry, vm_paddr_t
+from finegrain.machine.seam cimport touch_read, touch_write
+from finegrain.machine.thread cimport thread
+
+cdef enum:
+    CHUNKS_FREED_MAX = 256              # the histogram's last bucket: this many and more
+
+# machine.pv points here.  k: the chunk list mutex; a: atomic
+cdef struct pv_state:
+    mtx chunk_list_lock                 # "pmap pv chunk list"
+    pv_chunk* lru_first                 # k: all chunks, oldest first
+    pv_chunk* lru_last                  # k
+    int64_t active_reclaims             # k
+    int64_t chunks                      # k: on the list now
+    int64_t chunk_allocs                # k: ever
+    int64_t reclaims                    # statistics: calls of reclaim_pv_chunk
+    uint64_t chunks_freed[CHUNKS_FREED_MAX + 1]     # a: pmap_remove_pages calls by how many chunks each freed
+
+cdef extern from *:
+    """
+    #define PC_FREE_MASK(field) ((field) < 2 ? ~0ul : (1ul << 40) - 1)
+    """
+    const uint64_t PC_FREE_MASK(int field) noexcept nogil
+    int ctz "__builtin_ctzl"(uint64_t x) noexcept nogil
+    int popcount "__builtin_popcountl"(uint64_t x) noexcept nogil
+
+
+cdef inline pv_state* pv_of(thread* td) noexcept nogil:
+    return <pv_state*>td.machine.pv
+
+
+cdef inline pv_chunk* pv_to_chunk(pv_entry* pv) noexcept nogil:
+    return <pv_chunk*>(<uintptr_t>pv & ~<uintptr_t>(PAGE_SIZE - 1))
+
+
+# The pmap whose mapping the entry stands for.
+cdef inline pmap* PV_PMAP(pv_entry* pv) noexcept nogil:
+    return pv_to_chunk(pv).pc_pmap
+
+
+cdef inline bint chunk_full(pv_chunk* pc) noexcept nogil:
+    return (pc.pc_map[0] | pc.pc_map[1] | pc.pc_map[2]) == 0
+
+
+cdef inline bint chunk_empty(pv_chunk* pc) noexcept nogil:
+    return (pc.pc_map[0] == PC_FREE_MASK(0) and pc.pc_map[1] == PC_FREE_MASK(1) and
+            pc.pc_map[2] == PC_FREE_MASK(2))
+
+
+# --- a pmap's chunks: pmap locked
+
+cdef inline void pmap_chunk_remove(pmap* pm, pv_chunk* pc) noexcept nogil:
+    list_remove(<void**>&pm.pm_pvchunk_first, <void**>&pm.pm_pvchunk_last, pc, <void**>&pc.pc_list_next,
+                <void**>&pc.pc_list_prev)
+
+
+cdef inline void pmap_chunk_insert_head(pmap* pm, pv_chunk* pc) noexcept nogil:
+    list_insert_head(<void**>&pm.pm_pvchunk_first, <void**>&pm.pm_pvchunk_last, pc, <void**>&pc.pc_list_next,
+                     <void**>&pc.pc_list_prev)
+
+
+cdef inline void pmap_chunk_insert_tail(pmap* pm, pv_chunk* pc) noexcept nogil:
+    list_insert_tail(<void**>&pm.pm_pvchunk_first, <void**>&pm.pm_pvchunk_last, pc, <void**>&pc.pc_list_next,
+                     <void**>&pc.pc_list_prev)
+
+
+# The lowest free entry of a chunk that has one.  A chunk that is full now goes behind those that are not.
+cdef inline pv_entry* chunk_take(pmap* pm, pv_chunk* pc) noexcept nogil:
+    cdef int field = 0
+    while pc.pc_map[field] == 0:
+        field += 1
+    cdef int bit = ctz(pc.pc_map[field])
+    pc.pc_map[field] &= pc.pc_map[field] - 1
+    if chunk_full(pc) and pc.pc_list_next != NULL:
+        pmap_chunk_remove(pm, pc)
+        pmap_chunk_insert_tail(pm, pc)
+    return &pc.pc_pventry[field * 64 + bit]
+
+
+# --- the LRU: chunk list mutex held.  Chunks next to each other belong to different pmaps.
+
+cdef inline void lru_insert_tail(thread* td, pv_state* s, pv_chunk* pc) noexcept nogil:
+    touch_write(td, &s.lru_first)
+    if s.lru_last != NULL:
+        touch_write(td, s.lru_last)
+    list_insert_tail(<void**>&s.lru_first, <void**>&s.lru_last, pc, <void**>&pc.pc_lru_next, <void**>&pc.pc_lru_prev)
+
+
+cdef inline void lru_insert_after(thread* td, pv_state* s, pv_chunk* where, pv_chunk* pc) noexcept nogil:
+    cdef pv_chunk* after = s.lru_first if where == NULL else where.pc_lru_next
+    touch_write(td, &s.lru_first)
+    if where != NULL:
+        touch_write(td, where)
+    if after != NULL:
+        touch_write(td, after)
+    list_insert_after(<void**>&s.lru_first, <void**>&s.lru_last, where, pc, <void**>&pc.pc_lru_next,
+                      <void**>&pc.pc_lru_prev)
+
+
+cdef inline void lru_remove(thread* td, pv_state* s, pv_chunk* pc) noexcept nogil:
+    touch_read(td, pc)
+    touch_write(td, pc.pc_lru_prev if pc.pc_lru_prev != NULL else <pv_chunk*>&s.lru_first)
+    touch_write(td, pc.pc_lru_next if pc.pc_lru_next != NULL else <pv_chunk*>&s.lru_first)
+    list_remove(<void**>&s.lru_first, <void**>&s.lru_last, pc, <void**>&pc.pc_lru_next, <void**>&pc.pc_lru_prev)
+
+
+# --- PV lists: the PV list lock of pa held for write; md is the list of the page at pa, or of its superpage.  The
+# neighbours on a list belong to other pmaps, whose CPUs write them.
+
+cdef inline void pv_list_insert_tail(thread* td, md_page* md, vm_paddr_t pa, pv_entry* pv) noexcept nogil:
+    PV_LIST_LOCK_ASSERT(td, pa)
+    touch_write(td, md)
+    touch_write(td, pv)
+    if md.pv_last != NULL:
+        touch_write(td, md.pv_last)
+    list_insert_tail(<void**>&md.pv_first, <void**>&md.pv_last, pv, <void**>&pv.pv_next, <void**>&pv.pv_prev)
+    md.pv_gen += 1
+
+
+cdef inline void pv_list_remove(thread* td, md_page* md, vm_paddr_t pa, pv_entry* pv) noexcept nogil:
+    PV_LIST_LOCK_ASSERT(td, pa)
+    touch_write(td, md)
+    touch_read(td, pv)
+    if pv.pv_next != NULL:
+        touch_write(td, pv.pv_next)
+    if pv.pv_prev != NULL:
+        touch_write(td, pv.pv_prev)
+    list_remove(<void**>&md.pv_first, <void**>&md.pv_last, pv, <void**>&pv.pv_next, <void**>&pv.pv_prev)
+    md.pv_gen += 1
