@@ -14,7 +14,7 @@ from finegrain.kernel.pmap.pvlock cimport (
 from finegrain.kernel.types cimport pmap, pv_chunk, pv_entry, vm_page
 from finegrain.lab.pmaps cimport Pmaps as LabPmaps, pmaps_world
 from finegrain.lab.run cimport Operations, lab_call, whole
-from finegrain.machine.seam cimport arena_alloc, charge, critical_enter, critical_exit, now, sched_point
+from finegrain.machine.seam cimport arena_alloc, charge, now
 from finegrain.machine.thread cimport thread
 
 cdef uint16_t SITE = lock_site(b"door pmap")
@@ -141,14 +141,6 @@ cdef int64_t op_insert_unlocked(thread* td, lab_call* c) noexcept nogil:
     return 0
 
 
-cdef int64_t op_critical(thread* td, lab_call* c) noexcept nogil:
-    critical_enter(td)
-    if c.a[0]:
-        sched_point(td)
-    critical_exit(td)
-    return 0
-
-
 # Break something on purpose, for the audits to find.
 cdef int64_t op_corrupt(thread* td, lab_call* c) noexcept nogil:
     cdef pmap* pm = &(<pmaps_world*>c.world).pmaps[c.a[0]]
@@ -207,7 +199,6 @@ cdef class Pmaps(LabPmaps):
             OPERATIONS.add("di_wait", "page", op_di_wait, "wait for a page's blocks: the time then")
             OPERATIONS.add("clock", "", op_clock, "the time")
             OPERATIONS.add("insert_unlocked", "page", op_insert_unlocked, "a pv entry for a page, without its lock")
-            OPERATIONS.add("critical", "point:flag", op_critical, "a critical section, with a scheduling point in it")
             OPERATIONS.add("corrupt", "pmap what:breaks", op_corrupt, "break something on purpose")
         return OPERATIONS
 

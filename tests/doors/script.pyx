@@ -10,9 +10,9 @@ from finegrain.kernel.locks.rw cimport rwlock
 from finegrain.kernel.locks.sx cimport sx
 from finegrain.kernel.locks.turnstile cimport SLEEPQUEUE, TURNSTILE, turnstile_chain_of
 from finegrain.lab.locks cimport LockScripts, lock_at, locks_world, release, script_lock
-from finegrain.lab.run cimport Operations, lab_call, lacks, whole
+from finegrain.lab.run cimport Operations, lab_call, whole
 from finegrain.machine.seam cimport (
-    arena_offset, critical_enter, critical_exit, park, sched_point, shootdown, touch_read, touch_write, unpark)
+    arena_offset, charge, critical_enter, critical_exit, park, sched_point, shootdown, touch_read, touch_write, unpark)
 from finegrain.machine.thread cimport CPU_WORDS, thread
 
 
@@ -58,6 +58,7 @@ cdef int64_t op_critical(thread* td, lab_call* c) noexcept nogil:
     critical_enter(td)
     critical_enter(td)                  # sections nest
     critical_exit(td)
+    charge(td, 1000, 1)                 # others are behind now
     if c.a[0]:
         sched_point(td)
     critical_exit(td)

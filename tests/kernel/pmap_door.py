@@ -12,6 +12,8 @@ PAGE, SUPER, MB = 4096, 1 << 21, 1 << 20
 READ, WRITE, EXECUTE = 1, 2, 4
 VA = 0x40000000
 US = 1_000_000  # picoseconds
+PV, PMAP, CHUNKS = "rw:pmap pv list", "sleep mutex:pmap", "sleep mutex:pmap pv chunk list"
+DESIGNS = [{"locks": 256}, {"locks": 256, "batch": True}, {"locks": 0}, {"locks": 0, "batch": True}]
 
 
 def design(*, locks: int = 256, padded: bool = False, batch: bool = False, lock: str = "rw") -> Design:
@@ -53,7 +55,8 @@ class World:
         before = self.door.acquisitions()
         self.run(*operations)
         after = self.door.acquisitions()
-        return {key: n - before.get(key, 0) for key, n in after.items() if n != before.get(key, 0) and key[0] != "rw:vm object"}
+        counts = {key: n - before.get(key, 0) for key, n in after.items() if key[0] != "rw:vm object"}
+        return {key: n for key, n in counts.items() if n}
 
     def audit(self) -> None:
         assert self.door.audit(*self.numbers) == (0, "")
@@ -71,3 +74,24 @@ class World:
         assert after["chunks"] == 0
         assert after["allocated"] == self.before["allocated"]
         assert self.machine.threads == 0
+
+
+def taken(counts: dict[tuple[str, ...], int], lock: str) -> int:
+    return sum(n for key, n in counts.items() if key[0] == lock and len(key) == 2)
+
+
+def held_by_waiter(
+    w: World, holder: tuple, *operations: tuple, after: int = US
+) -> tuple[str | None, list[str]]:
+    """Let a thread do what takes and holds a lock for long, then another the operations; what the other one wants."""
+    w.door.start([holder])
+    w.machine.run(until=w.machine.time_ps + after)
+    w.door.start(list(operations))
+    answer: tuple[str | None, list[str]] = (None, [])
+    for _ in range(500):
+        w.machine.run(until=w.machine.time_ps + US)
+        answer = w.door.threads()[-1]
+        if answer[0] is not None:
+            break
+    w.machine.run()
+    return answer

@@ -1,11 +1,12 @@
 """Scripted threads on a small machine: what comes of a play."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 from doors.script import Scripts
 from finegrain.lab.profile import read_charged, read_names, read_profile
-from finegrain.machine.costs import FREE, CostModel
+from finegrain.machine.costs import FREE
 from finegrain.machine.simulated import SimulatedMachine
 
 US = 10**6  # picoseconds
@@ -58,3 +59,20 @@ class Played:
             assert row["queue_integral_ps"] == sum(r["wait_ps"] for r in own)
         for cpu in self.machine.cpu_times():
             assert cpu.pop("clock") == sum(cpu.values())
+
+
+Play = Callable[..., Played]
+READ, R_WAITERS, W_WAITERS, W_SPINNER, READER, OWNED = 1, 2, 4, 8, 32, 1 << 40
+KINDS = ["mtx", "rw", "sx"]
+
+
+def hold(us: int, lock: int = 0, how: str = "charge") -> list[tuple[Any, ...]]:
+    return [("lock", lock), (how, us * US), ("unlock", lock)]
+
+
+def read(us: int, lock: int = 0, how: str = "charge") -> list[tuple[Any, ...]]:
+    return [("rlock", lock), (how, us * US), ("unlock", lock)]
+
+
+def later(us: int, script: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    return [("charge", us * US), *script]

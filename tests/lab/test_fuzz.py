@@ -1,4 +1,4 @@
-"""Whatever Python passes to a lab, the interpreter lives: arbitrary operations in a child, which never dies by a signal."""
+"""Whatever Python passes to a lab, the interpreter lives: a child that tries it never dies by a signal."""
 
 import subprocess
 import sys
@@ -123,6 +123,8 @@ LABS = ["PhysicalMemory", "Pmaps", "AddressSpaces", "LockScripts"]
 @pytest.mark.parametrize("lab", LABS)
 @pytest.mark.parametrize("seed", range(6))
 def test_arbitrary_operations_never_end_the_interpreter(lab: str, seed: int) -> None:
-    child = subprocess.run([sys.executable, "-c", CHILD, lab, str(seed)], capture_output=True, text=True, timeout=300)
+    child = subprocess.run(
+        [sys.executable, "-c", CHILD, lab, str(seed)], capture_output=True, text=True, timeout=300
+    )
     assert child.returncode == 0, child.stderr
     assert int(child.stdout) > 0

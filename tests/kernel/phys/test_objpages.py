@@ -18,7 +18,9 @@ indexes = st.one_of(
 
 
 def door() -> PhysDoor:
-    return PhysDoor(SimulatedMachine(sockets=1, cores=1, threads=1, memory=64 * MIB), [(MIB, 64 * MIB, 0)], checked=False)
+    return PhysDoor(
+        SimulatedMachine(sockets=1, cores=1, threads=1, memory=64 * MIB), [(MIB, 64 * MIB, 0)], checked=False
+    )
 
 
 @settings(max_examples=60, deadline=None)

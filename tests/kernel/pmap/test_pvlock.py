@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from doors.pmap import Pmaps
+from finegrain.lab import read_pv_waits
+from finegrain.machine.errors import KernelPanic
 from finegrain.machine.simulated import SimulatedMachine
+from kernel.pmap_door import READ, US, VA, World
 from kernel.pmap_door import design as parts
 
 PAGE, SUPER, MB, GB = 4096, 1 << 21, 1 << 20, 1 << 30
@@ -14,7 +18,11 @@ PER_PAGE = PAGE // 64  # structs of the sparse table in a page
 
 
 def door(segments: list[tuple[int, int, int]], **design: int) -> Pmaps:
-    return Pmaps(SimulatedMachine(sockets=2, cores=1, threads=1, memory=segments[-1][1]), segments, design=parts(**design))
+    return Pmaps(
+        SimulatedMachine(sockets=2, cores=1, threads=1, memory=segments[-1][1]),
+        segments,
+        design=parts(**design),
+    )
 
 
 def test_head_is_one_array_of_256_locks_two_to_a_line() -> None:
@@ -118,3 +126,59 @@ def test_every_page_has_a_lock(gaps: list[tuple[int, int, int]]) -> None:
     for start, stop, _ in pieces:
         for superpage in range(start // SUPER, (stop - 1) // SUPER + 1):
             assert d.lock_instance(superpage) == superpage
+
+
+# --- the verbs, whatever kind of lock stands behind them
+
+KINDS = [{"locks": 256}, {"locks": 0}, {"locks": 256, "lock": "mtx"}, {"locks": 0, "lock": "mtx"}]
+
+
+@pytest.mark.parametrize("design", KINDS)
+def test_changing_a_pv_list_without_its_lock_panics(design: dict) -> None:
+    w = World(pages=2, **design)
+    with pytest.raises(KernelPanic, match="a PV list is changed whose lock is not held for write"):
+        w.do("insert_unlocked", w.pages[0])
+
+
+@pytest.mark.parametrize("design", KINDS)
+def test_readers_share_a_rw_lock_and_a_mutex_admits_one(design: dict) -> None:
+    w = World(pages=2, **design)
+    start = w.machine.time_ps
+    for _ in range(2):
+        w.door.start([("read_pv_list", w.pages[0], 100 * US), ("clock",)])
+    w.machine.run()
+    last = max(w.door.results(thread)[1] for thread in (0, 1)) - start
+    assert last > 200 * US if design.get("lock") == "mtx" else last < 150 * US
+    w.finish()
+
+
+@pytest.mark.parametrize("design", KINDS)
+def test_a_writer_keeps_readers_out(design: dict) -> None:
+    w = World(pages=2, **design)
+    name = "sleep mutex:pmap pv list" if design.get("lock") == "mtx" else "rw:pmap pv list"
+    w.door.start([("hold_pv_list", w.pages[0], 100 * US)])
+    w.machine.run(until=w.machine.time_ps + US)
+    w.door.start([("read_pv_list", w.pages[0], US)])
+    w.machine.run(until=w.machine.time_ps + 5 * US)
+    assert w.door.threads()[-1] == (name, [])
+    w.machine.run()
+    w.finish()
+
+
+@pytest.mark.parametrize("locks", [256, 3, 0])
+def test_what_a_lock_covers_is_what_is_hashed_to_it(locks: int) -> None:
+    """Rows of the profile and the index of an address agree, for every superpage of memory."""
+    w = World(pages=1500, locks=locks)
+    w.run(*(("enter", 0, VA + i * PAGE, pa, READ, 0, 0) for i, pa in enumerate(w.pages)))
+    rows, _ = read_pv_waits(w.machine)
+    assert len({pa // SUPER for pa in w.pages}) > 2
+    assert {row["index"] for row in rows} == {w.door.lock_index(pa) for pa in w.pages}
+    for row in rows:
+        assert bool(row["period"]) is bool(locks)
+        for superpage in range(64 * MB // SUPER):
+            pa = superpage * SUPER
+            at = pa % row["period"] if row["period"] else pa
+            covered = row["first_pa"] <= at < row["end_pa"]
+            for inside in (pa, pa + SUPER - PAGE):
+                assert (w.door.lock_index(inside) == row["index"]) is covered
+    w.finish()

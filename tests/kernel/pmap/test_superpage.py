@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kernel.pmap_door import EXECUTE, PAGE, READ, SUPER, VA, WRITE, World
+from kernel.pmap_door import EXECUTE, PAGE, PV, READ, SUPER, VA, WRITE, World
 
 A, PS, PROMOTED, RW, M = 0x20, 0x80, 1 << 54, 0x2, 0x40
 
@@ -123,4 +123,13 @@ def test_a_superpage_mapping_replaces_small_ones() -> None:
     assert w.do("enter", 0, VA, w.pages[0], READ | WRITE, WRITE, 1) == 0
     assert w.door.ptes(0).keys() == {VA}
     assert w.door.pv_list(w.pages[3]) == []
+    w.finish()
+
+
+def test_superpage_list_lock_and_page_list_lock_are_the_same() -> None:
+    w = World(pages=512, locks=0)
+    w.enter(0)
+    counts = w.counted(("remove", 0, VA + 5 * PAGE, VA + 6 * PAGE))
+    # Demotion takes it; the removal of the page carries it on.
+    assert {key: n for key, n in counts.items() if key[0] == PV} == {(PV, "pmap_demote_pde"): 1}
     w.finish()

@@ -1,8 +1,8 @@
 """Processes: who waits for whom, and who gets whose children."""
 
 import pytest
-from doors.processes import processes
 
+from doors.processes import processes
 from finegrain.design import parse_design
 from finegrain.machine.simulated import SimulatedMachine
 from finegrain.replay.replay import Replay
