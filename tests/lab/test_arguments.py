@@ -31,7 +31,7 @@ def pmaps() -> Pmaps:
         (["enter"], TypeError, "an operation must be a tuple"),
         ([()], TypeError, "an operation must be a tuple"),
         ([(None,)], TypeError, "the name of an operation must be a string, not None"),
-        ([("entre", 0)], LookupError, "no operation entre.*there are access, activate, alloc"),
+        ([("entre", 0)], LookupError, "no operation .entre.; there are access, activate, alloc"),
         ([("pinit",)], TypeError, "pinit !pmap: 0 arguments given, it takes 1"),
         ([("enter", 0, 0)], TypeError, "2 arguments given, it takes 4 to 6"),
         ([("pinit", 1024)], ValueError, "pinit: pmap must be the number of a pmap from 0 to 1023, not 1024"),

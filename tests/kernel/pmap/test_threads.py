@@ -65,7 +65,7 @@ def test_operations_of_many_threads_short_of_memory() -> None:
     for design in DESIGNS:
         for seed in range(6):
             w = World(pages=600, pmaps=PMAPS, cpus=2, memory=32 * MB, **design)
-            w.do("hog", 18)
+            w.do("hog", 20)
             for thread in range(4):
                 w.door.start(steps(w, seed * 100 + thread, thread, 100))
             w.machine.run()

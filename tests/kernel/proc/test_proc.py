@@ -21,7 +21,15 @@ class Run:
             process.do(pr.EXIT)
         program = build(list(family))
         self.machine = SimulatedMachine(sockets=1, cores=4, threads=1, memory=1 << 30, seed=1)
-        self.replay = Replay(self.machine, program, parse_design("head"), jobs=1, seed=1, stagger=False)
+        self.replay = Replay(
+            self.machine,
+            [(1 << 20, 1 << 30, 0)],
+            program,
+            parse_design("head"),
+            jobs=1,
+            seed=1,
+            stagger=False,
+        )
         self.start = self.replay.prepare()
 
     def at(self, ms):
