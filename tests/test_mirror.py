@@ -17,7 +17,14 @@ ELSEWHERE = {
     "workload/stored": "tests/study/test_experiment.py: every run maps a stored program",
 }
 # Tests of several modules together.
-TOGETHER = ("test_layers", "test_mirror", "test_init", "profile/test_fuzz", "profile/test_round_trip")
+TOGETHER = (
+    "test_contracts",
+    "test_layers",
+    "test_mirror",
+    "test_init",
+    "profile/test_fuzz",
+    "profile/test_round_trip",
+)
 
 
 def modules() -> set[str]:
