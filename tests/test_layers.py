@@ -30,7 +30,10 @@ RULES: dict[str, tuple[str, ...]] = {
     "design": (),
     "files": (),
     "machine": (),
-    "machine.seam": ("machine.thread", "machine.simulated"),  # its inline calls: simulated/coherence.pxd alone
+    "machine.seam": (
+        "machine.thread",
+        "machine.simulated",
+    ),  # its inline calls: simulated/coherence.pxd alone
     "machine.thread": (),
     "machine.simulated": ("machine",),
     "machine.threads": ("machine",),

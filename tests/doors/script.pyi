@@ -1,18 +1,20 @@
+from collections.abc import Iterable
 from typing import Any
 
+from finegrain.lab import LockScripts
 from finegrain.machine.simulated import SimulatedMachine
 
-class Scripts:
-    machine: SimulatedMachine
+class Scripts(LockScripts):
     scripts: list[list[tuple[Any, ...]]]
     def __init__(
         self,
         machine: SimulatedMachine,
-        locks: list[str],
-        scripts: list[list[tuple[Any, ...]]],
+        locks: Iterable[str],
+        scripts: Iterable[Iterable[tuple[Any, ...]]] = (),
         stride: int = 32,
+        *,
+        checked: bool = True,
     ) -> None: ...
-    def trace(self) -> list[tuple[int, int, int, int, str, int]]: ...
     def chains(self) -> list[tuple[int, int]]: ...
 
 def lock_sizes() -> tuple[int, int, int, int]: ...

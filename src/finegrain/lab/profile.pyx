@@ -1,5 +1,7 @@
 # The lock profile of a stopped machine, read from Python.
 
+from operator import index
+
 from libc.stdint cimport int64_t, uint32_t
 
 from finegrain.kernel.locks cimport (
@@ -8,14 +10,29 @@ from finegrain.kernel.locks cimport (
 from finegrain.kernel.pmap cimport pv_lock_covers, pvlock_state
 from finegrain.kernel.types cimport vm_paddr_t
 from finegrain.machine.machine cimport Machine
+from finegrain.machine.simulated.simulated cimport SimulatedMachine
 from finegrain.machine.thread cimport ps_t, thread
+
+
+# The machine's profile, or ValueError.
+cdef lock_profile* profile_of(Machine m) except NULL:
+    if m.m == NULL or m.m.profile == NULL:
+        raise ValueError("the machine has no kernel: nothing was counted")
+    return <lock_profile*>m.m.profile
+
+
+cdef ps_t time_of(object at) except -1:
+    number = index(at)
+    if not 0 <= number < 1 << 63:
+        raise ValueError("the time must be a number of picoseconds from 0 on, below 2**63")
+    return number
 
 
 cdef list histogram_rows(int64_t* counts):
     return [[1 << i, counts[i]] for i in range(HISTOGRAM_BUCKETS) if counts[i] != 0]
 
 
-def read_profile(Machine m):
+def read_profile(Machine m not None):
     """Read the profile of a stopped machine.
 
     Returns a list with a dict for each acquisition point that has counted something: the lock's class and name, the
@@ -23,6 +40,7 @@ def read_profile(Machine m):
     """
     cdef lock_record r
     cdef uint32_t n, site
+    profile_of(m)
     rows = []
     for n in range(lock_name_count()):
         for site in range(1, lock_site_count()):
@@ -42,9 +60,9 @@ def read_profile(Machine m):
     return rows
 
 
-def read_charged(Machine m):
+def read_charged(Machine m not None):
     """Who held locks while others waited: {(lock "class:name", holder's site, waiter's site): picoseconds}."""
-    cdef lock_profile* p = <lock_profile*>m.m.profile
+    cdef lock_profile* p = profile_of(m)
     cdef uint32_t n, h, w
     cdef ps_t waited
     out = {}
@@ -58,28 +76,31 @@ def read_charged(Machine m):
     return out
 
 
-def read_names(Machine m, int64_t at):
+def read_names(Machine m not None, at):
     """For each lock name: counts that must balance, up to the time `at` (picoseconds).
 
     `queue_integral_ps` is the integral of the number of waiting threads over time, `pending_ps` the waits that have
     not ended, `pending_charged_ps` the part of them already charged to holders, `held` how many locks are held now.
     """
-    cdef lock_profile* p = <lock_profile*>m.m.profile
+    cdef lock_profile* p = profile_of(m)
     cdef lock_name_record* r
     cdef thread* td = m.m.threads
     cdef uint32_t n, i
+    cdef ps_t until = time_of(at)
+    if isinstance(m, SimulatedMachine) and (<SimulatedMachine>m).running_now:
+        raise ValueError("the machine is running: its threads come and go")
     rows = {}
     for n in range(lock_name_count()):
         r = &p.names[n]
         rows[(lock_class_text(n).decode(), lock_name_text(n).decode())] = {
             "acquired": r.acquired, "released": r.released, "waiting": r.waiting, "held": 0,
-            "queue_integral_ps": r.queue_integral + r.waiting * (at - r.waiting_since),
+            "queue_integral_ps": r.queue_integral + r.waiting * (until - r.waiting_since),
             "pending_ps": 0, "pending_charged_ps": 0}
     while td != NULL:
         if td.wanted.address != NULL:
             n = td.wanted.name
             row = rows[(lock_class_text(n).decode(), lock_name_text(n).decode())]
-            row["pending_ps"] += at - td.wait_since
+            row["pending_ps"] += until - td.wait_since
             row["pending_charged_ps"] += td.wait_charged - td.wait_since
         for i in range(td.nheld):
             n = td.held[i].lock.name
@@ -97,15 +118,17 @@ cdef dict pv_wait_row(uint32_t index, pv_wait_record* r):
             "hold_ps": r.hold, "collision_ps": r.collision, "sharing_ps": r.sharing}
 
 
-def read_pv_waits(Machine m):
+def read_pv_waits(Machine m not None):
     """PV list waits: by lock and by superpage, as two lists of dicts of the fields of `pv_wait_record`.
 
     A lock's says which physical addresses it covers: bytes `first_pa` up to, not including, `end_pa`; with a `period`
     (else 0) also those that many bytes further on, and again.
     """
-    cdef lock_profile* p = <lock_profile*>m.m.profile
+    cdef lock_profile* p = profile_of(m)
     cdef vm_paddr_t first, end, period
     cdef uint32_t i
+    if m.m.pvlock == NULL:
+        raise ValueError("the machine's kernel has no PV list locks")
     locks = [pv_wait_row(i, &p.pv_locks[i]) for i in range(p.pv_lock_count) if pv_waited(&p.pv_locks[i])]
     for row in locks:
         pv_lock_covers(<pvlock_state*>m.m.pvlock, row["index"], &first, &end, &period)
@@ -113,11 +136,14 @@ def read_pv_waits(Machine m):
     return [locks, [pv_wait_row(i, &p.superpages[i]) for i in range(p.superpage_count) if pv_waited(&p.superpages[i])]]
 
 
-def reset_profile(Machine m, int64_t at):
+def reset_profile(Machine m not None, at):
     """Begin counting afresh at the time `at` (picoseconds): the end of the warm-up."""
-    lock_profile_reset(m.m, at)
+    cdef ps_t since = time_of(at)
+    profile_of(m)
+    lock_profile_reset(m.m, since)
 
 
-def enable_profile(Machine m, bint enabled):
+def enable_profile(Machine m not None, enabled):
     """Switch the counting on or off, to measure what it costs."""
-    (<lock_profile*>m.m.profile).enabled = enabled
+    cdef bint on = bool(enabled)
+    profile_of(m).enabled = on

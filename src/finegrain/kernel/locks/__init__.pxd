@@ -14,8 +14,8 @@ from finegrain.kernel.locks.mtx cimport (
     mtx_unlock_spin)
 from finegrain.kernel.locks.profile cimport (
     HISTOGRAM_BUCKETS, LO_DUPOK, LO_PV_LIST, MAX_LOCK_NAMES, MAX_SITES, lock_class_text, lock_held, lock_name,
-    lock_name_count, lock_name_record, lock_name_text, lock_profile, lock_profile_reset, lock_profile_sum, lock_record,
-    lock_site, lock_site_count, lock_site_text, may_be_waited_for, profile_charge_waiters, pv_wait_record)
+    lock_name_count, lock_name_record, lock_name_text, lock_object, lock_profile, lock_profile_reset, lock_profile_sum,
+    lock_record, lock_site, lock_site_count, lock_site_text, may_be_waited_for, profile_charge_waiters, pv_wait_record)
 from finegrain.kernel.locks.rw cimport (
     rw_assert_locked, rw_assert_wlocked, rw_downgrade, rw_id, rw_init, rw_rlock, rw_runlock, rw_try_rlock,
     rw_try_upgrade, rw_try_wlock, rw_wlock, rw_wowned, rw_wunlock, rwlock)

@@ -28,4 +28,5 @@ from finegrain.kernel.phys.pagequeue cimport (
 from finegrain.kernel.phys.reserv cimport (
     vm_reserv_break_all, vm_reserv_level_iffullpop, vm_reserv_reclaim_inactive, vm_reserv_to_superpage)
 from finegrain.kernel.phys.types cimport (
-    VM_FREEPOOL_DEFAULT, VM_PHYSSEG_MAX, VPRC_OBJREF, phys_of, phys_state, vm_domain, vm_phys_seg)
+    PQ_COUNT, VM_FREEPOOL_DEFAULT, VM_NFREELIST, VM_NFREEORDER, VM_NFREEPOOL, VM_PHYSSEG_MAX, VPRC_OBJREF, phys_of,
+    phys_state, vm_domain, vm_phys_seg, vm_reserv)

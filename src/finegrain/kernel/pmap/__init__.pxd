@@ -33,7 +33,7 @@ from finegrain.kernel.pmap.copy cimport pmap_copy, pmap_protect
 from finegrain.kernel.pmap.di cimport (
     pmap_delayed_invl_finish, pmap_delayed_invl_page, pmap_delayed_invl_start, pmap_delayed_invl_wait)
 from finegrain.kernel.pmap.enter cimport (
-    KERN_SUCCESS, PMAP_ENTER_NOSLEEP, pmap_enter, pmap_enter_object, pmap_enter_quick)
+    KERN_SUCCESS, PMAP_ENTER_NOSLEEP, PMAP_ENTER_WIRED, pmap_enter, pmap_enter_object, pmap_enter_quick)
 from finegrain.kernel.pmap.life cimport (
     pmap_access, pmap_activate, pmap_create, pmap_deactivate, pmap_extract, pmap_is_prefaultable,
     pmap_pinit, pmap_release)

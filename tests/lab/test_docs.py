@@ -1,0 +1,25 @@
+"""The examples of docs/lab.md print what stands beside them."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PAGE = Path(__file__).parents[2] / "docs" / "lab.md"
+EXAMPLES = re.findall(
+    r"```python\n(.*?)```\n\n```text\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL
+)
+
+
+def test_there_are_three() -> None:
+    assert len(EXAMPLES) == 3
+    assert PAGE.read_text(encoding="utf-8").count("```python") == 3
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_an_example_prints_what_stands_beside_it(number: int) -> None:
+    code, output = EXAMPLES[number]
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == output
