@@ -23,6 +23,7 @@ ELSEWHERE = {
 }
 # Tests of several modules together.
 TOGETHER = (
+    "test_contracts",
     "test_layers",
     "test_mirror",
     "test_init",

@@ -33,7 +33,9 @@ cdef int kernel_config_from(kernel_config* config, object segments, object desig
     return 0
 
 
-# Locks in, out: none; nothing runs yet.  May block: never.
+# Locks in:   none; nothing runs yet.
+# Locks out:  none.
+# May block:  never.
 # Stands for: the SYSINIT order of FreeBSD's mi_startup(): locks, physical memory, pmap, VM, processes.
 cdef int kernel_create(machine* m, const kernel_config* config, int layers=KERNEL_PROC) except -1:
     locks_create(m)

@@ -41,8 +41,11 @@ cdef inline uint64_t next_random(uint64_t* state) noexcept nogil:
 
 # Take a block of memory for pages that nobody reaches.
 #
-# Locks in: none.  Locks out: none.  May block: on the free page queue mutex.
-# Returns: the order of the block, `order` or less; -1 when memory is exhausted.
+# Locks in:   none.
+# Locks out:  none.
+# May block:  on the free page queue mutex.
+# Returns:    the order of the block, `order` or less; -1 when memory is exhausted.
+# Stands for: nothing in FreeBSD: 2**order pages of a file that no step of the program needs.
 cdef int hole_add(thread* td, image* im, int order) noexcept nogil:
     cdef phys_state* s = phys_of(td)
     cdef int domain = <int>(domain_of(td) % s.ndomains)
@@ -52,7 +55,7 @@ cdef int hole_add(thread* td, image* im, int order) noexcept nogil:
     if not vm_domain_allocate(td, d, <int64_t>1 << order):
         return -1
     vm_domain_free_lock(td, d, FREE_LOCK_ALLOC)
-    m = vm_phys_alloc_pages(s, domain, VM_FREEPOOL_DEFAULT, order)
+    m = vm_phys_alloc_pages(td, s, domain, VM_FREEPOOL_DEFAULT, order)
     vm_domain_free_unlock(td, d)
     if m == NULL:
         vm_domain_freecnt_inc(td, d, <int64_t>1 << order)
@@ -74,7 +77,7 @@ cdef void out_of_memory(thread* td) noexcept nogil:
 #
 # Locks in:   none.
 # Locks out:  none.
-# May block:  on object locks and those that allocation takes.
+# May block:  on object locks and, holding one, the free page locks.  User time passes in between.
 # Stands for: FreeBSD tmpfs_write(), uiomove_object(): the part of it that decides where pages come to lie.
 cdef void image_fill(thread* td, image* im, const int64_t* sizes, const fill_run* runs, int64_t first, int64_t last,
                      uint64_t seed) noexcept nogil:
@@ -118,9 +121,12 @@ cdef void image_fill(thread* td, image* im, const int64_t* sizes, const fill_run
             user(td, <int64_t>(next_random(&state) % (<uint64_t>2 * WRITE_USER_PS)))
 
 
+# Give an image back.
+#
 # Locks in:   none; no map refers to the files.
 # Locks out:  none.
-# May block:  on object locks and those that freeing takes.
+# May block:  on object locks and the free page locks.  Sleeps, as vm_object_deallocate() does.
+# Stands for: FreeBSD's unmounting of a tmpfs.
 cdef void image_free(thread* td, image* im) noexcept nogil:
     cdef phys_state* s = phys_of(td)
     cdef vm_domain* d
@@ -136,7 +142,7 @@ cdef void image_free(thread* td, image* im) noexcept nogil:
         im.holes = hole.next
         d = &s.domains[hole.domain]
         vm_domain_free_lock(td, d, FREE_LOCK_FREE)
-        vm_phys_free_pages(s, hole.block, hole.order, VM_FREEPOOL_DEFAULT)
+        vm_phys_free_pages(td, s, hole.block, hole.order, VM_FREEPOOL_DEFAULT)
         vm_domain_free_unlock(td, d)
         vm_domain_freecnt_inc(td, d, <int64_t>1 << hole.order)
         arena_free(td.machine, hole, sizeof(image_hole))

@@ -69,6 +69,7 @@ cdef inline replay_state* replay_of(thread* td) noexcept nogil:
 # The user program touches a page.
 #
 # Locks in: none.  Locks out: none.  May block: as vm_fault().
+# Stands for: the CPU's access, and FreeBSD trap_pfault() when it fails.
 cdef inline void touch(thread* td, proc* p, vm_offset_t va, int prot) noexcept nogil:
     if pmap_access(td, &p.p_vmspace.pm, va, prot):
         return
@@ -76,7 +77,10 @@ cdef inline void touch(thread* td, proc* p, vm_offset_t va, int prot) noexcept n
     vm_fault(td, p.p_vmspace, va, prot)
 
 
-# Locks in: none.  Locks out: none.  May block: as vm_map_mmap().
+# Locks in:   none.
+# Locks out:  none.
+# May block:  as vm_map_mmap(); for a program's stack, as vm_fault().
+# Stands for: FreeBSD sys_mmap(), and the mapping of segments in exec_elf64_imgact().
 cdef void do_mmap(thread* td, proc* p, vm_offset_t start, vm_offset_t length, uint32_t mapping) noexcept nogil:
     cdef replay_state* r = replay_of(td)
     cdef uint8_t flags = r.map_flags[mapping]
@@ -101,8 +105,11 @@ cdef void do_mmap(thread* td, proc* p, vm_offset_t start, vm_offset_t length, ui
 
 # exec, with the mappings that come with it: steps from number i on.
 #
-# Locks in: none.  Locks out: none.  May block: as its parts.
-# Returns: the number of the last step that it took.
+# Locks in:   none.
+# Locks out:  none.
+# May block:  as proc_exec_begin(), vm_map_mmap(), vm_fault() and proc_exec_end(): sleeps.
+# Returns:    the number of the last step that it took.
+# Stands for: FreeBSD kern_execve().
 cdef int64_t do_exec(thread* td, proc* p, const steps* s, int64_t i, int64_t end) noexcept nogil:
     cdef replay_state* r = replay_of(td)
     cdef vm_object* program = r.builders[p.p_builder].files.files[s.arg0[i]]
@@ -116,7 +123,10 @@ cdef int64_t do_exec(thread* td, proc* p, const steps* s, int64_t i, int64_t end
 
 # fork or vfork: the child of a step of the past is one of the live processes; others start at their first step.
 #
-# Locks in: none.  Locks out: none.  May block: as vmspace_fork() and proc_fork().
+# Locks in:   none.
+# Locks out:  none.
+# May block:  as vmspace_fork(), proc_fork() and arrive(): sleeps.
+# Stands for: FreeBSD sys_fork(), sys_vfork().
 cdef void do_fork(thread* td, proc* p, int32_t child, bint vfork) noexcept nogil:
     cdef replay_state* r = replay_of(td)
     cdef builder* b = &r.builders[p.p_builder]
@@ -147,7 +157,10 @@ cdef void do_fork(thread* td, proc* p, int32_t child, bint vfork) noexcept nogil
 
 # Take steps number i up to, not including, end of a list of steps.  Stops at an EXIT, and when the run is to end.
 #
-# Locks in: none.  Locks out: none.  May block: as its parts.
+# Locks in:   none.
+# Locks out:  none.
+# May block:  as faults and system calls do: sleeps.  User time passes in between.
+# Stands for: a user program.
 cdef void run_steps(thread* td, proc* p, const steps* s, int64_t i, int64_t end, ps_t pending) noexcept nogil:
     cdef uint8_t op
     cdef int prot
@@ -217,7 +230,10 @@ cdef void plan_live(replay_state* r, int64_t i, proc_plan* plan) noexcept nogil:
 
 # Make those live processes whose parent this is, and whose address space is their own.
 #
-# Locks in: none.  Locks out: none.  May block: as proc_fork().
+# Locks in:   none.
+# Locks out:  none.
+# May block:  as vmspace_alloc() and proc_fork(): sleeps.
+# Stands for: nothing in FreeBSD: these processes are there when the replay begins.
 cdef void fork_live(thread* td, proc* p, int32_t parent) noexcept nogil:
     cdef replay_state* r = replay_of(td)
     cdef builder* b = &r.builders[p.p_builder]
@@ -231,7 +247,10 @@ cdef void fork_live(thread* td, proc* p, int32_t parent) noexcept nogil:
 
 # One of the live processes is ready.  The last one says when the replay begins; all wait for that time.
 #
-# Locks in: none.  Locks out: none.  May block: on "replay".  Sleeps if wait.
+# Locks in:   none.
+# Locks out:  none.
+# May block:  on "replay".  Sleeps if wait.
+# Stands for: nothing in FreeBSD.
 cdef void arrive(thread* td, replay_state* r, bint wait) noexcept nogil:
     mtx_lock(td, &r.lock, SITE_READY)
     r.arrived += 1
@@ -247,6 +266,11 @@ cdef void arrive(thread* td, replay_state* r, bint wait) noexcept nogil:
 
 
 # A process, from fork to exit.
+#
+# Locks in:   none.
+# Locks out:  none.
+# May block:  as run_steps() and proc_exit(): sleeps.
+# Stands for: FreeBSD fork_exit() and the program after it.
 cdef void process_main(thread* td, void* argument) noexcept nogil:
     cdef proc* p = <proc*>argument
     cdef replay_state* r = replay_of(td)
@@ -267,7 +291,10 @@ cdef void process_main(thread* td, void* argument) noexcept nogil:
 
 # Fork the recording's first process.
 #
-# Locks in: none.  Locks out: none.  May block: as proc_fork().
+# Locks in:   none.
+# Locks out:  none.
+# May block:  as vmspace_alloc() and proc_fork(): sleeps.
+# Stands for: what starts a builder: a fork by whoever drives the build.
 cdef void fork_root(thread* td, proc* reaper) noexcept nogil:
     cdef replay_state* r = replay_of(td)
     cdef proc_plan plan
@@ -281,6 +308,11 @@ cdef void fork_root(thread* td, proc* reaper) noexcept nogil:
 
 
 # A builder, from the filling of its image to the end of the run.
+#
+# Locks in:   none.
+# Locks out:  none.
+# May block:  on "replay"; as image_fill(), fork_live(), proc_wait(), image_free() and proc_exit(): sleeps.
+# Stands for: whoever drives a build, and reaps what its processes leave behind.
 cdef void builder_main(thread* td, void* argument) noexcept nogil:
     cdef proc* reaper = <proc*>argument
     cdef replay_state* r = replay_of(td)

@@ -10,18 +10,19 @@
 
 from finegrain.kernel.locks.create cimport locks_create
 from finegrain.kernel.locks.mtx cimport (
-    mtx, mtx_id, mtx_init, mtx_lock, mtx_lock_spin, mtx_owned, mtx_trylock, mtx_unlock, mtx_unlock_spin)
+    mtx, mtx_assert_owned, mtx_id, mtx_init, mtx_lock, mtx_lock_spin, mtx_owned, mtx_trylock, mtx_unlock,
+    mtx_unlock_spin)
 from finegrain.kernel.locks.profile cimport (
-    HISTOGRAM_BUCKETS, LO_DUPOK, LO_PV_LIST, MAX_LOCK_NAMES, MAX_SITES, lock_class_text, lock_name, lock_name_count,
-    lock_name_record, lock_name_text, lock_object, lock_profile, lock_profile_reset, lock_profile_sum, lock_record, lock_site,
-    lock_site_count, lock_site_text, may_be_waited_for, profile_charge_waiters, pv_wait_record)
+    HISTOGRAM_BUCKETS, LO_DUPOK, LO_PV_LIST, MAX_LOCK_NAMES, MAX_SITES, lock_class_text, lock_held, lock_name,
+    lock_name_count, lock_name_record, lock_name_text, lock_object, lock_profile, lock_profile_reset, lock_profile_sum,
+    lock_record, lock_site, lock_site_count, lock_site_text, may_be_waited_for, profile_charge_waiters, pv_wait_record)
 from finegrain.kernel.locks.rw cimport (
-    rw_downgrade, rw_id, rw_init, rw_rlock, rw_runlock, rw_try_rlock, rw_try_upgrade, rw_try_wlock, rw_wlock,
-    rw_wowned, rw_wunlock, rwlock)
+    rw_assert_locked, rw_assert_wlocked, rw_downgrade, rw_id, rw_init, rw_rlock, rw_runlock, rw_try_rlock,
+    rw_try_upgrade, rw_try_wlock, rw_wlock, rw_wowned, rw_wunlock, rwlock)
 from finegrain.kernel.locks.sleepq cimport msleep, sleep_sx, wakeup
 from finegrain.kernel.locks.sx cimport (
-    sx, sx_downgrade, sx_init, sx_slock, sx_sunlock, sx_try_slock, sx_try_upgrade, sx_try_xlock, sx_xlock, sx_xlocked,
-    sx_xunlock)
+    sx, sx_assert_locked, sx_assert_xlocked, sx_downgrade, sx_init, sx_slock, sx_sunlock, sx_try_slock, sx_try_upgrade,
+    sx_try_xlock, sx_xlock, sx_xlocked, sx_xunlock)
 from finegrain.kernel.locks.turnstile cimport (
     TS_SHARED_QUEUE, TURNSTILE, chain_lock, chain_unlock, turnstile_add, turnstile_block, turnstile_broadcast,
     turnstile_chain, turnstile_chain_of)

@@ -7,7 +7,10 @@ from finegrain.kernel.locks.profile cimport lock_profile_create
 from finegrain.kernel.locks.turnstile cimport turnstiles_create
 
 
-# Locks in, out: none; nothing runs yet.  May block: never.
+# Locks in:   none; nothing runs yet.
+# Locks out:  none.
+# May block:  never.
+# Stands for: FreeBSD init_turnstiles(), init_sleepqueues(), lock_delay_default_init().
 cdef int locks_create(machine* m) except -1:
     cdef uint32_t rounded = 1
     while rounded <= m.ncpus:           # lock_roundup_2(): above the number of CPUs

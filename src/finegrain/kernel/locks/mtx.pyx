@@ -20,20 +20,10 @@ from finegrain.machine.seam cimport (
     word_changed)
 from finegrain.machine.thread cimport lock_delay_arg, lock_id, thread
 
-cdef enum:
-    # mtx words (FreeBSD sys/mutex.h)
-    MTX_UNOWNED = 0
-    MTX_CONTESTED = 2
-    MTX_FLAGMASK = 7
-
 
 cdef void mtx_init(mtx* m, uint16_t name, uint16_t flags) noexcept nogil:
     lock_object_init(&m.lock_object, LK_MTX, name, flags)
     m.mtx_lock = MTX_UNOWNED
-
-
-cdef inline thread* mtx_owner(uint64_t v) noexcept nogil:
-    return <thread*>(v & ~<uint64_t>MTX_FLAGMASK)
 
 
 cdef thread* mtx_owner_at(const void* address) noexcept nogil:
@@ -47,8 +37,8 @@ lock_kind_owner(LK_MTX, mtx_owner_at)
 #
 # Locks in:   not this one (no recursion); no spin lock.
 # Locks out:  the mutex too.
-# May block:  on the mutex.
-# Stands for: FreeBSD mtx_lock(), __mtx_lock_sleep().
+# May block:  on the mutex: spins while its owner runs, else on the turnstile.
+# Stands for: FreeBSD mtx_lock().
 cdef void mtx_lock(thread* td, mtx* m, uint16_t site) noexcept nogil:
     if not atomic_cas(td, &m.mtx_lock, MTX_UNOWNED, <uint64_t>td):
         mtx_lock_hard(td, m, site)
@@ -59,7 +49,7 @@ cdef void mtx_lock(thread* td, mtx* m, uint16_t site) noexcept nogil:
 #
 # Locks in:   not this mutex.
 # Locks out:  the mutex too.
-# May block:  on the turnstile.
+# May block:  on the mutex: spins while its owner runs, else on the turnstile.
 # Stands for: FreeBSD __mtx_lock_sleep().
 cdef void mtx_lock_hard(thread* td, mtx* m, uint16_t site) noexcept nogil:
     cdef lock_delay_arg delay
@@ -93,6 +83,8 @@ cdef void mtx_lock_hard(thread* td, mtx* m, uint16_t site) noexcept nogil:
         v = atomic_load(td, &m.mtx_lock)
 
 
+# Take a mutex if it is free.
+#
 # Locks in:   any but this one.
 # Locks out:  the mutex too, when the answer is True.
 # May block:  never.
@@ -105,9 +97,11 @@ cdef bint mtx_trylock(thread* td, mtx* m, uint16_t site) noexcept nogil:
     return False
 
 
+# Give a mutex up; all its waiters wake.
+#
 # Locks in:   the mutex.
 # Locks out:  none of it.
-# May block:  never.
+# May block:  never; spins on the chain.
 # Stands for: FreeBSD mtx_unlock(), __mtx_unlock_sleep().
 cdef void mtx_unlock(thread* td, mtx* m) noexcept nogil:
     cdef turnstile_chain* tc
@@ -124,10 +118,6 @@ cdef void mtx_unlock(thread* td, mtx* m) noexcept nogil:
     word_changed(td, &m.mtx_lock)
     turnstile_broadcast(td, tc, m, TS_EXCLUSIVE_QUEUE)
     chain_unlock(td, tc)
-
-
-cdef bint mtx_owned(thread* td, mtx* m) noexcept nogil:
-    return mtx_owner(atomic_load_acq(&m.mtx_lock)) == td
 
 
 # Take a spin mutex: busy-waits whether or not the owner runs.
@@ -155,6 +145,8 @@ cdef void mtx_lock_spin(thread* td, mtx* m, uint16_t site) noexcept nogil:
     lock_profile_holding(td, mtx_id(m), site, False, False)
 
 
+# Give a spin mutex up.
+#
 # Locks in:   the spin mutex.
 # Locks out:  none of it.
 # May block:  never.

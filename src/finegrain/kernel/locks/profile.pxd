@@ -159,7 +159,26 @@ cdef inline int histogram_bucket(ps_t t) noexcept nogil:
     return b if b < HISTOGRAM_BUCKETS else HISTOGRAM_BUCKETS - 1
 
 
+# Does td hold the lock at the address, in whatever mode?
+#
+# td's own list of the locks that it holds tells, so readers are told apart too, whom a lock's word only counts.  What
+# it cannot see: that a lock was taken by another thread for this one; nobody here does so.  Costs a few loads of td's
+# own lines for each lock that it holds.
+#
+# Locks in: any.  Locks out: the same.  May block: never.  Stands for: FreeBSD witness_assert(), which looks there too.
+cdef inline bint lock_held(thread* td, const void* address) noexcept nogil:
+    cdef uint32_t i = td.nheld
+    while i != 0:
+        i -= 1
+        if td.held[i].lock.address == address:
+            return True
+    return False
+
+
 # The lock has been got (`joined`: other readers hold it too).
+#
+# Locks in: the one just got, not noted yet.  Locks out: the same, noted.  May block: never.
+# Stands for: FreeBSD lock_profile_obtain_lock_success(), WITNESS_LOCK().
 cdef inline void lock_profile_holding(thread* td, lock_id lock, uint16_t site, bint shared, bint joined) noexcept nogil:
     cdef held_lock* h = &td.held[td.nheld]
     cdef lock_profile* p = <lock_profile*>td.profile
@@ -185,6 +204,9 @@ cdef inline void lock_profile_holding(thread* td, lock_id lock, uint16_t site, b
 
 
 # The lock at the address is about to be released.
+#
+# Locks in: the lock.  Locks out: the same, no longer noted: its word must be freed next.  May block: never.
+# Stands for: FreeBSD lock_profile_release_lock(), WITNESS_UNLOCK().
 cdef inline void lock_profile_releasing(thread* td, const void* address) noexcept nogil:
     cdef uint32_t i = td.nheld
     cdef held_lock* h
@@ -219,5 +241,7 @@ cdef inline void lock_profile_releasing(thread* td, const void* address) noexcep
 
 
 # A try to get the lock failed.
+#
+# Locks in: any.  Locks out: the same.  May block: never.  Stands for: nothing in FreeBSD, which does not count these.
 cdef inline void lock_profile_failed(thread* td, lock_id lock, uint16_t site) noexcept nogil:
     lock_record_of(td, lock.name, site).trylock_failures += 1

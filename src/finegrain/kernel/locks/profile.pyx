@@ -97,6 +97,11 @@ cdef int lock_profile_create(machine* m) except -1:
 
 
 # A new thread: where its locks are counted.  Real threads run at once, so each has a table of its own.
+#
+# Locks in:   none: the thread has yet to run.
+# Locks out:  none.
+# May block:  never; on real threads spins on the raw lock of the tables.
+# Stands for: nothing in FreeBSD, which has a table a CPU.
 cdef void attach(thread* td) noexcept nogil:
     cdef lock_profile* first = <lock_profile*>td.machine.profile
     cdef lock_profile* p = first
@@ -212,7 +217,7 @@ cdef inline void count_waiting(lock_profile* p, const lock_id* lock, ps_t at, in
 
 # Charge each waiter's wait since it was last charged to the acquisition point `holder`, which worked on `superpage`.
 #
-# Locks in:   the lock itself, held by td or just got by it.
+# Locks in:   the one waited for, held by td or just got by it: its last step before or after changing the word.
 # Locks out:  the same.
 # May block:  never.
 # Stands for: nothing in FreeBSD.
@@ -229,7 +234,10 @@ cdef void profile_charge_waiters(thread* td, const lock_id* lock, uint16_t holde
     raw_unlock(td, &chain.lock)
 
 
-# Chain locked.
+# Charge one waiter's wait up to `until`.
+#
+# Locks in: the waiters' raw lock of the chain.  Locks out: the same.  May block: never.
+# Stands for: nothing in FreeBSD.
 cdef inline void charge_wait(lock_profile* p, thread* w, const lock_id* lock, uint16_t holder, uint32_t superpage,
                              ps_t until) noexcept nogil:
     cdef ps_t piece = until - w.wait_charged
@@ -252,8 +260,8 @@ cdef inline void charge_wait(lock_profile* p, thread* w, const lock_id* lock, ui
 
 # The fast path failed: the wait for the lock begins.
 #
-# Locks in:   none of its own.
-# Locks out:  none.
+# Locks in:   any but this one.
+# Locks out:  the same.
 # May block:  never.
 # Stands for: FreeBSD lock_profile_obtain_lock_failed().
 cdef void profile_wait_begin(thread* td, const lock_id* lock, uint16_t site, bint shared) noexcept nogil:
@@ -285,8 +293,8 @@ cdef void profile_wait_begin(thread* td, const lock_id* lock, uint16_t site, bin
 
 # The wait ended with the lock in hand: settle what is not yet charged and count the wait.
 #
-# Locks in:   the lock.
-# Locks out:  the lock.
+# Locks in:   the one waited for, just got and not noted yet.
+# Locks out:  the same.
 # May block:  never.
 # Stands for: the contested half of FreeBSD lock_profile_obtain_lock_success().
 cdef void profile_wait_end(thread* td, const lock_id* lock) noexcept nogil:
@@ -327,6 +335,11 @@ cdef inline uint32_t free_superpage(thread* td, const lock_id* lock) noexcept no
 
 
 # Waits that are under way belong to others when somebody else gets the lock first: nobody held it meanwhile.
+#
+# Locks in:   the one waited for, just got by td and not noted yet.
+# Locks out:  the same.
+# May block:  never.
+# Stands for: nothing in FreeBSD.
 cdef void profile_charge_free(thread* td, const lock_id* lock) noexcept nogil:
     profile_charge_waiters(td, lock, FREE_SITE, free_superpage(td, lock))
 

@@ -42,7 +42,9 @@ cdef inline int64_t rw_readers(uint64_t v) noexcept nogil:
     return <int64_t>(v >> RW_READERS_SHIFT) if v & RW_LOCK_READ else 0
 
 
-# Write-held by this thread.
+# Does this thread hold the lock for writing?
+#
+# Locks in: any.  Locks out: the same.  May block: never.  Stands for: FreeBSD rw_wowned(), sx_xlocked().
 cdef inline bint rwsx_wowned(thread* td, rwlock* rw) noexcept nogil:
     return rw_writer(atomic_load_acq(&rw.rw_lock)) == td
 

@@ -11,8 +11,8 @@ from libc.stdint cimport int64_t, uint16_t, uint64_t
 
 from finegrain.kernel.locks.delay cimport delay_init
 from finegrain.kernel.locks.profile cimport (
-    LK_RWSX, lock_kind_owner, lock_object_init, lock_profile_failed, lock_profile_holding, lock_profile_releasing,
-    profile_wait_begin)
+    LK_RWSX, lock_held, lock_kind_owner, lock_object_init, lock_profile_failed, lock_profile_holding,
+    lock_profile_releasing, profile_wait_begin)
 from finegrain.kernel.locks.turnstile cimport (
     TS_EXCLUSIVE_QUEUE, TS_SHARED_QUEUE, TURNSTILE, chain_lock, chain_unlock, turnstile_add, turnstile_block,
     turnstile_broadcast, turnstile_chain, turnstile_chain_of, turnstile_claim, turnstile_disown)
@@ -143,7 +143,7 @@ cdef bint rwsx_try_wlock(thread* td, rwlock* rw, uint16_t site) noexcept nogil:
 
 # Wake one kind of waiter of a lock that becomes free: writers before readers.
 #
-# Locks in:   the lock, owned as the word `owned` says.
+# Locks in:   the lock, for reading or for writing, as the word `owned` says; no longer noted as held.
 # Locks out:  none of it.
 # May block:  never; spins on the chain.
 # Stands for: the waking halves of FreeBSD __rw_wunlock_hard(), __rw_runlock_hard() and sx's.
@@ -209,11 +209,12 @@ cdef void rwsx_rlock(thread* td, rwlock* rw, uint16_t site, int kind) noexcept n
     td.read_held[kind] += 1
 
 
-# Returns the word before this reader.
+# The contended half of rwsx_rlock().
 #
 # Locks in:   not this one for writing.
 # Locks out:  the lock, for reading.
 # May block:  on the turnstile, or sleeps on the sleep queue.
+# Returns:    the word before this reader.
 # Stands for: FreeBSD __rw_rlock_hard(), _sx_slock_hard().
 cdef uint64_t rwsx_rlock_hard(thread* td, rwlock* rw, uint16_t site, int kind) noexcept nogil:
     cdef lock_delay_arg delay, round
@@ -312,11 +313,13 @@ cdef void rwsx_runlock(thread* td, rwlock* rw, int kind) noexcept nogil:
 #
 # Locks in:   the lock, for reading.
 # Locks out:  the lock: for writing when the answer is True, else still for reading.
-# May block:  never.
+# May block:  never; spins on the chain.
 # Stands for: FreeBSD __rw_try_upgrade(), sx_try_upgrade_().
 cdef bint rwsx_try_upgrade(thread* td, rwlock* rw, uint16_t site, int kind) noexcept nogil:
     cdef uint64_t v
     cdef turnstile_chain* tc
+    if unlikely(not lock_held(td, rw)):
+        panic(td, b"upgrading a lock that this thread does not hold for reading")
     while True:
         v = atomic_load(td, &rw.rw_lock)
         if rw_readers(v) != 1:

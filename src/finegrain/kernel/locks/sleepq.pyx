@@ -9,6 +9,12 @@ from finegrain.kernel.locks.turnstile cimport (
     turnstile_chain, turnstile_chain_of)
 
 
+# Be queued on a channel.
+#
+# Locks in:   any but a chain lock.
+# Locks out:  the same.
+# May block:  never; spins on the chain.  turnstile_block() must follow.
+# Stands for: FreeBSD sleepq_lock(), sleepq_add().
 cdef void sleep_begin(thread* td, const void* channel) noexcept nogil:
     cdef turnstile_chain* tc = turnstile_chain_of(td, SLEEPQUEUE, channel)
     chain_lock(td, tc)
@@ -18,7 +24,7 @@ cdef void sleep_begin(thread* td, const void* channel) noexcept nogil:
 
 # Sleep until wakeup(channel).  Queued before the interlock is dropped, so no wakeup is lost.
 #
-# Locks in:   the interlock, if one is given; no other lock that may not be held across a sleep.
+# Locks in:   if one is given, the interlock; no other lock that may not be held across a sleep.
 # Locks out:  the interlock again.
 # May block:  sleeps; then on the interlock.
 # Stands for: FreeBSD msleep(9) without timeout or signals.
@@ -31,9 +37,11 @@ cdef void msleep(thread* td, const void* channel, mtx* interlock, uint16_t site)
         mtx_lock(td, interlock, site)
 
 
-# Locks in:   the interlock exclusively, if one is given.
+# Sleep until wakeup(channel), with an sx lock as the interlock.
+#
+# Locks in:   if one is given, the interlock exclusively; no mtx or rw lock.
 # Locks out:  the interlock again.
-# May block:  sleeps; then on the interlock.
+# May block:  sleeps; then sleeps on the interlock.
 # Stands for: FreeBSD sx_sleep(9) without timeout or signals.
 cdef void sleep_sx(thread* td, const void* channel, sx* interlock, uint16_t site) noexcept nogil:
     sleep_begin(td, channel)
@@ -44,9 +52,11 @@ cdef void sleep_sx(thread* td, const void* channel, sx* interlock, uint16_t site
         sx_xlock(td, interlock, site)
 
 
+# Wake all who sleep on a channel.
+#
 # Locks in:   any but a chain lock.
 # Locks out:  the same.
-# May block:  never; spins.
+# May block:  never; spins on the chain.
 # Stands for: FreeBSD wakeup(9).
 cdef void wakeup(thread* td, const void* channel) noexcept nogil:
     cdef turnstile_chain* tc = turnstile_chain_of(td, SLEEPQUEUE, channel)

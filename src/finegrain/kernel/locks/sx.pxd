@@ -2,11 +2,12 @@
 
 from libc.stdint cimport uint16_t, uint64_t
 
-from finegrain.kernel.locks.profile cimport lock_object
+from finegrain.kernel.locks.profile cimport lock_held, lock_object
 from finegrain.kernel.locks.rwsx cimport (
     rwlock, rwsx_downgrade, rwsx_init, rwsx_rlock, rwsx_runlock, rwsx_try_rlock, rwsx_try_upgrade, rwsx_try_wlock,
     rwsx_wlock, rwsx_wowned, rwsx_wunlock)
 from finegrain.kernel.locks.turnstile cimport SLEEPQUEUE
+from finegrain.machine.seam cimport panic, unlikely
 from finegrain.machine.thread cimport thread
 
 cdef struct sx:                         # invariant: laid out as rwlock
@@ -21,7 +22,7 @@ cdef inline void sx_init(sx* s, uint16_t name, uint16_t flags) noexcept nogil:
 
 # Locks in:   no mtx or rw lock; not this one.
 # Locks out:  the lock, exclusively.
-# May block:  may sleep on the lock.
+# May block:  sleeps on the lock, after spinning as rw_wlock() does.
 # Stands for: FreeBSD sx_xlock(), _sx_xlock_hard().
 cdef inline void sx_xlock(thread* td, sx* s, uint16_t site) noexcept nogil:
     rwsx_wlock(td, <rwlock*>s, site, SLEEPQUEUE)
@@ -37,7 +38,7 @@ cdef inline bint sx_try_xlock(thread* td, sx* s, uint16_t site) noexcept nogil:
 
 # Locks in:   the lock, exclusively.
 # Locks out:  none of it.
-# May block:  never.
+# May block:  never; spins on the chain.
 # Stands for: FreeBSD sx_xunlock(), _sx_xunlock_hard().
 cdef inline void sx_xunlock(thread* td, sx* s) noexcept nogil:
     rwsx_wunlock(td, <rwlock*>s, SLEEPQUEUE)
@@ -45,7 +46,7 @@ cdef inline void sx_xunlock(thread* td, sx* s) noexcept nogil:
 
 # Locks in:   no mtx or rw lock; not this one exclusively.
 # Locks out:  the lock, shared.
-# May block:  may sleep on the lock.
+# May block:  sleeps on the lock, after spinning as rw_rlock() does.
 # Stands for: FreeBSD sx_slock(), _sx_slock_hard().
 cdef inline void sx_slock(thread* td, sx* s, uint16_t site) noexcept nogil:
     rwsx_rlock(td, <rwlock*>s, site, SLEEPQUEUE)
@@ -61,7 +62,7 @@ cdef inline bint sx_try_slock(thread* td, sx* s, uint16_t site) noexcept nogil:
 
 # Locks in:   the lock, shared.
 # Locks out:  none of it.
-# May block:  never.
+# May block:  never; spins on the chain.
 # Stands for: FreeBSD sx_sunlock(), _sx_sunlock_hard().
 cdef inline void sx_sunlock(thread* td, sx* s) noexcept nogil:
     rwsx_runlock(td, <rwlock*>s, SLEEPQUEUE)
@@ -77,11 +78,28 @@ cdef inline bint sx_try_upgrade(thread* td, sx* s, uint16_t site) noexcept nogil
 
 # Locks in:   the lock, exclusively.
 # Locks out:  the lock, shared.
-# May block:  never.
+# May block:  never; spins on the chain.
 # Stands for: FreeBSD sx_downgrade().
 cdef inline void sx_downgrade(thread* td, sx* s, uint16_t site) noexcept nogil:
     rwsx_downgrade(td, <rwlock*>s, site, SLEEPQUEUE)
 
 
+# Does this thread hold the lock exclusively?
+#
+# Locks in: any.  Locks out: the same.  May block: never.  Stands for: FreeBSD sx_xlocked().
 cdef inline bint sx_xlocked(thread* td, sx* s) noexcept nogil:
     return rwsx_wowned(td, <rwlock*>s)
+
+
+# Locks in: the lock, exclusively.  Locks out: the same.  May block: never.
+# Stands for: FreeBSD sx_assert(sx, SA_XLOCKED).
+cdef inline void sx_assert_xlocked(thread* td, sx* s, const char* why) noexcept nogil:
+    if unlikely(not sx_xlocked(td, s)):
+        panic(td, why)
+
+
+# Locks in: the lock, shared or exclusively.  Locks out: the same.  May block: never.
+# Stands for: FreeBSD sx_assert(sx, SA_LOCKED) with WITNESS.
+cdef inline void sx_assert_locked(thread* td, sx* s, const char* why) noexcept nogil:
+    if unlikely(not (sx_xlocked(td, s) or lock_held(td, s))):
+        panic(td, why)

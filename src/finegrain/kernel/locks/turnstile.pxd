@@ -43,7 +43,7 @@ cdef turnstile_chain* turnstile_chain_of(thread* td, int kind, const void* addre
 cdef void chain_lock(thread* td, turnstile_chain* tc) noexcept nogil                # spins
 cdef void chain_unlock(thread* td, turnstile_chain* tc) noexcept nogil
 # With the chain locked:
-cdef turnstile* turnstile_lookup(turnstile_chain* tc, const void* address) noexcept nogil
+cdef turnstile* turnstile_lookup(thread* td, turnstile_chain* tc, const void* address) noexcept nogil
 # Queue td and lend the owner its priority (sleep queues have no owner: NULL).
 cdef void turnstile_add(thread* td, turnstile_chain* tc, const void* address, thread* owner, int queue) noexcept nogil
 # No chain locked: leave the CPU until woken from the queue.  The time goes to td.blocked.

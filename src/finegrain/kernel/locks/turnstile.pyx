@@ -12,7 +12,7 @@ from finegrain.kernel.locks.delay cimport delay_init
 from finegrain.machine.seam cimport (
     arena_alloc, arena_free, arena_offset, atomic_cas, atomic_load_acq, atomic_load_pointer, atomic_store,
     atomic_store_pointer, blocked, charge, now, panic, park, raw_lock, raw_unlock, set_priority, sleeping,
-    spin_until_changed, unpark, word_changed)
+    spin_until_changed, unlikely, unpark, word_changed)
 from finegrain.machine.thread cimport lock_delay_arg, machine, ps_t, thread
 
 cdef struct turnstile_tables:
@@ -23,12 +23,14 @@ cdef struct turnstile_tables:
 
 # The queues' raw lock: a loan changes places in queues of other chains.
 #
-# Locks in: any but this one.  Locks out: this one too.  May block: never.
+# Locks in: any but this one.  Locks out: this one too.  May block: never; on real threads spins.
 # Stands for: FreeBSD ts_lock of each turnstile and td_contested_lock.
 cdef inline void queues_lock(thread* td) noexcept nogil:
     raw_lock(td, &(<turnstile_tables*>td.machine.turnstiles).lock)
 
 
+# Locks in: the queues' raw lock.  Locks out: none of it.  May block: never.
+# Stands for: the release of FreeBSD ts_lock and td_contested_lock.
 cdef inline void queues_unlock(thread* td) noexcept nogil:
     raw_unlock(td, &(<turnstile_tables*>td.machine.turnstiles).lock)
 
@@ -56,6 +58,13 @@ cdef turnstile_chain* turnstile_chain_of(thread* td, int kind, const void* addre
     return &t.sleepqueues[((offset >> 8) ^ offset) & (SC_TABLESIZE - 1)]
 
 
+# Locks in: the chain lock.  Locks out: the same.  May block: never.
+# Stands for: FreeBSD mtx_assert(&tc->tc_lock, MA_OWNED).
+cdef inline void chain_assert_locked(thread* td, turnstile_chain* tc) noexcept nogil:
+    if unlikely(atomic_load_acq(&tc.tc_lock) != <uint64_t>td):
+        panic(td, b"a turnstile or sleep queue chain is not locked")
+
+
 # Take the spin lock of a chain.
 #
 # Locks in:   any but a chain lock.
@@ -72,27 +81,38 @@ cdef void chain_lock(thread* td, turnstile_chain* tc) noexcept nogil:
             spin_until_changed(td, &tc.tc_lock, seen, NULL, &delay, 0)
 
 
+# Give a chain's spin lock up.
+#
 # Locks in:   the chain lock.
-# Locks out:  none.
+# Locks out:  none of it.
 # May block:  never.
 # Stands for: FreeBSD mtx_unlock_spin() on a chain's lock.
 cdef void chain_unlock(thread* td, turnstile_chain* tc) noexcept nogil:
+    chain_assert_locked(td, tc)
     atomic_store(td, &tc.tc_lock, 0)
     word_changed(td, &tc.tc_lock)
 
 
+# The queue of an address; NULL when nobody waits there.
+#
 # Locks in:   the chain lock.
 # Locks out:  the same.
 # May block:  never.
 # Stands for: FreeBSD turnstile_lookup(), sleepq_lookup().
-cdef turnstile* turnstile_lookup(turnstile_chain* tc, const void* address) noexcept nogil:
+cdef turnstile* turnstile_lookup(thread* td, turnstile_chain* tc, const void* address) noexcept nogil:
     cdef turnstile* ts = tc.tc_turnstiles
+    chain_assert_locked(td, tc)
     while ts != NULL and ts.ts_address != address:
         ts = ts.ts_next
     return ts
 
 
-# Queue by priority, first come first served among equals.  Queues locked.
+# Queue by priority, first come first served among equals.
+#
+# Locks in:   the queues' raw lock.
+# Locks out:  the same.
+# May block:  never.
+# Stands for: the walk in FreeBSD turnstile_wait() and turnstile_adjust_thread().
 cdef void queue_insert(turnstile* ts, thread* td, int queue) noexcept nogil:
     cdef thread* after = ts.ts_last[queue]
     while after != NULL and after.priority > td.priority:
@@ -101,6 +121,10 @@ cdef void queue_insert(turnstile* ts, thread* td, int queue) noexcept nogil:
                       <void**>&td.queue_prev)
 
 
+# Locks in:   the queues' raw lock.
+# Locks out:  the same.
+# May block:  never.
+# Stands for: TAILQ_REMOVE() of td_lockq in FreeBSD subr_turnstile.c.
 cdef void queue_remove(turnstile* ts, thread* td, int queue) noexcept nogil:
     list_remove(<void**>&ts.ts_first[queue], <void**>&ts.ts_last[queue], td, <void**>&td.queue_next,
                 <void**>&td.queue_prev)
@@ -132,6 +156,12 @@ cdef void propagate_priority(thread* td) noexcept nogil:
         queue_insert(ts, owner, owner.blocked_queue)
 
 
+# Somebody else owns the turnstile's lock from now on; NULL: nobody who could be lent to.
+#
+# Locks in:   the queues' raw lock.
+# Locks out:  the same.
+# May block:  never.
+# Stands for: FreeBSD turnstile_setowner().
 cdef void set_owner(turnstile* ts, thread* owner) noexcept nogil:
     cdef turnstile** at
     if ts.ts_owner == owner:
@@ -148,6 +178,11 @@ cdef void set_owner(turnstile* ts, thread* owner) noexcept nogil:
 
 
 # What td's priority is without loans from locks that it no longer owns.
+#
+# Locks in:   the queues' raw lock.
+# Locks out:  the same.
+# May block:  never.
+# Stands for: the end of FreeBSD turnstile_disown() and turnstile_unpend(): sched_unlend_prio().
 cdef void recompute_priority(thread* td) noexcept nogil:
     cdef turnstile* ts = <turnstile*>td.contested
     cdef uint8_t best = td.base_priority
@@ -168,7 +203,9 @@ cdef void recompute_priority(thread* td) noexcept nogil:
 # May block:  never; turnstile_block() must follow, with no other wait between.
 # Stands for: the first half of FreeBSD turnstile_wait(), sleepq_add().
 cdef void turnstile_add(thread* td, turnstile_chain* tc, const void* address, thread* owner, int queue) noexcept nogil:
-    cdef turnstile* ts = turnstile_lookup(tc, address)
+    cdef turnstile* ts
+    chain_assert_locked(td, tc)
+    ts = turnstile_lookup(td, tc, address)
     if ts == NULL:
         ts = <turnstile*>arena_alloc(td.machine, sizeof(turnstile))
         ts.ts_address = address
@@ -188,9 +225,9 @@ cdef void turnstile_add(thread* td, turnstile_chain* tc, const void* address, th
 
 # Leave the CPU until another thread takes td off its queue.
 #
-# Locks in:   none that may not be held while blocking.
+# Locks in:   no chain lock, no spin mutex; none that may not be held across a sleep, on a sleep queue.
 # Locks out:  the same.
-# May block:  always.
+# May block:  always: blocks on a turnstile, sleeps on a sleep queue.
 # Stands for: the second half of FreeBSD turnstile_wait(), sleepq_wait().
 cdef void turnstile_block(thread* td) noexcept nogil:
     cdef ps_t start = now(td)
@@ -201,12 +238,16 @@ cdef void turnstile_block(thread* td) noexcept nogil:
         td.blocked += now(td) - (start if start > td.wait_since else td.wait_since)
 
 
-# Locks in:   the chain lock; td just took the lock at the address.
+# td owns the lock at the address, for which threads still wait: it borrows from them.
+#
+# Locks in:   the chain lock; the one at the address, just taken by td.
 # Locks out:  the same.
 # May block:  never.
 # Stands for: FreeBSD turnstile_claim().
 cdef void turnstile_claim(thread* td, turnstile_chain* tc, const void* address) noexcept nogil:
-    cdef turnstile* ts = turnstile_lookup(tc, address)
+    cdef turnstile* ts
+    chain_assert_locked(td, tc)
+    ts = turnstile_lookup(td, tc, address)
     if ts != NULL:
         queues_lock(td)
         set_owner(ts, td)
@@ -214,12 +255,16 @@ cdef void turnstile_claim(thread* td, turnstile_chain* tc, const void* address) 
         queues_unlock(td)
 
 
-# Locks in:   the chain lock; td owned the lock at the address until now.
+# td no longer owns the lock at the address, for which threads still wait: it gives back what it borrowed.
+#
+# Locks in:   the chain lock; the one at the address was td's until now.
 # Locks out:  the same.
 # May block:  never.
 # Stands for: FreeBSD turnstile_disown().
 cdef void turnstile_disown(thread* td, turnstile_chain* tc, const void* address) noexcept nogil:
-    cdef turnstile* ts = turnstile_lookup(tc, address)
+    cdef turnstile* ts
+    chain_assert_locked(td, tc)
+    ts = turnstile_lookup(td, tc, address)
     if ts != NULL:
         queues_lock(td)
         set_owner(ts, NULL)
@@ -229,15 +274,17 @@ cdef void turnstile_disown(thread* td, turnstile_chain* tc, const void* address)
 
 # Wake all threads of one queue of the address.
 #
-# Locks in:   the chain lock; td owns the lock at the address or has just freed it (or it is a sleep channel).
+# Locks in:   the chain lock; the one at the address is td's or was until now (or it is a sleep channel).
 # Locks out:  the same.
 # May block:  never.
 # Stands for: FreeBSD turnstile_broadcast() with turnstile_unpend(), sleepq_broadcast().
 cdef void turnstile_broadcast(thread* td, turnstile_chain* tc, const void* address, int queue) noexcept nogil:
-    cdef turnstile* ts = turnstile_lookup(tc, address)
+    cdef turnstile* ts
     cdef turnstile** at
     cdef thread* waiter
     cdef thread* owner
+    chain_assert_locked(td, tc)
+    ts = turnstile_lookup(td, tc, address)
     if ts == NULL:
         return
     queues_lock(td)

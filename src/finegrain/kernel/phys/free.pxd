@@ -3,21 +3,28 @@
 
 from libc.stdint cimport int64_t
 
+from finegrain.kernel.locks cimport mtx_assert_owned
 from finegrain.kernel.phys.types cimport phys_state, vm_domain, vm_phys_seg
 from finegrain.kernel.types cimport vm_paddr_t, vm_page
 from finegrain.machine.thread cimport machine, thread
 
-# Free blocks.  The free page queue mutex of the domain is held.
-cdef vm_page* vm_phys_alloc_pages(phys_state* s, int domain, int pool, int order) noexcept nogil
-cdef int vm_phys_alloc_npages(phys_state* s, int domain, int pool, int npages, vm_page** pages,
+# Free blocks.  The free page queue mutex of the domain is held; or nothing runs yet, and td is NULL.
+cdef vm_page* vm_phys_alloc_pages(thread* td, phys_state* s, int domain, int pool, int order) noexcept nogil
+cdef int vm_phys_alloc_npages(thread* td, phys_state* s, int domain, int pool, int npages, vm_page** pages,
                               int* blocks) noexcept nogil
-cdef int vm_phys_free_pages(phys_state* s, vm_page* m, int order, int pool) noexcept nogil  # blocks handled
-cdef int vm_phys_free_contig(phys_state* s, vm_page* m, int64_t npages, int pool) noexcept nogil
+cdef int vm_phys_free_pages(thread* td, phys_state* s, vm_page* m, int order, int pool) noexcept nogil  # blocks handled
+cdef int vm_phys_free_contig(thread* td, phys_state* s, vm_page* m, int64_t npages, int pool) noexcept nogil
 cdef void vm_phys_init(phys_state* s) noexcept nogil            # all memory of the segments becomes free
 
 # Free counts (atomic).
 cdef bint vm_domain_allocate(thread* td, vm_domain* d, int64_t npages) noexcept nogil
 cdef void vm_domain_freecnt_inc(thread* td, vm_domain* d, int64_t npages) noexcept nogil
+
+# Locks in: the free page queue mutex of the domain.  Locks out: the same.  May block: never.
+# Stands for: FreeBSD vm_domain_free_assert_locked().
+cdef inline void vm_domain_free_assert_locked(thread* td, vm_domain* d) noexcept nogil:
+    mtx_assert_owned(td, &d.free_mtx.lock, b"vm_phys: the free page queue is not locked")
+
 
 cdef void vm_domain_free_lock(thread* td, vm_domain* d, int why) noexcept nogil
 # What handling so many blocks costs while it is held: heads of blocks are rarely in a near cache.

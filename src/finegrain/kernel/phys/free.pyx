@@ -26,14 +26,14 @@
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from finegrain.kernel.list cimport list_insert_tail, list_remove
-from finegrain.kernel.locks cimport lock_name, lock_site, mtx_init, mtx_lock, mtx_owned, mtx_unlock
+from finegrain.kernel.locks cimport lock_name, lock_site, mtx_init, mtx_lock, mtx_unlock
 from finegrain.kernel.phys.types cimport (
     PGCACHE_BUCKET, VM_FREEPOOL_DEFAULT, VM_NFREELIST, VM_NFREEORDER, VM_NFREEPOOL, VM_PHYSSEG_MAX, pgcache, phys_of,
     phys_state, vm_domain, vm_freelist, vm_phys_seg)
 from finegrain.kernel.types cimport PAGE_SHIFT, PQ_NONE, VPB_UNBUSIED, vm_paddr_t, vm_page
 from finegrain.machine.seam cimport (
     arena_alloc, arena_free, atomic_cas, atomic_fetchadd, atomic_load, charge, cpu_id, critical_enter, critical_exit,
-    panic, touch_write)
+    touch_write)
 from finegrain.machine.thread cimport machine, thread
 
 cdef uint16_t NAME_FREE = lock_name(b"sleep mutex", b"vm page free queue")
@@ -67,7 +67,7 @@ cdef inline void init_page(vm_page* m, vm_paddr_t pa, uint32_t segind) noexcept 
 # Locks in:   none: the page, or the block that it heads, is the caller's or is on a queue that the caller has
 #             locked.
 # Locks out:  the same.
-# May block:  no.
+# May block:  never.
 # Stands for: FreeBSD vm_page_init_page(), which is called for every page at boot.
 cdef void vm_page_first_use(phys_state* s, vm_page* m) noexcept nogil:
     cdef vm_paddr_t pa = <vm_paddr_t>(m - s.page_array) << PAGE_SHIFT
@@ -78,6 +78,10 @@ cdef void vm_page_first_use(phys_state* s, vm_page* m) noexcept nogil:
             return
 
 
+# Put a block at the tail of a queue.
+#
+# Locks in: the free page queue mutex of the domain.  Locks out: the same.  May block: never.
+# Stands for: FreeBSD vm_freelist_add(..., tail).
 cdef inline void freelist_add(phys_state* s, vm_freelist* fl, vm_page* m, int order, int pool) noexcept nogil:
     if m.phys_addr == 0:
         vm_page_first_use(s, m)
@@ -87,6 +91,8 @@ cdef inline void freelist_add(phys_state* s, vm_freelist* fl, vm_page* m, int or
     fl.count += 1
 
 
+# Locks in: the free page queue mutex of the domain.  Locks out: the same.  May block: never.
+# Stands for: FreeBSD vm_freelist_rem().
 cdef inline void freelist_remove(vm_freelist* fl, vm_page* m) noexcept nogil:
     m.order = 0
     list_remove(<void**>&fl.first, <void**>&fl.last, m, <void**>&m.listq_next, <void**>&m.listq_prev)
@@ -94,6 +100,11 @@ cdef inline void freelist_remove(vm_freelist* fl, vm_page* m) noexcept nogil:
 
 
 # The next block that has never been touched, in ascending order of address; NULL when there is none.
+#
+# Locks in:   the free page queue mutex of the domain.
+# Locks out:  the same.
+# May block:  never.
+# Stands for: nothing in FreeBSD, which puts all memory on its queues at boot.
 cdef vm_page* take_virgin(phys_state* s, vm_domain* d, int freelist) noexcept nogil:
     cdef uint32_t i = d.virgin_seg[freelist]
     cdef vm_page* m
@@ -110,6 +121,9 @@ cdef vm_page* take_virgin(phys_state* s, vm_domain* d, int freelist) noexcept no
 
 
 # Take the block at the head of a queue; NULL when it is empty.
+#
+# Locks in: the free page queue mutex of the domain.  Locks out: the same.  May block: never.
+# Stands for: the TAILQ_FIRST() and vm_freelist_rem() of FreeBSD vm_phys.c.
 cdef inline vm_page* take_first(phys_state* s, vm_domain* d, int freelist, int pool, int order) noexcept nogil:
     cdef vm_freelist* fl = &d.free_queues[freelist][pool][order]
     cdef vm_page* m
@@ -125,6 +139,12 @@ cdef inline vm_page* take_first(phys_state* s, vm_domain* d, int freelist, int p
 
 # Take the largest block of any pool, for a pool that is empty.  order: at least this large, and the block's
 # order out.
+#
+# Locks in:   the free page queue mutex of the domain.
+# Locks out:  the same.
+# May block:  never.
+# Returns:    its first page; NULL when there is none so large.
+# Stands for: the second half of the search in FreeBSD vm_phys_alloc_freelist_pages().
 cdef vm_page* take_largest(phys_state* s, vm_domain* d, int freelist, int* order) noexcept nogil:
     cdef int oind = MAX_ORDER
     cdef int pind
@@ -141,17 +161,25 @@ cdef vm_page* take_largest(phys_state* s, vm_domain* d, int freelist, int* order
 
 # --- the buddy allocator
 
+# Locks in: the free page queue mutex of the domain, unless nothing runs yet.  Locks out: the same.  May block: never.
+# Stands for: FreeBSD vm_domain_free_assert_locked().
+cdef inline void assert_queue_locked(thread* td, vm_domain* d) noexcept nogil:
+    if td != NULL:
+        vm_domain_free_assert_locked(td, d)
+
+
 # Take a block of 2**order pages.
 #
 # Locks in:   the free page queue mutex of the domain.
 # Locks out:  the same.
-# May block:  no.
+# May block:  never.
 # Returns:    its first page; NULL when no block is large enough.
 # Stands for: FreeBSD vm_phys_alloc_pages(), vm_phys_alloc_freelist_pages(), vm_phys_split_pages().
-cdef vm_page* vm_phys_alloc_pages(phys_state* s, int domain, int pool, int order) noexcept nogil:
+cdef vm_page* vm_phys_alloc_pages(thread* td, phys_state* s, int domain, int pool, int order) noexcept nogil:
     cdef vm_domain* d = &s.domains[domain]
     cdef vm_page* m = NULL
     cdef int freelist, oind = order
+    assert_queue_locked(td, d)
     for freelist in range(VM_NFREELIST):
         oind = order
         while oind < VM_NFREEORDER:
@@ -173,6 +201,9 @@ cdef vm_page* vm_phys_alloc_pages(phys_state* s, int domain, int pool, int order
 
 
 # Put the last npages pages of a block on the queues; they begin at m, and the block's end is theirs.
+#
+# Locks in: the free page queue mutex of the domain.  Locks out: the same.  May block: never.
+# Stands for: FreeBSD vm_phys_enq_range().
 cdef inline void enqueue_rest(phys_state* s, vm_domain* d, int freelist, int pool, vm_page* m,
                               int npages) noexcept nogil:
     cdef int order
@@ -187,14 +218,15 @@ cdef inline void enqueue_rest(phys_state* s, vm_domain* d, int freelist, int poo
 #
 # Locks in:   the free page queue mutex of the domain.
 # Locks out:  the same.
-# May block:  no.
+# May block:  never.
 # Returns:    how many there were; they are in pages[].  *blocks grows by the number of blocks they came from.
 # Stands for: FreeBSD vm_phys_alloc_npages(), vm_phys_enq_range().
-cdef int vm_phys_alloc_npages(phys_state* s, int domain, int pool, int npages, vm_page** pages,
+cdef int vm_phys_alloc_npages(thread* td, phys_state* s, int domain, int pool, int npages, vm_page** pages,
                               int* blocks) noexcept nogil:
     cdef vm_domain* d = &s.domains[domain]
     cdef vm_page* m
     cdef int freelist, oind, order, need, i = 0, j
+    assert_queue_locked(td, d)
     for freelist in range(VM_NFREELIST):
         oind = 0                                        # never goes back: what is below has been emptied
         while i < npages:
@@ -225,10 +257,10 @@ cdef int vm_phys_alloc_npages(phys_state* s, int domain, int pool, int npages, v
 #
 # Locks in:   the free page queue mutex of the page's domain.
 # Locks out:  the same.
-# May block:  no.
+# May block:  never.
 # Returns:    how many blocks were handled: itself and the buddies it was merged with.
 # Stands for: FreeBSD vm_phys_free_pages().
-cdef int vm_phys_free_pages(phys_state* s, vm_page* m, int order, int pool) noexcept nogil:
+cdef int vm_phys_free_pages(thread* td, phys_state* s, vm_page* m, int order, int pool) noexcept nogil:
     cdef vm_phys_seg* seg
     cdef vm_domain* d
     cdef vm_page* buddy
@@ -238,6 +270,7 @@ cdef int vm_phys_free_pages(phys_state* s, vm_page* m, int order, int pool) noex
         vm_page_first_use(s, m)
     seg = &s.segs[m.segind]
     d = &s.domains[seg.domain]
+    assert_queue_locked(td, d)
     pa = m.phys_addr
     while order < MAX_ORDER:
         buddy_pa = pa ^ (<vm_paddr_t>1 << (PAGE_SHIFT + order))
@@ -258,10 +291,10 @@ cdef int vm_phys_free_pages(phys_state* s, vm_page* m, int order, int pool) noex
 #
 # Locks in:   the free page queue mutex of the pages' domain.
 # Locks out:  the same.
-# May block:  no.
+# May block:  never.
 # Returns:    how many blocks were handled.
 # Stands for: FreeBSD vm_phys_free_contig().
-cdef int vm_phys_free_contig(phys_state* s, vm_page* m, int64_t npages, int pool) noexcept nogil:
+cdef int vm_phys_free_contig(thread* td, phys_state* s, vm_page* m, int64_t npages, int pool) noexcept nogil:
     cdef vm_paddr_t page = <vm_paddr_t>(m - s.page_array)
     cdef int blocks = 0
     cdef int order
@@ -271,7 +304,7 @@ cdef int vm_phys_free_contig(phys_state* s, vm_page* m, int64_t npages, int pool
             order = MAX_ORDER
         while (<int64_t>1 << order) > npages:
             order -= 1
-        blocks += vm_phys_free_pages(s, &s.page_array[page], order, pool)
+        blocks += vm_phys_free_pages(td, s, &s.page_array[page], order, pool)
         page += <vm_paddr_t>1 << order
         npages -= <int64_t>1 << order
     return blocks
@@ -283,7 +316,7 @@ cdef int vm_phys_free_contig(phys_state* s, vm_page* m, int64_t npages, int pool
 #
 # Locks in:   none.
 # Locks out:  none.
-# May block:  no.
+# May block:  never.
 # Returns:    False when fewer are free.  There is no page daemon here, and so no reserve for one.
 # Stands for: FreeBSD vm_domain_allocate().
 cdef bint vm_domain_allocate(thread* td, vm_domain* d, int64_t npages) noexcept nogil:
@@ -296,12 +329,21 @@ cdef bint vm_domain_allocate(thread* td, vm_domain* d, int64_t npages) noexcept 
             return True
 
 
-# Locks in, out: none.  May block: no.  Stands for: FreeBSD vm_domain_freecnt_inc().
+# Count npages of the domain as free again.
+#
+# Locks in:   none.
+# Locks out:  none.
+# May block:  never.
+# Stands for: FreeBSD vm_domain_freecnt_inc().
 cdef void vm_domain_freecnt_inc(thread* td, vm_domain* d, int64_t npages) noexcept nogil:
     atomic_fetchadd(td, &d.free_count, <uint64_t>npages)
 
 
-# Locks in: not this one.  Locks out: the free page queue mutex.  May block: on it.
+# Lock a domain's free blocks; `why` is the acquisition point.
+#
+# Locks in:   not this one.
+# Locks out:  the free page queue mutex of the domain too.
+# May block:  on it.
 # Stands for: FreeBSD vm_domain_free_lock().
 cdef void vm_domain_free_lock(thread* td, vm_domain* d, int why) noexcept nogil:
     mtx_lock(td, &d.free_mtx.lock, SITES[why])
@@ -312,17 +354,17 @@ cdef void vm_domain_free_lock(thread* td, vm_domain* d, int why) noexcept nogil:
 #
 # Locks in:   the free page queue mutex of the domain.
 # Locks out:  the same.
-# May block:  no.
-# Stands for: nothing: a simulated machine's time.  Everything that moves blocks ends here, so that the mutex is
-#             asserted in one place.
+# May block:  never.
+# Stands for: nothing: a simulated machine's time.
 cdef void charge_blocks(thread* td, vm_domain* d, int blocks) noexcept nogil:
-    if not mtx_owned(td, &d.free_mtx.lock):
-        panic(td, b"vm_phys: the free page queue is not locked")
+    vm_domain_free_assert_locked(td, d)
     charge(td, td.machine.cost.llc_hit, blocks)
     charge(td, td.machine.cost.op, BLOCK_OPS * blocks)
 
 
-# Locks in: the free page queue mutex.  Locks out: not this one.  May block: no.
+# Locks in:   the free page queue mutex of the domain.
+# Locks out:  none of it.
+# May block:  never; spins on the chain.
 # Stands for: FreeBSD vm_domain_free_unlock().
 cdef void vm_domain_free_unlock(thread* td, vm_domain* d) noexcept nogil:
     mtx_unlock(td, &d.free_mtx.lock)
@@ -330,6 +372,8 @@ cdef void vm_domain_free_unlock(thread* td, vm_domain* d) noexcept nogil:
 
 # --- the per-CPU caches
 
+# Locks in: a critical section, as long as the answer is used.  Locks out: the same.  May block: never.
+# Stands for: FreeBSD's zone->uz_cpu[curcpu].
 cdef inline pgcache* this_cache(thread* td, int domain, int pool) noexcept nogil:
     cdef phys_state* s = phys_of(td)
     return &s.caches[(<uint64_t>cpu_id(td) * s.ndomains + <uint64_t>domain) * VM_NFREEPOOL + <uint64_t>pool]
@@ -348,7 +392,7 @@ cdef void release_bucket(thread* td, int domain, int pool, vm_page** pages, int 
     cdef int i, blocks = 0
     vm_domain_free_lock(td, d, FREE_LOCK_RELEASE)
     for i in range(npages):
-        blocks += vm_phys_free_pages(s, pages[i], 0, pool)
+        blocks += vm_phys_free_pages(td, s, pages[i], 0, pool)
     charge_blocks(td, d, blocks)
     vm_domain_free_unlock(td, d)
     vm_domain_freecnt_inc(td, d, npages)
@@ -368,7 +412,7 @@ cdef int import_bucket(thread* td, int domain, int pool, vm_page** pages) noexce
     if not vm_domain_allocate(td, d, PGCACHE_BUCKET):
         return 0
     vm_domain_free_lock(td, d, FREE_LOCK_IMPORT)
-    n = vm_phys_alloc_npages(s, domain, pool, PGCACHE_BUCKET, pages, &blocks)
+    n = vm_phys_alloc_npages(td, s, domain, pool, PGCACHE_BUCKET, pages, &blocks)
     charge_blocks(td, d, blocks)
     charge(td, td.machine.cost.op, n)
     vm_domain_free_unlock(td, d)
@@ -479,6 +523,11 @@ cdef void pgcache_free(thread* td, vm_page* m, int domain, int pool) noexcept no
 # --- creation and audits
 
 # All memory of the segments becomes free, in ascending order of address, in the default pool.
+#
+# Locks in:   none; nothing runs yet.
+# Locks out:  none.
+# May block:  never.
+# Stands for: FreeBSD vm_phys_init() and the freeing of all memory in vm_page_startup().
 cdef void vm_phys_init(phys_state* s) noexcept nogil:
     cdef vm_paddr_t block = <vm_paddr_t>1 << (PAGE_SHIFT + MAX_ORDER)
     cdef vm_phys_seg* seg
@@ -497,10 +546,10 @@ cdef void vm_phys_init(phys_state* s) noexcept nogil:
         start = (seg.start + block - 1) // block * block
         end = seg.end // block * block
         if start >= end:
-            vm_phys_free_contig(s, page_at(s, seg.start), <int64_t>((seg.end - seg.start) >> PAGE_SHIFT), 0)
+            vm_phys_free_contig(NULL, s, page_at(s, seg.start), <int64_t>((seg.end - seg.start) >> PAGE_SHIFT), 0)
             continue
-        vm_phys_free_contig(s, page_at(s, seg.start), <int64_t>((start - seg.start) >> PAGE_SHIFT), 0)
-        vm_phys_free_contig(s, page_at(s, end), <int64_t>((seg.end - end) >> PAGE_SHIFT), 0)
+        vm_phys_free_contig(NULL, s, page_at(s, seg.start), <int64_t>((start - seg.start) >> PAGE_SHIFT), 0)
+        vm_phys_free_contig(NULL, s, page_at(s, end), <int64_t>((seg.end - end) >> PAGE_SHIFT), 0)
         s.virgin[i] = start
         s.virgin_end[i] = end
         if d.virgin_seg[seg.freelist] == VM_PHYSSEG_MAX:

@@ -5,8 +5,9 @@
 
 from libc.stdint cimport uint32_t, uint64_t
 
+from finegrain.kernel.locks cimport rw_assert_locked, rw_assert_wlocked
 from finegrain.kernel.types cimport vm_object, vm_page, vm_pindex_t
-from finegrain.machine.thread cimport machine, thread
+from finegrain.machine.thread cimport thread
 
 cdef struct radix_leaf:                 # a directory entry
     uint64_t present                    # o: a set bit is a page
@@ -20,14 +21,28 @@ cdef struct vm_radix:                   # vm_object.pages points here; o: the ob
     radix_leaf* directory               # o
 
 
+# The object's pages and fields may be read, or changed, by this thread.
+#
+# Locks in: the object's lock, for reading or for writing.  Locks out: the same.  May block: never.
+# Stands for: FreeBSD VM_OBJECT_ASSERT_LOCKED().
+cdef inline void VM_OBJECT_ASSERT_LOCKED(thread* td, vm_object* obj) noexcept nogil:
+    rw_assert_locked(td, &obj.lock, b"the object is not locked")
+
+
+# Locks in: the object's lock, for writing.  Locks out: the same.  May block: never.
+# Stands for: FreeBSD VM_OBJECT_ASSERT_WLOCKED().
+cdef inline void VM_OBJECT_ASSERT_WLOCKED(thread* td, vm_object* obj) noexcept nogil:
+    rw_assert_wlocked(td, &obj.lock, b"the object is not write-locked")
+
+
 # The page at pindex; NULL when none is resident.  Object R.
 cdef vm_page* vm_page_lookup(vm_object* obj, vm_pindex_t pindex) noexcept nogil
 # The page with the largest index not above pindex; NULL when there is none.  Object R.
 cdef vm_page* vm_radix_lookup_le(vm_object* obj, vm_pindex_t pindex) noexcept nogil
 # Object W.
-cdef void vm_radix_insert(machine* m, vm_object* obj, vm_page* page) noexcept nogil
-cdef void vm_radix_remove(machine* m, vm_object* obj, vm_pindex_t pindex) noexcept nogil
-# Release the index of an empty object.  Object W, or its last reference.
+cdef void vm_radix_insert(thread* td, vm_object* obj, vm_page* page) noexcept nogil
+cdef void vm_radix_remove(thread* td, vm_object* obj, vm_pindex_t pindex) noexcept nogil
+# Release the index of an empty object.  Object W.
 cdef void vm_radix_free(thread* td, vm_object* obj) noexcept nogil
 # Both: list and index.  mpred: the page before it in the object, or NULL.  Object W.
 cdef void vm_page_insert_after(thread* td, vm_page* m, vm_object* obj, vm_pindex_t pindex,

@@ -4,7 +4,6 @@ from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from finegrain.kernel.list cimport list_insert_after, list_remove
-from finegrain.kernel.locks cimport rw_wowned
 from finegrain.kernel.phys.types cimport VPRC_OBJREF
 from finegrain.kernel.types cimport vm_object, vm_page, vm_pindex_t
 from finegrain.machine.seam cimport arena_alloc, arena_free, charge, panic
@@ -40,13 +39,19 @@ cdef vm_radix* radix_create(machine* m, vm_pindex_t first, uint32_t capacity) no
 
 
 # Make the directory cover leaf `leaf`; it at least doubles, towards the side where the leaf is.
-cdef vm_radix* radix_cover(machine* m, vm_object* obj, vm_pindex_t leaf) noexcept nogil:
+#
+# Locks in:   the object's lock, for writing.
+# Locks out:  the same.
+# May block:  never.
+# Stands for: nothing in FreeBSD: its tree grows node by node.
+cdef vm_radix* radix_cover(thread* td, vm_object* obj, vm_pindex_t leaf) noexcept nogil:
     cdef vm_radix* old = <vm_radix*>obj.pages
     cdef vm_radix* r
     cdef uint64_t capacity, i
     cdef vm_pindex_t first, end
+    VM_OBJECT_ASSERT_WLOCKED(td, obj)
     if old == NULL:
-        r = radix_create(m, leaf, MIN_CAPACITY)
+        r = radix_create(td.machine, leaf, MIN_CAPACITY)
     else:
         first = old.first
         end = old.first + old.capacity
@@ -58,22 +63,22 @@ cdef vm_radix* radix_cover(machine* m, vm_object* obj, vm_pindex_t leaf) noexcep
         else:
             while leaf - first >= capacity:
                 capacity *= 2
-        r = radix_create(m, first, <uint32_t>capacity)
+        r = radix_create(td.machine, first, <uint32_t>capacity)
         memcpy(&r.directory[old.first - first], old.directory, old.capacity * sizeof(radix_leaf))
         r.leaves = old.leaves
         for i in range(old.capacity):
             if old.directory[i].present != 0:
                 r.summary[(old.first - first + i) >> 6] |= <uint64_t>1 << ((old.first - first + i) & 63)
-        arena_free(m, old, radix_bytes(old.capacity))
+        arena_free(td.machine, old, radix_bytes(old.capacity))
     obj.pages = r
     return r
 
 
 # Find a page by its index.
 #
-# Locks in:   the object's rw lock, shared or exclusive.
+# Locks in:   the object's lock, for reading or for writing.
 # Locks out:  the same.
-# May block:  no.
+# May block:  never.
 # Returns:    the page; NULL when it is not resident.
 # Stands for: FreeBSD vm_page_lookup(), vm_radix_lookup().
 cdef vm_page* vm_page_lookup(vm_object* obj, vm_pindex_t pindex) noexcept nogil:
@@ -89,9 +94,9 @@ cdef vm_page* vm_page_lookup(vm_object* obj, vm_pindex_t pindex) noexcept nogil:
 
 # Find the last page at or before an index.
 #
-# Locks in:   the object's rw lock, shared or exclusive.
+# Locks in:   the object's lock, for reading or for writing.
 # Locks out:  the same.
-# May block:  no.
+# May block:  never.
 # Returns:    the page; NULL when there is none.
 # Stands for: FreeBSD vm_radix_lookup_le().
 cdef vm_page* vm_radix_lookup_le(vm_object* obj, vm_pindex_t pindex) noexcept nogil:
@@ -124,36 +129,42 @@ cdef vm_page* vm_radix_lookup_le(vm_object* obj, vm_pindex_t pindex) noexcept no
 
 # Enter a page at its pindex.
 #
-# Locks in:   the object's rw lock, exclusive.
+# Locks in:   the object's lock, for writing.
 # Locks out:  the same.
-# May block:  no.
+# May block:  never.
 # Stands for: FreeBSD vm_radix_insert().
-cdef void vm_radix_insert(machine* m, vm_object* obj, vm_page* page) noexcept nogil:
+cdef void vm_radix_insert(thread* td, vm_object* obj, vm_page* page) noexcept nogil:
     cdef vm_radix* r = <vm_radix*>obj.pages
     cdef vm_pindex_t leaf = page.pindex >> LEAF_SHIFT
     cdef uint64_t i
     cdef radix_leaf* entry
+    VM_OBJECT_ASSERT_WLOCKED(td, obj)
     if r == NULL or leaf - r.first >= r.capacity:
-        r = radix_cover(m, obj, leaf)
+        r = radix_cover(td, obj, leaf)
     i = leaf - r.first
     entry = &r.directory[i]
     if entry.present == 0:
-        entry.pages = <vm_page**>arena_alloc(m, LEAF_BYTES)
+        entry.pages = <vm_page**>arena_alloc(td.machine, LEAF_BYTES)
         r.summary[i >> 6] |= <uint64_t>1 << (i & 63)
         r.leaves += 1
     entry.present |= <uint64_t>1 << (page.pindex & 63)
     entry.pages[page.pindex & 63] = page
 
 
-# Locks in: the object's rw lock, exclusive.  Locks out: the same.  May block: no.
+# Take the page at pindex out; there is one.
+#
+# Locks in:   the object's lock, for writing.
+# Locks out:  the same.
+# May block:  never.
 # Stands for: FreeBSD vm_radix_remove().
-cdef void vm_radix_remove(machine* m, vm_object* obj, vm_pindex_t pindex) noexcept nogil:
+cdef void vm_radix_remove(thread* td, vm_object* obj, vm_pindex_t pindex) noexcept nogil:
     cdef vm_radix* r = <vm_radix*>obj.pages
     cdef uint64_t i = (pindex >> LEAF_SHIFT) - r.first
     cdef radix_leaf* entry = &r.directory[i]
+    VM_OBJECT_ASSERT_WLOCKED(td, obj)
     entry.present &= ~(<uint64_t>1 << (pindex & 63))
     if entry.present == 0:
-        arena_free(m, entry.pages, LEAF_BYTES)
+        arena_free(td.machine, entry.pages, LEAF_BYTES)
         entry.pages = NULL
         r.summary[i >> 6] &= ~(<uint64_t>1 << (i & 63))
         r.leaves -= 1
@@ -161,12 +172,13 @@ cdef void vm_radix_remove(machine* m, vm_object* obj, vm_pindex_t pindex) noexce
 
 # Release the index of an object that has no pages left.
 #
-# Locks in:   the object's rw lock, exclusive, or its last reference.
+# Locks in:   the object's lock, for writing.
 # Locks out:  the same.
-# May block:  no.
+# May block:  never.
 # Stands for: nothing: FreeBSD's tree shrinks with its last page.
 cdef void vm_radix_free(thread* td, vm_object* obj) noexcept nogil:
     cdef vm_radix* r = <vm_radix*>obj.pages
+    VM_OBJECT_ASSERT_WLOCKED(td, obj)
     if r == NULL:
         return
     if r.leaves != 0:
@@ -179,14 +191,13 @@ cdef void vm_radix_free(thread* td, vm_object* obj) noexcept nogil:
 
 # Make a page resident at an index of an object.
 #
-# Locks in:   the object's rw lock, exclusive.
+# Locks in:   the object's lock, for writing.
 # Locks out:  the same.
-# May block:  no.
+# May block:  never.
 # Stands for: FreeBSD vm_page_insert_after(), vm_page_insert_radixdone().
 cdef void vm_page_insert_after(thread* td, vm_page* m, vm_object* obj, vm_pindex_t pindex,
                                vm_page* mpred) noexcept nogil:
-    if not rw_wowned(td, &obj.lock):
-        panic(td, b"vm_page_insert: the object is not write-locked")
+    VM_OBJECT_ASSERT_WLOCKED(td, obj)
     if m.object != NULL:
         panic(td, b"vm_page_insert: the page is in an object already")
     if mpred != NULL and mpred.pindex >= pindex:
@@ -194,7 +205,7 @@ cdef void vm_page_insert_after(thread* td, vm_page* m, vm_object* obj, vm_pindex
     m.object = obj
     m.pindex = pindex
     m.ref_count |= VPRC_OBJREF
-    vm_radix_insert(td.machine, obj, m)
+    vm_radix_insert(td, obj, m)
     list_insert_after(<void**>&obj.memq_first, <void**>&obj.memq_last, mpred, m, <void**>&m.listq_next,
                       <void**>&m.listq_prev)
     obj.resident_page_count += 1
@@ -203,17 +214,16 @@ cdef void vm_page_insert_after(thread* td, vm_page* m, vm_object* obj, vm_pindex
 
 # Take a page out of its object.
 #
-# Locks in:   the object's rw lock, exclusive.
+# Locks in:   the object's lock, for writing.
 # Locks out:  the same.  The object's reference to the page is still counted: the caller drops it.
-# May block:  no.
+# May block:  never.
 # Stands for: FreeBSD vm_page_object_remove().
 cdef void vm_page_object_remove(thread* td, vm_page* m) noexcept nogil:
     cdef vm_object* obj = m.object
     if obj == NULL:
         panic(td, b"vm_page_remove: the page is in no object")
-    if not rw_wowned(td, &obj.lock):
-        panic(td, b"vm_page_remove: the object is not write-locked")
-    vm_radix_remove(td.machine, obj, m.pindex)
+    VM_OBJECT_ASSERT_WLOCKED(td, obj)
+    vm_radix_remove(td, obj, m.pindex)
     list_remove(<void**>&obj.memq_first, <void**>&obj.memq_last, m, <void**>&m.listq_next, <void**>&m.listq_prev)
     m.object = NULL
     obj.resident_page_count -= 1

@@ -13,12 +13,12 @@
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
-from finegrain.kernel.locks cimport mtx, mtx_lock, mtx_unlock, rw_wowned
+from finegrain.kernel.locks cimport mtx, mtx_lock, mtx_unlock, rw_assert_wlocked
 from finegrain.kernel.phys.free cimport (
     FREE_LOCK_ALLOC, FREE_LOCK_FREE, charge_blocks, page_at, pgcache_alloc, pgcache_count, pgcache_free,
     vm_domain_allocate, vm_domain_free_lock, vm_domain_free_unlock, vm_domain_freecnt_inc, vm_page_first_use,
     vm_phys_alloc_pages, vm_phys_free_pages, vm_phys_init)
-from finegrain.kernel.phys.objpages cimport vm_page_insert_after, vm_page_object_remove
+from finegrain.kernel.phys.objpages cimport VM_OBJECT_ASSERT_WLOCKED, vm_page_insert_after, vm_page_object_remove
 from finegrain.kernel.phys.pagequeue cimport (
     pagequeue_init, vm_page_deactivate_locked, vm_page_dequeue, vm_page_dequeue_deferred, vm_page_lockptr)
 from finegrain.kernel.phys.reserv cimport (
@@ -72,6 +72,10 @@ cdef void add_segment(phys_state* s, vm_paddr_t start, vm_paddr_t end, uint32_t 
     s.nsegs += 1
 
 
+# Locks in:   none; nothing runs yet.
+# Locks out:  none.
+# May block:  never.
+# Stands for: FreeBSD vm_phys_add_seg(), vm_page_startup(), vm_phys_init(), vm_reserv_init().
 cdef int phys_create(machine* m, const vm_phys_seg* segs, uint32_t nsegs) except -1:
     cdef phys_state* s = <phys_state*>arena_alloc(m, sizeof(phys_state))
     cdef vm_paddr_t high = 0, last = 0
@@ -116,9 +120,9 @@ cdef int phys_create(machine* m, const vm_phys_seg* segs, uint32_t nsegs) except
 
 # Take a single page of a domain.
 #
-# Locks in:   the object's rw lock, if the page is for one; it does not matter here.
+# Locks in:   any that may be held over the free page locks.
 # Locks out:  the same.
-# May block:  on the free page queue mutex; in shortage on those of reservations.
+# May block:  on the free page queue mutex; in shortage on "vm reserv", "VM reserv domain", "resv obj lock".
 # Returns:    the page; NULL when the domain has none.
 # Stands for: FreeBSD vm_page_alloc_domain_after(), after its reservation part.
 cdef vm_page* alloc_single(thread* td, phys_state* s, int domain, int pool) noexcept nogil:
@@ -134,7 +138,7 @@ cdef vm_page* alloc_single(thread* td, phys_state* s, int domain, int pool) noex
         if not vm_domain_allocate(td, d, 1):
             return NULL
         vm_domain_free_lock(td, d, FREE_LOCK_ALLOC)
-        m = vm_phys_alloc_pages(s, domain, pool, 0)
+        m = vm_phys_alloc_pages(td, s, domain, pool, 0)
         charge_blocks(td, d, 1)
         vm_domain_free_unlock(td, d)
         if m != NULL:
@@ -147,7 +151,7 @@ cdef vm_page* alloc_single(thread* td, phys_state* s, int domain, int pool) noex
 
 # A page has been taken: make it what the request asks for.
 #
-# Locks in:   the page is the caller's alone.
+# Locks in:   none of the page's: it is the caller's alone.
 # Locks out:  the same.
 # May block:  on a page queue's mutex, when the page has not left its queue yet.
 # Stands for: the last part of FreeBSD vm_page_alloc_domain_after().
@@ -175,7 +179,7 @@ cdef inline void prepare(thread* td, vm_page* m, int pool, int request, uint8_t 
 
 # Allocate a page of an object.
 #
-# Locks in:   the object's rw lock, exclusive.
+# Locks in:   the object's lock, for writing.
 # Locks out:  the same.
 # May block:  on "vm reserv", "VM reserv domain", "resv obj lock", "vm page free queue", a page queue's mutex.
 # Returns:    the page, in the object, with no valid contents; NULL when no domain has a free page.
@@ -187,8 +191,7 @@ cdef vm_page* vm_page_alloc(thread* td, vm_object* obj, vm_pindex_t pindex, int 
     cdef vm_page* m
     cdef int domain
     cdef uint32_t i
-    if not rw_wowned(td, &obj.lock):
-        panic(td, b"vm_page_alloc: the object is not write-locked")
+    rw_assert_wlocked(td, &obj.lock, b"vm_page_alloc: the object is not write-locked")
     mpred = vm_radix_lookup_le(obj, pindex)
     if mpred != NULL and mpred.pindex == pindex:
         panic(td, b"vm_page_alloc: a page is resident at this index already")
@@ -212,7 +215,8 @@ cdef vm_page* vm_page_alloc(thread* td, vm_object* obj, vm_pindex_t pindex, int 
 #
 # Locks in:   any that may be held while blocking on the free page queue mutex.
 # Locks out:  the same.
-# May block:  on "vm page free queue", a page queue's mutex; in shortage on reservations' mutexes.
+# May block:  on "vm page free queue", a page queue's mutex; in shortage on "vm reserv", "VM reserv domain", "resv obj
+#             lock".  Never sleeps.
 # Returns:    the page, unmanaged; NULL when no domain has a free page.
 # Stands for: FreeBSD vm_page_alloc(NULL, ..., VM_ALLOC_NOOBJ), vm_page_alloc_domain().
 cdef vm_page* vm_page_alloc_noobj(thread* td, int domain, int request) noexcept nogil:
@@ -230,9 +234,10 @@ cdef vm_page* vm_page_alloc_noobj(thread* td, int domain, int request) noexcept 
 
 # Free a page: out of its object, off its queue (soon), and back where it came from.
 #
-# Locks in:   the object's rw lock, exclusive, if the page is in an object.
+# Locks in:   if the page is in an object, that one's lock for writing.
 # Locks out:  the same.
-# May block:  on a page queue's mutex, "vm reserv" and what is under it, "vm page free queue".
+# May block:  on a page queue's mutex, "vm reserv", "VM reserv domain", "resv obj lock", "vm page free queue".  Never
+#             sleeps.
 # Stands for: FreeBSD vm_page_free(), vm_page_free_prep(), vm_page_free_toq().
 cdef void vm_page_free(thread* td, vm_page* m) noexcept nogil:
     cdef phys_state* s = phys_of(td)
@@ -262,7 +267,7 @@ cdef void vm_page_free(thread* td, vm_page* m) noexcept nogil:
         return
     d = &s.domains[domain]
     vm_domain_free_lock(td, d, FREE_LOCK_FREE)
-    charge_blocks(td, d, vm_phys_free_pages(s, m, 0, m.pool))
+    charge_blocks(td, d, vm_phys_free_pages(td, s, m, 0, m.pool))
     vm_domain_free_unlock(td, d)
     vm_domain_freecnt_inc(td, d, 1)
 
@@ -271,19 +276,20 @@ cdef void vm_page_free(thread* td, vm_page* m) noexcept nogil:
 
 # Put a page without an object into one.
 #
-# Locks in:   the object's rw lock, exclusive.
+# Locks in:   the object's lock, for writing.
 # Locks out:  the same.
-# May block:  no.
+# May block:  never.
 # Stands for: FreeBSD vm_page_insert().
 cdef void vm_page_insert(thread* td, vm_page* m, vm_object* obj, vm_pindex_t pindex) noexcept nogil:
+    VM_OBJECT_ASSERT_WLOCKED(td, obj)
     vm_page_insert_after(td, m, obj, pindex, vm_radix_lookup_le(obj, pindex))
 
 
 # Take a page out of its object; it stays allocated.
 #
-# Locks in:   the object's rw lock, exclusive.
+# Locks in:   the object's lock, for writing.
 # Locks out:  the same.
-# May block:  no.
+# May block:  never.
 # Stands for: FreeBSD vm_page_remove(), without its answer.
 cdef void vm_page_remove(thread* td, vm_page* m) noexcept nogil:
     vm_page_object_remove(td, m)
@@ -292,14 +298,15 @@ cdef void vm_page_remove(thread* td, vm_page* m) noexcept nogil:
 
 # Move a page to another object and index.
 #
-# Locks in:   the rw locks of both objects, exclusive.
+# Locks in:   the locks of both objects, for writing.
 # Locks out:  the same.
 # May block:  on "vm reserv" and the "resv obj lock" of both, when the page's reservation is the old object's.
 # Stands for: FreeBSD vm_page_rename() and the vm_reserv_rename() that follows it everywhere.
 cdef void vm_page_rename(thread* td, vm_page* m, vm_object* obj, vm_pindex_t pindex) noexcept nogil:
     cdef vm_object* old = m.object
     cdef vm_pindex_t offset = m.pindex - pindex
-    vm_page_object_remove(td, m)
+    VM_OBJECT_ASSERT_WLOCKED(td, obj)
+    vm_page_object_remove(td, m)        # asserts the old one's
     vm_page_insert_after(td, m, obj, pindex, vm_radix_lookup_le(obj, pindex))
     m.dirty = 0xff
     vm_reserv_rename(td, m, obj, old, offset)
@@ -316,9 +323,9 @@ cdef inline uint32_t ref_count_add(thread* td, vm_page* m, uint64_t value) noexc
 
 # Give up the exclusive busy state.
 #
-# Locks in:   the page is exclusively busied by this thread.
-# Locks out:  the page is not busied.
-# May block:  no.
+# Locks in:   none; the page is exclusively busied by this thread.
+# Locks out:  none; the page is not busied.
+# May block:  never.
 # Stands for: FreeBSD vm_page_xunbusy().
 cdef void vm_page_xunbusy(thread* td, vm_page* m) noexcept nogil:
     if m.busy_lock != VPB_EXCLUSIVE:
@@ -326,17 +333,21 @@ cdef void vm_page_xunbusy(thread* td, vm_page* m) noexcept nogil:
     atomic_fetchadd(td, <uint64_t*>&m.ref_count, (<uint64_t>VPB_UNBUSIED - <uint64_t>VPB_EXCLUSIVE) << 32)
 
 
-# Locks in, out: whatever keeps the page from being freed.  May block: no.  Stands for: FreeBSD
-# vm_page_wire().
+# Count one more wiring.
+#
+# Locks in:   whatever keeps the page from being freed: its object's lock, or another wiring.
+# Locks out:  the same.
+# May block:  never.
+# Stands for: FreeBSD vm_page_wire().
 cdef void vm_page_wire(thread* td, vm_page* m) noexcept nogil:
     ref_count_add(td, m, 1)
 
 
 # Drop a wiring of a page that is on no queue.
 #
-# Locks in:   the caller holds the wiring.
-# Locks out:  the same, without it.
-# May block:  no.
+# Locks in:   any; the wiring is the caller's.
+# Locks out:  the same; it is no longer.
+# May block:  never.
 # Returns:    True when no reference is left, the object's included: the caller frees the page.
 # Stands for: FreeBSD vm_page_unwire_noq().
 cdef bint vm_page_unwire_noq(thread* td, vm_page* m) noexcept nogil:
@@ -349,8 +360,8 @@ cdef bint vm_page_unwire_noq(thread* td, vm_page* m) noexcept nogil:
 
 # Drop a wiring; after the last one the page is inactive, or freed when no object holds it.
 #
-# Locks in:   the caller holds the wiring.
-# Locks out:  the same, without it.
+# Locks in:   none of the page's; the wiring is the caller's.
+# Locks out:  the same; it is no longer.
 # May block:  on the "vm page" mutex of the page (last wiring of a managed page), then on page queues'
 #             mutexes; if it frees the page, as vm_page_free.
 # Stands for: FreeBSD vm_page_unwire(m, PQ_INACTIVE), vm_page_unwire_managed().

@@ -3,13 +3,23 @@
 
 from libc.stdint cimport int64_t, uint16_t
 
-from finegrain.kernel.locks cimport mtx
-from finegrain.kernel.phys.types cimport phys_state
+from finegrain.kernel.locks cimport mtx, mtx_assert_owned
+from finegrain.kernel.phys.types cimport phys_of, phys_state
 from finegrain.kernel.types cimport vm_page
 from finegrain.machine.thread cimport thread
 
 # The "vm page" mutex of the page.
 cdef mtx* vm_page_lockptr(phys_state* s, vm_page* m) noexcept nogil
+
+
+# What the page's "vm page" mutex guards, its queue above all, may be changed by this thread.
+#
+# Locks in: the "vm page" mutex of the page.  Locks out: the same.  May block: never.
+# Stands for: FreeBSD vm_page_assert_locked().
+cdef inline void vm_page_assert_locked(thread* td, vm_page* m) noexcept nogil:
+    mtx_assert_owned(td, vm_page_lockptr(phys_of(td), m), b"the page is not locked")
+
+
 # A slow-path fault has mapped the page.  None held; takes vm page.
 cdef void vm_page_activate(thread* td, vm_page* m, uint16_t site) noexcept nogil
 # The page goes to the inactive queue, unless it is active already.  vm page held.

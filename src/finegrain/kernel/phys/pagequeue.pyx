@@ -11,12 +11,12 @@
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint64_t
 
 from finegrain.kernel.list cimport list_insert_tail, list_remove
-from finegrain.kernel.locks cimport lock_name, lock_site, mtx, mtx_init, mtx_lock, mtx_owned, mtx_unlock
+from finegrain.kernel.locks cimport lock_name, lock_site, mtx, mtx_assert_owned, mtx_init, mtx_lock, mtx_unlock
 from finegrain.kernel.phys.types cimport (
     PA_LOCK_COUNT, PGA_DEQUEUE, PGA_ENQUEUED, PGA_QUEUE_OP_MASK, PGA_QUEUE_STATE_MASK, PGA_REQUEUE, PQ_COUNT,
     VM_BATCHQUEUE_SIZE, VPRC_OBJREF, phys_of, phys_state, vm_batchqueue, vm_pagequeue)
 from finegrain.kernel.types cimport PDRSHIFT, PGA_REFERENCED, PQ_ACTIVE, PQ_INACTIVE, PQ_NONE, VPO_UNMANAGED, vm_page
-from finegrain.machine.seam cimport charge, cpu_id, critical_enter, critical_exit, panic, touch_write
+from finegrain.machine.seam cimport charge, cpu_id, critical_enter, critical_exit, touch_write
 from finegrain.machine.thread cimport thread
 
 cdef uint16_t NAME_PAGE = lock_name(b"sleep mutex", b"vm page")
@@ -39,17 +39,31 @@ cdef inline vm_pagequeue* queue_of(phys_state* s, vm_page* m, uint8_t queue) noe
     return &s.domains[s.segs[m.segind].domain].queues[queue]
 
 
+# Locks in: a critical section, as long as the answer is used.  Locks out: the same.  May block: never.
+# Stands for: FreeBSD DPCPU_PTR(pqbatch).
 cdef inline vm_batchqueue* this_batch(thread* td, phys_state* s, vm_page* m, uint8_t queue) noexcept nogil:
     return &s.batches[(<uint64_t>cpu_id(td) * s.ndomains + s.segs[m.segind].domain) * PQ_COUNT + queue]
 
 
-cdef inline void unlink(vm_pagequeue* pq, vm_page* m) noexcept nogil:
+# Locks in: the page queue's mutex.  Locks out: the same.  May block: never.
+# Stands for: FreeBSD vm_pagequeue_assert_locked().
+cdef inline void pagequeue_assert_locked(thread* td, vm_pagequeue* pq) noexcept nogil:
+    mtx_assert_owned(td, &pq.mutex.lock, b"vm_pqbatch_process_page: the page queue is not locked")
+
+
+# Locks in: the page queue's mutex.  Locks out: the same.  May block: never.
+# Stands for: the TAILQ_REMOVE() and vm_pagequeue_cnt_dec() of FreeBSD vm_page.c.
+cdef inline void unlink(thread* td, vm_pagequeue* pq, vm_page* m) noexcept nogil:
+    pagequeue_assert_locked(td, pq)
     list_remove(<void**>&pq.first, <void**>&pq.last, m, <void**>&m.plinks_next, <void**>&m.plinks_prev)
     m.aflags &= ~<uint8_t>PGA_ENQUEUED
     pq.count -= 1
 
 
-cdef inline void append(vm_pagequeue* pq, vm_page* m) noexcept nogil:
+# Locks in: the page queue's mutex.  Locks out: the same.  May block: never.
+# Stands for: the TAILQ_INSERT_TAIL() and vm_pagequeue_cnt_inc() of FreeBSD vm_page.c.
+cdef inline void append(thread* td, vm_pagequeue* pq, vm_page* m) noexcept nogil:
+    pagequeue_assert_locked(td, pq)
     list_insert_tail(<void**>&pq.first, <void**>&pq.last, m, <void**>&m.plinks_next, <void**>&m.plinks_prev)
     m.aflags |= PGA_ENQUEUED
     pq.count += 1
@@ -59,29 +73,28 @@ cdef inline void append(vm_pagequeue* pq, vm_page* m) noexcept nogil:
 #
 # Locks in:   the page queue's mutex.
 # Locks out:  the same.
-# May block:  no.
+# May block:  never.
 # Stands for: FreeBSD vm_pqbatch_process_page().
 cdef void process_page(thread* td, vm_pagequeue* pq, vm_page* m, uint8_t queue) noexcept nogil:
     cdef uint8_t flags = m.aflags
-    if not mtx_owned(td, &pq.mutex.lock):
-        panic(td, b"vm_pqbatch_process_page: the page queue is not locked")
+    pagequeue_assert_locked(td, pq)
     if m.queue != queue or flags & PGA_QUEUE_OP_MASK == 0:
         return
     touch_write(td, m)
     if flags & PGA_ENQUEUED:
-        unlink(pq, m)
+        unlink(td, pq, m)
     m.aflags &= ~<uint8_t>PGA_QUEUE_OP_MASK
     if flags & PGA_DEQUEUE:
         m.queue = PQ_NONE
     else:
-        append(pq, m)
+        append(td, pq, m)
 
 
 # Put a page with a noted operation into the CPU's batch; when that is full, carry out all of it.
 #
 # Locks in:   none of the page queues'.
 # Locks out:  the same.
-# May block:  on the page queue's mutex, once in 32 calls on a CPU.
+# May block:  on a page queue's mutex, once in 32 calls on a CPU.
 # Stands for: FreeBSD vm_page_pqbatch_submit().
 cdef void pqbatch_submit(thread* td, vm_page* m, uint8_t queue) noexcept nogil:
     cdef phys_state* s = phys_of(td)
@@ -111,13 +124,23 @@ cdef void pqbatch_submit(thread* td, vm_page* m, uint8_t queue) noexcept nogil:
     mtx_unlock(td, &pq.mutex.lock)
 
 
+# The caller may change the page's queue state: nobody else can reach the page, or its mutex is held.
+#
+# Locks in: the "vm page" mutex of the page, unless nothing refers to it.  Locks out: the same.  May block: never.
+# Stands for: the KASSERT()s of FreeBSD vm_page_dequeue() and vm_page_dequeue_deferred().
+cdef inline void assert_queue_ours(thread* td, vm_page* m) noexcept nogil:
+    if m.object != NULL or m.ref_count != 0:
+        vm_page_assert_locked(td, m)
+
+
 # Put a page that is on no queue at the tail of one, soon.
 #
 # Locks in:   the "vm page" mutex of the page.
 # Locks out:  the same.
-# May block:  on the page queue's mutex.
+# May block:  on a page queue's mutex.
 # Stands for: FreeBSD vm_page_enqueue().
 cdef void enqueue(thread* td, vm_page* m, uint8_t queue) noexcept nogil:
+    vm_page_assert_locked(td, m)
     m.queue = queue
     m.aflags |= PGA_REQUEUE
     pqbatch_submit(td, m, queue)
@@ -125,19 +148,20 @@ cdef void enqueue(thread* td, vm_page* m, uint8_t queue) noexcept nogil:
 
 # Take a page off its queue now.
 #
-# Locks in:   the "vm page" mutex of the page, or the page is free and the caller's.
+# Locks in:   the "vm page" mutex of the page; of one that nothing refers to, being taken by the caller, none.
 # Locks out:  the same.
-# May block:  on the page queue's mutex.
+# May block:  on a page queue's mutex.
 # Stands for: FreeBSD vm_page_dequeue().
 cdef void vm_page_dequeue(thread* td, vm_page* m) noexcept nogil:
     cdef vm_pagequeue* pq
+    assert_queue_ours(td, m)
     if m.queue == PQ_NONE:
         return
     pq = queue_of(phys_of(td), m, m.queue)
     mtx_lock(td, &pq.mutex.lock, SITE_DEQUEUE)
     if m.queue != PQ_NONE:                              # a batch may have done it meanwhile
         if m.aflags & PGA_ENQUEUED:
-            unlink(pq, m)
+            unlink(td, pq, m)
         m.aflags &= ~<uint8_t>PGA_QUEUE_STATE_MASK
         m.queue = PQ_NONE
     charge(td, td.machine.cost.op, QUEUE_OPS)
@@ -147,11 +171,12 @@ cdef void vm_page_dequeue(thread* td, vm_page* m) noexcept nogil:
 # Note that a page is to leave its queue; it stays linked until its batch is carried out or it is allocated
 # again.
 #
-# Locks in:   the "vm page" mutex of the page, or the page is being freed and has no references.
+# Locks in:   the "vm page" mutex of the page; of one that nothing refers to, being freed by the caller, none.
 # Locks out:  the same.
-# May block:  on the page queue's mutex.
+# May block:  on a page queue's mutex.
 # Stands for: FreeBSD vm_page_dequeue_deferred().
 cdef void vm_page_dequeue_deferred(thread* td, vm_page* m) noexcept nogil:
+    assert_queue_ours(td, m)
     if m.queue == PQ_NONE:
         return
     m.aflags |= PGA_DEQUEUE
@@ -184,8 +209,7 @@ cdef void vm_page_activate(thread* td, vm_page* m, uint16_t site) noexcept nogil
 # May block:  on page queues' mutexes.
 # Stands for: FreeBSD vm_page_release_toq(..., PQ_INACTIVE, false).
 cdef void vm_page_deactivate_locked(thread* td, vm_page* m) noexcept nogil:
-    if not mtx_owned(td, vm_page_lockptr(phys_of(td), m)):
-        panic(td, b"vm_page_deactivate: the page is not locked")
+    vm_page_assert_locked(td, m)
     if m.queue == PQ_ACTIVE:
         m.aflags |= PGA_REFERENCED
         return

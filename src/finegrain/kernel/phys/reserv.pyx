@@ -17,11 +17,12 @@
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint64_t
 
 from finegrain.kernel.list cimport list_insert_head, list_insert_tail, list_remove
-from finegrain.kernel.locks cimport lock_name, lock_site, mtx, mtx_init, mtx_lock, mtx_owned, mtx_unlock, rw_wowned
+from finegrain.kernel.locks cimport lock_name, lock_site, mtx, mtx_assert_owned, mtx_init, mtx_lock, mtx_unlock
 from finegrain.kernel.phys.free cimport (
     FREE_LOCK_RESERV_ALLOC, FREE_LOCK_RESERV_BREAK, FREE_LOCK_RESERV_FREE, charge_blocks, vm_domain_allocate,
     vm_domain_free_lock, vm_domain_free_unlock, vm_domain_freecnt_inc, vm_phys_alloc_pages, vm_phys_free_contig,
     vm_phys_free_pages)
+from finegrain.kernel.phys.objpages cimport VM_OBJECT_ASSERT_LOCKED, VM_OBJECT_ASSERT_WLOCKED
 from finegrain.kernel.phys.types cimport (
     NPOPMAP, VM_FREEPOOL_DEFAULT, VM_LEVEL_0_NPAGES, VM_LEVEL_0_ORDER, VM_RESERV_OBJ_LOCK_COUNT, phys_of, phys_state,
     vm_domain, vm_reserv)
@@ -87,13 +88,37 @@ cdef inline mtx* obj_lock(phys_state* s, vm_object* obj) noexcept nogil:
     return &s.resv_obj_locks[arena_offset(s.machine, obj) // OBJECT_BYTES % VM_RESERV_OBJ_LOCK_COUNT].lock
 
 
-cdef void partpopq_remove(vm_domain* d, vm_reserv* rv) noexcept nogil:
+# Locks in: the reservation's mutex.  Locks out: the same.  May block: never.
+# Stands for: FreeBSD vm_reserv_assert_locked().
+cdef inline void vm_reserv_assert_locked(thread* td, vm_reserv* rv) noexcept nogil:
+    mtx_assert_owned(td, &rv.lock, b"the reservation is not locked")
+
+
+# Locks in: the reservation domain mutex.  Locks out: the same.  May block: never.
+# Stands for: FreeBSD vm_reserv_domain_assert_locked().
+cdef inline void vm_reserv_domain_assert_locked(thread* td, vm_domain* d) noexcept nogil:
+    mtx_assert_owned(td, &d.reserv_mtx.lock, b"the queue of partly populated reservations is not locked")
+
+
+# Locks in:   the reservation domain mutex; the reservation's mutex.
+# Locks out:  the same.
+# May block:  never.
+# Stands for: FreeBSD's TAILQ_REMOVE() on vmd_partpop, and inpartpopq.
+cdef void partpopq_remove(thread* td, vm_domain* d, vm_reserv* rv) noexcept nogil:
+    vm_reserv_domain_assert_locked(td, d)
+    vm_reserv_assert_locked(td, rv)
     list_remove(<void**>&d.partpop_first, <void**>&d.partpop_last, rv, <void**>&rv.partpopq_next,
                 <void**>&rv.partpopq_prev)
     rv.inpartpopq = False
 
 
-cdef void partpopq_append(vm_domain* d, vm_reserv* rv) noexcept nogil:
+# Locks in:   the reservation domain mutex; the reservation's mutex.
+# Locks out:  the same.
+# May block:  never.
+# Stands for: FreeBSD's TAILQ_INSERT_TAIL() on vmd_partpop, and inpartpopq.
+cdef void partpopq_append(thread* td, vm_domain* d, vm_reserv* rv) noexcept nogil:
+    vm_reserv_domain_assert_locked(td, d)
+    vm_reserv_assert_locked(td, rv)
     list_insert_tail(<void**>&d.partpop_first, <void**>&d.partpop_last, rv, <void**>&rv.partpopq_next,
                      <void**>&rv.partpopq_prev)
     rv.inpartpopq = True
@@ -107,6 +132,7 @@ cdef void partpopq_append(vm_domain* d, vm_reserv* rv) noexcept nogil:
 # Stands for: the common part of FreeBSD vm_reserv_populate() and vm_reserv_depopulate().
 cdef void requeue(thread* td, vm_reserv* rv, uint16_t site) noexcept nogil:
     cdef vm_domain* d = &phys_of(td).domains[rv.domain]
+    vm_reserv_assert_locked(td, rv)
     rv.lasttick = ticks(td)
     mtx_lock(td, &d.reserv_mtx.lock, site)
     if rv.inpartpopq:
@@ -114,12 +140,12 @@ cdef void requeue(thread* td, vm_reserv* rv, uint16_t site) noexcept nogil:
             touch_write(td, rv.partpopq_prev)
         if rv.partpopq_next != NULL:
             touch_write(td, rv.partpopq_next)
-        partpopq_remove(d, rv)
+        partpopq_remove(td, d, rv)
     if rv.popcnt != 0 and rv.popcnt < VM_LEVEL_0_NPAGES:
         if d.partpop_last != NULL:
             touch_write(td, d.partpop_last)
         touch_write(td, &d.partpop_last)
-        partpopq_append(d, rv)
+        partpopq_append(td, d, rv)
     if rv.popcnt == VM_LEVEL_0_NPAGES:
         rv.pages.psind = 1
     charge(td, td.machine.cost.op, QUEUE_OPS)
@@ -128,12 +154,14 @@ cdef void requeue(thread* td, vm_reserv* rv, uint16_t site) noexcept nogil:
 
 # The reservation becomes one of the object's.
 #
-# Locks in:   the reservation's mutex; the object's rw lock, exclusive.
+# Locks in:   the reservation's mutex; the object's lock, for writing.
 # Locks out:  the same.
 # May block:  on the "resv obj lock".
 # Stands for: FreeBSD vm_reserv_insert().
 cdef void vm_reserv_insert(thread* td, vm_reserv* rv, vm_object* obj, vm_pindex_t pindex) noexcept nogil:
     cdef mtx* lock = obj_lock(phys_of(td), obj)
+    vm_reserv_assert_locked(td, rv)
+    VM_OBJECT_ASSERT_WLOCKED(td, obj)
     if rv.object != NULL or rv.popcnt != 0 or rv.inpartpopq:
         panic(td, b"vm_reserv_insert: the reservation is not free")
     mtx_lock(td, lock, SITE_INSERT)
@@ -153,8 +181,7 @@ cdef void vm_reserv_insert(thread* td, vm_reserv* rv, vm_object* obj, vm_pindex_
 cdef void vm_reserv_remove(thread* td, vm_reserv* rv) noexcept nogil:
     cdef vm_object* obj = rv.object
     cdef mtx* lock = obj_lock(phys_of(td), obj)
-    if not mtx_owned(td, &rv.lock):
-        panic(td, b"vm_reserv_remove: the reservation is not locked")
+    vm_reserv_assert_locked(td, rv)
     if rv.inpartpopq:
         panic(td, b"vm_reserv_remove: the reservation is queued")
     mtx_lock(td, lock, SITE_REMOVE)
@@ -172,8 +199,7 @@ cdef void vm_reserv_remove(thread* td, vm_reserv* rv) noexcept nogil:
 # May block:  on the reservation domain mutex, unless the tick filter passes it by.
 # Stands for: FreeBSD vm_reserv_populate().
 cdef void vm_reserv_populate(thread* td, vm_reserv* rv, uint64_t index) noexcept nogil:
-    if not mtx_owned(td, &rv.lock):
-        panic(td, b"vm_reserv_populate: the reservation is not locked")
+    vm_reserv_assert_locked(td, rv)
     if rv.popmap[index >> 6] >> (index & 63) & 1:
         panic(td, b"vm_reserv_populate: the page is in use")
     touch_write(td, &rv.popmap)
@@ -195,8 +221,7 @@ cdef void vm_reserv_populate(thread* td, vm_reserv* rv, uint64_t index) noexcept
 cdef void vm_reserv_depopulate(thread* td, vm_reserv* rv, uint64_t index) noexcept nogil:
     cdef phys_state* s = phys_of(td)
     cdef vm_domain* d = &s.domains[rv.domain]
-    if not mtx_owned(td, &rv.lock):
-        panic(td, b"vm_reserv_depopulate: the reservation is not locked")
+    vm_reserv_assert_locked(td, rv)
     if not rv.popmap[index >> 6] >> (index & 63) & 1:
         panic(td, b"vm_reserv_depopulate: the page is free")
     touch_write(td, &rv.popmap)
@@ -210,16 +235,22 @@ cdef void vm_reserv_depopulate(thread* td, vm_reserv* rv, uint64_t index) noexce
     if rv.popcnt == 0:
         vm_reserv_remove(td, rv)
         vm_domain_free_lock(td, d, FREE_LOCK_RESERV_FREE)
-        charge_blocks(td, d, vm_phys_free_pages(s, rv.pages, VM_LEVEL_0_ORDER, VM_FREEPOOL_DEFAULT))
+        charge_blocks(td, d, vm_phys_free_pages(td, s, rv.pages, VM_LEVEL_0_ORDER, VM_FREEPOOL_DEFAULT))
         vm_domain_free_unlock(td, d)
     vm_domain_freecnt_inc(td, d, 1)
 
 
 # The reservation that a neighbour of pindex in the object belongs to and that covers pindex; NULL when there
 # is none. msuccp: the first page of the object after pindex, when mpred's reservation was not the one.
-cdef vm_reserv* vm_reserv_from_object(phys_state* s, vm_object* obj, vm_pindex_t pindex, vm_page* mpred,
+#
+# Locks in:   the object's lock, for writing.  (Reservations are read as they are; what is found is looked at again.)
+# Locks out:  the same.
+# May block:  never.
+# Stands for: FreeBSD vm_reserv_from_object().
+cdef vm_reserv* vm_reserv_from_object(thread* td, phys_state* s, vm_object* obj, vm_pindex_t pindex, vm_page* mpred,
                                       vm_page** msuccp) noexcept nogil:
     cdef vm_reserv* rv
+    VM_OBJECT_ASSERT_WLOCKED(td, obj)
     msuccp[0] = NULL
     if mpred != NULL:
         rv = vm_reserv_from_page(s, mpred)
@@ -237,7 +268,7 @@ cdef vm_reserv* vm_reserv_from_object(phys_state* s, vm_object* obj, vm_pindex_t
 
 # Take a page from a reservation that the object has already.
 #
-# Locks in:   the object's rw lock, exclusive.
+# Locks in:   the object's lock, for writing.
 # Locks out:  the same.
 # May block:  on the reservation's mutex and what vm_reserv_populate takes.
 # Returns:    the page; NULL when no reservation covers pindex or its place is taken.
@@ -248,9 +279,10 @@ cdef vm_page* vm_reserv_extend(thread* td, vm_object* obj, vm_pindex_t pindex, v
     cdef vm_page* msucc
     cdef vm_page* m = NULL
     cdef vm_pindex_t index
+    VM_OBJECT_ASSERT_WLOCKED(td, obj)
     if pindex < reserv_index(obj, pindex) or pindex >= obj.size or obj.resident_page_count == 0:
         return NULL
-    rv = vm_reserv_from_object(s, obj, pindex, mpred, &msucc)
+    rv = vm_reserv_from_object(td, s, obj, pindex, mpred, &msucc)
     if rv == NULL:
         return NULL
     mtx_lock(td, &rv.lock, SITE_EXTEND)
@@ -266,7 +298,7 @@ cdef vm_page* vm_reserv_extend(thread* td, vm_object* obj, vm_pindex_t pindex, v
 
 # May a new reservation begin at index `first` of the object, between the neighbours mpred and msucc?
 #
-# Locks in:   the object's rw lock, exclusive.
+# Locks in:   the object's lock, for writing.
 # Locks out:  the same.
 # May block:  on the "resv obj lock".
 # Stands for: the part of FreeBSD vm_reserv_alloc_page() that looks for room.
@@ -275,6 +307,7 @@ cdef bint reserv_fits(thread* td, vm_object* obj, vm_pindex_t first, vm_page* mp
     cdef mtx* lock = obj_lock(s, obj)
     cdef vm_reserv* rv
     cdef bint fits = True
+    VM_OBJECT_ASSERT_WLOCKED(td, obj)
     mtx_lock(td, lock, SITE_FITS)
     if mpred != NULL:
         rv = vm_reserv_from_page(s, mpred)
@@ -290,7 +323,7 @@ cdef bint reserv_fits(thread* td, vm_object* obj, vm_pindex_t first, vm_page* mp
 
 # Make a reservation for the object around pindex and take that page from it.
 #
-# Locks in:   the object's rw lock, exclusive; vm_reserv_extend() has failed.
+# Locks in:   the object's lock, for writing; vm_reserv_extend() has failed.
 # Locks out:  the same.
 # May block:  on "resv obj lock", the free page queue mutex, the reservation's mutex, the reservation domain
 #             mutex.
@@ -304,12 +337,13 @@ cdef vm_page* vm_reserv_alloc_page(thread* td, vm_object* obj, vm_pindex_t pinde
     cdef vm_reserv* rv
     cdef vm_page* msucc
     cdef vm_page* m
-    if pindex < index or pindex >= obj.size or vm_reserv_from_object(s, obj, pindex, mpred, &msucc) != NULL:
+    VM_OBJECT_ASSERT_WLOCKED(td, obj)
+    if pindex < index or pindex >= obj.size or vm_reserv_from_object(td, s, obj, pindex, mpred, &msucc) != NULL:
         return NULL
     if not reserv_fits(td, obj, pindex - index, mpred, msucc) or not vm_domain_allocate(td, d, 1):
         return NULL
     vm_domain_free_lock(td, d, FREE_LOCK_RESERV_ALLOC)
-    m = vm_phys_alloc_pages(s, domain, VM_FREEPOOL_DEFAULT, VM_LEVEL_0_ORDER)
+    m = vm_phys_alloc_pages(td, s, domain, VM_FREEPOOL_DEFAULT, VM_LEVEL_0_ORDER)
     charge_blocks(td, d, 1)
     vm_domain_free_unlock(td, d)
     if m == NULL:
@@ -329,7 +363,7 @@ cdef vm_page* vm_reserv_alloc_page(thread* td, vm_object* obj, vm_pindex_t pinde
 
 # Give a page back to its reservation, if it has one.
 #
-# Locks in:   none that matter here.
+# Locks in:   none of the reservation's; the page is being freed.
 # Locks out:  the same.
 # May block:  on the reservation's mutex and what vm_reserv_depopulate takes.
 # Returns:    False when the page belongs to no reservation.
@@ -360,6 +394,7 @@ cdef void vm_reserv_break(thread* td, vm_reserv* rv) noexcept nogil:
     cdef phys_state* s = phys_of(td)
     cdef vm_domain* d = &s.domains[rv.domain]
     cdef int low = 0, high
+    vm_reserv_assert_locked(td, rv)
     vm_reserv_remove(td, rv)
     rv.pages.psind = 0
     while True:
@@ -368,7 +403,7 @@ cdef void vm_reserv_break(thread* td, vm_reserv* rv) noexcept nogil:
             break
         high = next_bit(rv.popmap, low, True)
         vm_domain_free_lock(td, d, FREE_LOCK_RESERV_BREAK)
-        charge_blocks(td, d, vm_phys_free_contig(s, &rv.pages[low], high - low, VM_FREEPOOL_DEFAULT))
+        charge_blocks(td, d, vm_phys_free_contig(td, s, &rv.pages[low], high - low, VM_FREEPOOL_DEFAULT))
         vm_domain_free_unlock(td, d)
         low = high
     for low in range(NPOPMAP):
@@ -389,7 +424,7 @@ cdef int next_bit(uint64_t* map, int start, bint value) noexcept nogil:
 
 # Dissolve all reservations of a dying object.
 #
-# Locks in:   the object's rw lock, exclusive: nobody adds reservations.
+# Locks in:   the object's lock, for writing: nobody adds reservations.
 # Locks out:  the same.
 # May block:  on each reservation's mutex, the reservation domain mutex, and what vm_reserv_break takes.
 # Stands for: FreeBSD vm_reserv_break_all().
@@ -397,8 +432,7 @@ cdef void vm_reserv_break_all(thread* td, vm_object* obj) noexcept nogil:
     cdef phys_state* s = phys_of(td)
     cdef vm_reserv* rv
     cdef mtx* lock
-    if obj.reservations != NULL and not rw_wowned(td, &obj.lock):
-        panic(td, b"vm_reserv_break_all: the object is not write-locked")
+    VM_OBJECT_ASSERT_WLOCKED(td, obj)
     while True:
         rv = <vm_reserv*>obj.reservations               # unlocked: checked below
         if rv == NULL:
@@ -408,7 +442,7 @@ cdef void vm_reserv_break_all(thread* td, vm_object* obj) noexcept nogil:
             lock = &s.domains[rv.domain].reserv_mtx.lock
             mtx_lock(td, lock, SITE_BREAK_ALL_DOMAIN)
             if rv.inpartpopq:
-                partpopq_remove(&s.domains[rv.domain], rv)
+                partpopq_remove(td, &s.domains[rv.domain], rv)
             mtx_unlock(td, lock)
             vm_reserv_break(td, rv)
         mtx_unlock(td, &rv.lock)
@@ -431,7 +465,7 @@ cdef bint vm_reserv_reclaim_inactive(thread* td, int domain) noexcept nogil:
         mtx_lock(td, &rv.lock, SITE_RECLAIM)
         if rv == d.partpop_first:
             mtx_lock(td, &d.reserv_mtx.lock, SITE_RECLAIM)
-            partpopq_remove(d, rv)
+            partpopq_remove(td, d, rv)
             mtx_unlock(td, &d.reserv_mtx.lock)
             vm_reserv_break(td, rv)
             d.reclaimed += 1
@@ -442,7 +476,7 @@ cdef bint vm_reserv_reclaim_inactive(thread* td, int domain) noexcept nogil:
 
 # A page has moved to another object; if its reservation is still the old object's, it moves as a whole.
 #
-# Locks in:   the new object's rw lock, exclusive.
+# Locks in:   the new object's lock, for writing.
 # Locks out:  the same.
 # May block:  on the reservation's mutex and the "resv obj lock" of both objects.
 # Stands for: FreeBSD vm_reserv_rename().
@@ -450,6 +484,7 @@ cdef void vm_reserv_rename(thread* td, vm_page* m, vm_object* new_object, vm_obj
                            vm_pindex_t offset) noexcept nogil:
     cdef phys_state* s = phys_of(td)
     cdef vm_reserv* rv = vm_reserv_from_page(s, m)
+    VM_OBJECT_ASSERT_WLOCKED(td, new_object)
     if rv.object != old_object:
         return
     mtx_lock(td, &rv.lock, SITE_RENAME)
@@ -468,19 +503,28 @@ cdef void vm_reserv_rename(thread* td, vm_page* m, vm_object* new_object, vm_obj
 
 # --- questions
 
-# Locks in, out: none needed (the count is read as it is).  May block: no.
+# Is the page's reservation full?  0: yes; -1: no.
+#
+# Locks in:   none: the count is read as it is.
+# Locks out:  none.
+# May block:  never.
 # Stands for: FreeBSD vm_reserv_level_iffullpop().
 cdef int vm_reserv_level_iffullpop(thread* td, vm_page* m) noexcept nogil:
     return 0 if vm_reserv_from_page(phys_of(td), m).popcnt == VM_LEVEL_0_NPAGES else -1
 
 
-# Locks in, out: the rw lock of the page's object, shared or exclusive.  May block: no.
+# The first page of the full reservation that the page belongs to; NULL when there is none.
+#
+# Locks in:   the lock of the page's object, for reading or for writing.
+# Locks out:  the same.
+# May block:  never.
 # Stands for: FreeBSD vm_reserv_to_superpage().
 cdef vm_page* vm_reserv_to_superpage(thread* td, vm_page* m) noexcept nogil:
     cdef vm_reserv* rv = vm_reserv_from_page(phys_of(td), m)
-    if rv.object != NULL and rv.object == m.object and rv.popcnt == VM_LEVEL_0_NPAGES:
-        return rv.pages
-    return NULL
+    if rv.object == NULL or rv.object != m.object:
+        return NULL
+    VM_OBJECT_ASSERT_LOCKED(td, m.object)
+    return rv.pages if rv.popcnt == VM_LEVEL_0_NPAGES else NULL
 
 
 cdef void vm_reserv_init(phys_state* s) noexcept nogil:

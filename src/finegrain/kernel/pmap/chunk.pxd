@@ -4,7 +4,8 @@
 from libc.stdint cimport int64_t, uint64_t, uintptr_t
 
 from finegrain.kernel.list cimport list_insert_after, list_insert_head, list_insert_tail, list_remove
-from finegrain.kernel.locks cimport mtx
+from finegrain.kernel.locks cimport mtx, mtx_assert_owned
+from finegrain.kernel.pmap.pt cimport PMAP_LOCK_ASSERT
 from finegrain.kernel.pmap.pvlock cimport PV_LIST_LOCK_ASSERT
 from finegrain.kernel.types cimport PAGE_SIZE, md_page, pmap, pv_chunk, pv_entry, vm_paddr_t
 from finegrain.machine.seam cimport touch_read, touch_write
@@ -22,7 +23,7 @@ cdef struct pv_state:
     int64_t chunks                      # k: on the list now
     int64_t chunk_allocs                # k: ever
     int64_t reclaims                    # statistics: calls of reclaim_pv_chunk
-    uint64_t chunks_freed[CHUNKS_FREED_MAX + 1]     # a: pmap_remove_pages calls by how many chunks each freed
+    uint64_t chunks_freed[CHUNKS_FREED_MAX + 1]     # statistics: pmap_remove_pages calls by how many chunks each freed
 
 cdef extern from *:
     """
@@ -57,45 +58,72 @@ cdef inline bint chunk_empty(pv_chunk* pc) noexcept nogil:
 
 # --- a pmap's chunks: pmap locked
 
-cdef inline void pmap_chunk_remove(pmap* pm, pv_chunk* pc) noexcept nogil:
+# Locks in: the pmap lock of pm.  Locks out: the same.  May block: never.
+# Stands for: FreeBSD's TAILQ_REMOVE() on pm_pvchunk.
+cdef inline void pmap_chunk_remove(thread* td, pmap* pm, pv_chunk* pc) noexcept nogil:
+    PMAP_LOCK_ASSERT(td, pm)
     list_remove(<void**>&pm.pm_pvchunk_first, <void**>&pm.pm_pvchunk_last, pc, <void**>&pc.pc_list_next,
                 <void**>&pc.pc_list_prev)
 
 
-cdef inline void pmap_chunk_insert_head(pmap* pm, pv_chunk* pc) noexcept nogil:
+# Locks in: the pmap lock of pm.  Locks out: the same.  May block: never.
+# Stands for: FreeBSD's TAILQ_INSERT_HEAD() on pm_pvchunk.
+cdef inline void pmap_chunk_insert_head(thread* td, pmap* pm, pv_chunk* pc) noexcept nogil:
+    PMAP_LOCK_ASSERT(td, pm)
     list_insert_head(<void**>&pm.pm_pvchunk_first, <void**>&pm.pm_pvchunk_last, pc, <void**>&pc.pc_list_next,
                      <void**>&pc.pc_list_prev)
 
 
-cdef inline void pmap_chunk_insert_tail(pmap* pm, pv_chunk* pc) noexcept nogil:
+# Locks in: the pmap lock of pm.  Locks out: the same.  May block: never.
+# Stands for: FreeBSD's TAILQ_INSERT_TAIL() on pm_pvchunk.
+cdef inline void pmap_chunk_insert_tail(thread* td, pmap* pm, pv_chunk* pc) noexcept nogil:
+    PMAP_LOCK_ASSERT(td, pm)
     list_insert_tail(<void**>&pm.pm_pvchunk_first, <void**>&pm.pm_pvchunk_last, pc, <void**>&pc.pc_list_next,
                      <void**>&pc.pc_list_prev)
 
 
 # The lowest free entry of a chunk that has one.  A chunk that is full now goes behind those that are not.
-cdef inline pv_entry* chunk_take(pmap* pm, pv_chunk* pc) noexcept nogil:
+#
+# Locks in: the pmap lock of pm.  Locks out: the same.  May block: never.
+# Stands for: the part of FreeBSD get_pv_entry() that finds an entry in the first chunk.
+cdef inline pv_entry* chunk_take(thread* td, pmap* pm, pv_chunk* pc) noexcept nogil:
     cdef int field = 0
+    PMAP_LOCK_ASSERT(td, pm)
     while pc.pc_map[field] == 0:
         field += 1
     cdef int bit = ctz(pc.pc_map[field])
     pc.pc_map[field] &= pc.pc_map[field] - 1
     if chunk_full(pc) and pc.pc_list_next != NULL:
-        pmap_chunk_remove(pm, pc)
-        pmap_chunk_insert_tail(pm, pc)
+        pmap_chunk_remove(td, pm, pc)
+        pmap_chunk_insert_tail(td, pm, pc)
     return &pc.pc_pventry[field * 64 + bit]
 
 
 # --- the LRU: chunk list mutex held.  Chunks next to each other belong to different pmaps.
 
+# Locks in: the chunk list mutex.  Locks out: the same.  May block: never.
+# Stands for: FreeBSD mtx_assert(&pv_chunks_mutex, MA_OWNED).
+cdef inline void PV_CHUNKS_ASSERT(thread* td, pv_state* s) noexcept nogil:
+    mtx_assert_owned(td, &s.chunk_list_lock, b"the list of all pv chunks is not locked")
+
+
+# Locks in: the chunk list mutex.  Locks out: the same.  May block: never.
+# Stands for: FreeBSD's TAILQ_INSERT_TAIL() on pv_chunks.
 cdef inline void lru_insert_tail(thread* td, pv_state* s, pv_chunk* pc) noexcept nogil:
+    PV_CHUNKS_ASSERT(td, s)
     touch_write(td, &s.lru_first)
     if s.lru_last != NULL:
         touch_write(td, s.lru_last)
     list_insert_tail(<void**>&s.lru_first, <void**>&s.lru_last, pc, <void**>&pc.pc_lru_next, <void**>&pc.pc_lru_prev)
 
 
+# where: a chunk that is on the list; NULL: to the front.
+#
+# Locks in: the chunk list mutex.  Locks out: the same.  May block: never.
+# Stands for: FreeBSD's TAILQ_INSERT_AFTER() and TAILQ_INSERT_HEAD() on pv_chunks.
 cdef inline void lru_insert_after(thread* td, pv_state* s, pv_chunk* where, pv_chunk* pc) noexcept nogil:
     cdef pv_chunk* after = s.lru_first if where == NULL else where.pc_lru_next
+    PV_CHUNKS_ASSERT(td, s)
     touch_write(td, &s.lru_first)
     if where != NULL:
         touch_write(td, where)
@@ -105,7 +133,10 @@ cdef inline void lru_insert_after(thread* td, pv_state* s, pv_chunk* where, pv_c
                       <void**>&pc.pc_lru_prev)
 
 
+# Locks in: the chunk list mutex.  Locks out: the same.  May block: never.
+# Stands for: FreeBSD's TAILQ_REMOVE() on pv_chunks.
 cdef inline void lru_remove(thread* td, pv_state* s, pv_chunk* pc) noexcept nogil:
+    PV_CHUNKS_ASSERT(td, s)
     touch_read(td, pc)
     touch_write(td, pc.pc_lru_prev if pc.pc_lru_prev != NULL else <pv_chunk*>&s.lru_first)
     touch_write(td, pc.pc_lru_next if pc.pc_lru_next != NULL else <pv_chunk*>&s.lru_first)
@@ -115,6 +146,8 @@ cdef inline void lru_remove(thread* td, pv_state* s, pv_chunk* pc) noexcept nogi
 # --- PV lists: the PV list lock of pa held for write; md is the list of the page at pa, or of its superpage.  The
 # neighbours on a list belong to other pmaps, whose CPUs write them.
 
+# Locks in: the PV list lock of pa, for write.  Locks out: the same.  May block: never.
+# Stands for: FreeBSD's TAILQ_INSERT_TAIL() on pv_list and pv_gen++.
 cdef inline void pv_list_insert_tail(thread* td, md_page* md, vm_paddr_t pa, pv_entry* pv) noexcept nogil:
     PV_LIST_LOCK_ASSERT(td, pa)
     touch_write(td, md)
@@ -125,6 +158,8 @@ cdef inline void pv_list_insert_tail(thread* td, md_page* md, vm_paddr_t pa, pv_
     md.pv_gen += 1
 
 
+# Locks in: the PV list lock of pa, for write.  Locks out: the same.  May block: never.
+# Stands for: FreeBSD's TAILQ_REMOVE() on pv_list and pv_gen++.
 cdef inline void pv_list_remove(thread* td, md_page* md, vm_paddr_t pa, pv_entry* pv) noexcept nogil:
     PV_LIST_LOCK_ASSERT(td, pa)
     touch_write(td, md)

@@ -7,12 +7,12 @@ from finegrain.kernel.phys cimport PHYS_TO_DMAP, PHYS_TO_VM_PAGE, vm_page_dirty
 from finegrain.kernel.pmap.chunk cimport pv_list_insert_tail
 from finegrain.kernel.pmap.pt cimport (
     NBPDR, OPS_CALL, OPS_PTE, OPS_PV, OPS_WALK, PG_A, PG_FRAME, PG_M, PG_MANAGED, PG_NX, PG_PROMOTED, PG_PS,
-    PG_PS_FRAME, PG_RW, PG_V, PG_W, PMAP_LOCK, PMAP_UNLOCK, pmap_abort_ptp, pmap_allocpde, pmap_allocpte_new,
-    pmap_invalidate_all, pmap_next_pde, pmap_pde, pmap_pde_index, pmap_pde_pindex, pmap_pde_to_pte, pmap_pte_index,
-    pmap_state_of, pte_cas, pte_dirty)
+    PG_PS_FRAME, PG_RW, PG_V, PG_W, PMAP_LOCK, PMAP_LOCK_ASSERT, PMAP_UNLOCK, pmap_abort_ptp, pmap_allocpde,
+    pmap_allocpte_new, pmap_invalidate_all, pmap_next_pde, pmap_pde, pmap_pde_index, pmap_pde_pindex, pmap_pde_to_pte,
+    pmap_pte_index, pmap_state_of, pte_cas, pte_dirty)
 from finegrain.kernel.pmap.pv cimport get_pv_entry
 from finegrain.kernel.pmap.pvlock cimport (
-    CHANGE_PV_LIST_LOCK_TO_PHYS, PHYS_TO_PV_LIST_LOCK, RELEASE_PV_LIST_LOCK, pvlock)
+    CHANGE_PV_LIST_LOCK_TO_PHYS, PHYS_TO_PV_LIST_LOCK, PV_LIST_CARRIED_ASSERT, RELEASE_PV_LIST_LOCK, pvlock)
 from finegrain.kernel.pmap.remove cimport pmap_remove
 from finegrain.kernel.pmap.superpage cimport pmap_demote_pde, pmap_demote_pde_locked, pmap_pv_insert_pde
 from finegrain.kernel.types cimport (
@@ -24,10 +24,19 @@ cdef uint16_t SITE_COPY_PMAP = lock_site(b"pmap_copy/pmap")
 cdef uint16_t SITE_PROTECT_PMAP = lock_site(b"pmap_protect/pmap")
 
 
-# Copy a superpage mapping.  False when memory is short: the whole copy ends.
+# Copy a superpage mapping.
+#
+# Locks in:   the pmap lock of dst and that of src; *lockp is NULL or a PV list lock held for write.
+# Locks out:  the same locks of pmaps; *lockp may be another lock.
+# May block:  on PV list, chunk list and free page locks.  Never sleeps.
+# Returns:    False when memory is short: the whole copy ends.
+# Stands for: the superpage case of FreeBSD pmap_copy().
 cdef bint copy_superpage(thread* td, pmap* dst, vm_offset_t va, pt_entry_t srcpde, pvlock** lockp) noexcept nogil:
-    cdef vm_page* pdpg = pmap_allocpde(td, dst, va, NULL)
+    cdef vm_page* pdpg
     cdef pt_entry_t* pde
+    PMAP_LOCK_ASSERT(td, dst)
+    PV_LIST_CARRIED_ASSERT(td, lockp)
+    pdpg = pmap_allocpde(td, dst, va, NULL)
     if pdpg == NULL:
         return False
     pde = &(<pt_entry_t*>PHYS_TO_DMAP(td, pdpg.phys_addr))[pmap_pde_index(va)]
@@ -41,10 +50,22 @@ cdef bint copy_superpage(thread* td, pmap* dst, vm_offset_t va, pt_entry_t srcpd
     return True
 
 
-# The page table of dst for va, one more entry counted; NULL when memory is short.
+# The page table of dst for va, one more entry counted.
+#
+# A superpage mapping of dst in the way is demoted.  fork has none, its dst being new: where the lock of another pmap is
+# held too, demotion in shortage could ask for that one again.
+#
+# Locks in:   the pmap lock of dst and that of src; *lockp is NULL or a PV list lock held for write.
+# Locks out:  the same locks of pmaps; *lockp may be another lock or NULL.
+# May block:  on the free page locks; to demote, on PV list and chunk list locks and, in shortage, other pmaps' locks.
+#             Never sleeps.
+# Returns:    the page table; NULL when memory is short.
+# Stands for: FreeBSD pmap_allocpte().
 cdef inline vm_page* dst_page_table(thread* td, pmap* dst, vm_offset_t va, pvlock** lockp) noexcept nogil:
     cdef pt_entry_t* pde = pmap_pde(td, dst, va)
     cdef vm_page* mpte
+    PMAP_LOCK_ASSERT(td, dst)
+    PV_LIST_CARRIED_ASSERT(td, lockp)
     if pde != NULL and pde[0] & PG_PS and not pmap_demote_pde_locked(td, dst, pde, va, lockp):
         pde = NULL                      # the superpage mapping is gone, and perhaps its page directory
     if pde != NULL and pde[0] & PG_V:
@@ -54,8 +75,14 @@ cdef inline vm_page* dst_page_table(thread* td, pmap* dst, vm_offset_t va, pvloc
     return pmap_allocpte_new(td, dst, pmap_pde_pindex(va), NULL)
 
 
-# Copy the managed small mappings of [va, end), within one page table.  False when memory is short or dst has a
-# mapping: the whole copy ends.
+# Copy the managed small mappings of [va, end), within one page table.
+#
+# Locks in:   the pmap lock of dst and that of src; *lockp is NULL or a PV list lock held for write.
+# Locks out:  the same locks of pmaps; *lockp may be another lock or NULL.
+# May block:  on PV list, chunk list and free page locks; to demote in shortage, on other pmaps' locks.  Never
+#             sleeps.
+# Returns:    False when memory is short or dst has a mapping: the whole copy ends.
+# Stands for: the inner loop of FreeBSD pmap_copy().
 cdef bint copy_ptes(thread* td, pmap* dst, vm_offset_t va, vm_offset_t end, pt_entry_t srcpde,
                     pvlock** lockp) noexcept nogil:
     cdef vm_page* srcmpte = PHYS_TO_VM_PAGE(td, srcpde & PG_FRAME)
@@ -67,6 +94,8 @@ cdef bint copy_ptes(thread* td, pmap* dst, vm_offset_t va, vm_offset_t end, pt_e
     cdef pt_entry_t pte
     cdef pv_entry* pv
     cdef int64_t work = OPS_WALK
+    PMAP_LOCK_ASSERT(td, dst)
+    PV_LIST_CARRIED_ASSERT(td, lockp)
     while va < end:
         pte = src_pte[0]
         work += 1
@@ -105,9 +134,11 @@ cdef bint copy_ptes(thread* td, pmap* dst, vm_offset_t va, vm_offset_t end, pt_e
 
 # Give dst the managed mappings that src has in [start, end).  Advisory: what is not copied, faults.
 #
-# Locks in:   none of the pmaps'; both vm maps, exclusively.  dst is empty there, or the copy ends at what it has.
+# Locks in:   none of the pmaps'.  Nobody maps or unmaps in either: the caller has both vm maps, exclusively.  dst is
+#             empty there, or the copy ends at what it has.
 # Locks out:  the same.
-# May block:  on both pmap locks (lower address first), PV list, chunk list and free page locks.  Never sleeps.
+# May block:  on both pmap locks (lower address first), PV list, chunk list and free page locks; to demote what dst has
+#             there, in shortage, on other pmaps' locks.  Never sleeps.
 # Stands for: FreeBSD pmap_copy().
 cdef void pmap_copy(thread* td, pmap* dst, pmap* src, vm_offset_t start, vm_offset_t end) noexcept nogil:
     cdef pvlock* lock = NULL
@@ -141,12 +172,19 @@ cdef inline pt_entry_t protected(thread* td, pt_entry_t old, int prot) noexcept 
     return old
 
 
-# Protect a whole superpage mapping in place.  True when it changed.
-cdef bint pmap_protect_pde(thread* td, pt_entry_t* pde, int prot) noexcept nogil:
+# Protect a whole superpage mapping in place; the caller invalidates.
+#
+# Locks in:   the pmap lock of pm.
+# Locks out:  the same.
+# May block:  never.
+# Returns:    True when it changed.
+# Stands for: FreeBSD pmap_protect_pde().
+cdef bint pmap_protect_pde(thread* td, pmap* pm, pt_entry_t* pde, int prot) noexcept nogil:
     cdef pt_entry_t old
     cdef pt_entry_t new
     cdef vm_page* m
     cdef int i
+    PMAP_LOCK_ASSERT(td, pm)
     while True:
         old = pde[0]
         if (prot & VM_PROT_WRITE) == 0 and old & PG_MANAGED and pte_dirty(old):
@@ -166,7 +204,9 @@ cdef bint pmap_protect_pde(thread* td, pt_entry_t* pde, int prot) noexcept nogil
 #
 # Locks in:   none of the pmap's; usually the vm map lock, exclusively.
 # Locks out:  the same.
-# May block:  on the pmap lock; only to demote a superpage on PV list, chunk list and free page locks.  Never sleeps.
+# May block:  on the pmap lock; to demote a superpage, on PV list, chunk list and free page locks and, in shortage,
+#             other pmaps' locks; with no permission left, as pmap_remove(); waits for the other CPUs' acknowledgements.
+#             Never sleeps.
 # Guarantees: no TLB allows more than prot.
 # Stands for: FreeBSD pmap_protect().
 cdef void pmap_protect(thread* td, pmap* pm, vm_offset_t start, vm_offset_t end, int prot) noexcept nogil:
@@ -188,7 +228,7 @@ cdef void pmap_protect(thread* td, pmap* pm, vm_offset_t start, vm_offset_t end,
         work += OPS_WALK
         if pde != NULL and pde[0] & PG_PS:
             if va_next - start == NBPDR:
-                if pmap_protect_pde(td, pde, prot):
+                if pmap_protect_pde(td, pm, pde, prot):
                     anychanged = True
                 pde = NULL
             elif not pmap_demote_pde(td, pm, pde, start):

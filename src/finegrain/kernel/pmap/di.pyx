@@ -38,7 +38,7 @@ from finegrain.kernel.locks cimport (
     TS_SHARED_QUEUE, TURNSTILE, chain_lock, chain_unlock, turnstile_add, turnstile_block, turnstile_broadcast,
     turnstile_chain, turnstile_chain_of)
 from finegrain.kernel.pmap.pt cimport pmap_state
-from finegrain.kernel.pmap.pvlock cimport PHYS_TO_PV_LIST_LOCK, pv_invl_gen, pv_list_wowned
+from finegrain.kernel.pmap.pvlock cimport PV_LIST_LOCK_ASSERT, pv_invl_gen
 from finegrain.machine.seam cimport (
     arena_alloc, atomic_cas, atomic_cas_acq, atomic_fetchadd, atomic_load, atomic_load_acq, atomic_store,
     atomic_store_rel, charge, panic, set_priority, touch_read, touch_write, unlikely)
@@ -103,7 +103,7 @@ cdef uint64_t take_record(thread* td, di_state* s) noexcept nogil:
 
 # Open a DI block.
 #
-# Locks in:   any but the spin mutex.
+# Locks in:   any but a chain lock or spin mutex.
 # Locks out:  the same.
 # May block:  never; spins, with back-off, while others link or unlink their records.
 # Guarantees: pages that the thread passes to pmap_delayed_invl_page are not reported as unmapped until it finishes.
@@ -142,9 +142,9 @@ cdef void pmap_delayed_invl_start(thread* td) noexcept nogil:
 
 # Close the DI block.
 #
-# Locks in:   any but the spin mutex; the block's TLB flush is done.
+# Locks in:   any but a chain lock or spin mutex; the block's TLB flush is done.
 # Locks out:  the same.
-# May block:  never; spins as start does.
+# May block:  never; spins as start does, and on the chain of those who wait.
 # Guarantees: waiters for this block's generation, and earlier ones that had finished, go on.
 # Stands for: FreeBSD pmap_delayed_invl_finish_u().
 cdef void pmap_delayed_invl_finish(thread* td) noexcept nogil:
@@ -180,6 +180,10 @@ cdef void pmap_delayed_invl_finish(thread* td) noexcept nogil:
         wake_waiters(td, s)
 
 
+# Locks in:   any but a chain lock.
+# Locks out:  the same.
+# May block:  never; spins on the chain.
+# Stands for: the turnstile_broadcast() of FreeBSD pmap_delayed_invl_finish_unblock().
 cdef void wake_waiters(thread* td, di_state* s) noexcept nogil:
     cdef turnstile_chain* tc = turnstile_chain_of(td, TURNSTILE, &s.waiters)
     chain_lock(td, tc)
@@ -196,20 +200,19 @@ cdef void wake_waiters(thread* td, di_state* s) noexcept nogil:
 cdef void pmap_delayed_invl_page(thread* td, vm_page* m) noexcept nogil:
     cdef uint64_t* slot
     cdef uint64_t gen
+    PV_LIST_LOCK_ASSERT(td, m.phys_addr)
     if td.invl == 0:
         return
     gen = di_of(td).records[td.invl].gen
     slot = pv_invl_gen(td, m.phys_addr)
     if slot[0] < gen:
-        if unlikely(not pv_list_wowned(td, PHYS_TO_PV_LIST_LOCK(td, m.phys_addr))):
-            panic(td, b"pmap_delayed_invl_page without the PV list lock")
         touch_write(td, slot)
         slot[0] = gen
 
 
 # Wait for the blocks that unmapped m.
 #
-# Locks in:   no PV list lock and no pmap lock; an object lock may be held.
+# Locks in:   no PV list lock and no pmap lock; perhaps an object lock.
 # Locks out:  the same.
 # May block:  until the last of those blocks has finished.  Never sleeps.
 # Guarantees: no TLB entry for m lives, unless m was mapped again meanwhile.

@@ -18,7 +18,8 @@ from finegrain.kernel.pmap.pt cimport (
     vm_page_free_pages_toq)
 from finegrain.kernel.pmap.pv cimport free_pv_entry, get_pv_entry, pmap_pvh_remove
 from finegrain.kernel.pmap.pvlock cimport (
-    CHANGE_PV_LIST_LOCK_TO_PHYS, PHYS_TO_PV_LIST_LOCK, RELEASE_PV_LIST_LOCK, page_to_pvh, pvlock)
+    CHANGE_PV_LIST_LOCK_TO_PHYS, PHYS_TO_PV_LIST_LOCK, PV_LIST_CARRIED_ASSERT, RELEASE_PV_LIST_LOCK, page_to_pvh,
+    pvlock)
 from finegrain.kernel.pmap.remove cimport pmap_remove_ptes
 from finegrain.kernel.pmap.superpage cimport (
     pmap_demote_pde_locked, pmap_promote_pde, pmap_pv_insert_pde, pmap_remove_pde)
@@ -36,11 +37,19 @@ cdef uint16_t SITE_QUICK_PMAP = lock_site(b"pmap_enter_quick/pmap")
 
 
 # The PTP of va for a new entry, counted in it: the one in the tree, or a new one.  A superpage in the way is demoted.
-# NULL: none could be had without sleeping.
+#
+# Locks in:   the pmap lock of pm; *lockp is NULL or a PV list lock held for write.
+# Locks out:  the pmap lock of pm; *lockp may be another lock or NULL; both may have been dropped meanwhile.
+# May block:  on the free page locks; to demote, on PV list and chunk list locks and, in shortage, other pmaps' locks.
+#             Sleeps for memory, then blocks on the pmap lock, unless nosleep.
+# Returns:    the PTP; NULL: none could be had without sleeping.
+# Stands for: FreeBSD pmap_allocpte() and the search for a PTP in pmap_enter().
 cdef inline vm_page* ptp_for_enter(thread* td, pmap* pm, vm_offset_t va, bint nosleep,
                                    pvlock** lockp) noexcept nogil:
     cdef pt_entry_t* pde
     cdef vm_page* mpte
+    PMAP_LOCK_ASSERT(td, pm)
+    PV_LIST_CARRIED_ASSERT(td, lockp)
     while True:
         pde = pmap_pde(td, pm, va)
         if pde != NULL and pde[0] & PG_V and (
@@ -57,13 +66,17 @@ cdef inline vm_page* ptp_for_enter(thread* td, pmap* pm, vm_offset_t va, bint no
 #
 # Locks in:   the pmap lock of pm; *lockp is NULL or a PV list lock held for write.
 # Locks out:  the pmap lock of pm; the PV list lock of the old page, if that is managed.
-# May block:  on PV list, chunk list and free page locks.
+# May block:  on PV list, chunk list and free page locks; waits for the other CPUs' acknowledgements.
+# Returns:    the entry; NULL when there was none or it was not to be kept.
 # Stands for: a part of FreeBSD pmap_enter().
 cdef pv_entry* replace_mapping(thread* td, pmap* pm, vm_offset_t va, pt_entry_t* pte, bint keep,
                                pvlock** lockp) noexcept nogil:
-    cdef pt_entry_t old = pte_load_clear(pte)
+    cdef pt_entry_t old
     cdef pv_entry* pv = NULL
     cdef vm_page* om
+    PMAP_LOCK_ASSERT(td, pm)
+    PV_LIST_CARRIED_ASSERT(td, lockp)
+    old = pte_load_clear(pte)
     if old & PG_MANAGED:
         om = PHYS_TO_VM_PAGE(td, old & PG_FRAME)
         harvest(td, om, old)
@@ -82,10 +95,10 @@ cdef pv_entry* replace_mapping(thread* td, pmap* pm, vm_offset_t va, pt_entry_t*
 
 # Map the page m at va with the protection prot; flags say what access caused it, and PMAP_ENTER_*.
 #
-# Locks in:   none of the pmap's.  The page is busied, or its object locked.
+# Locks in:   none of the pmap's.  Nobody frees the page: it is busied, or its object locked.
 # Locks out:  the same.
-# May block:  on the pmap lock, PV list, chunk list, reservation and free page locks; under shortage on another pmap's
-#             lock.  Sleeps for memory, with no lock of its own held, unless NOSLEEP.
+# May block:  on the pmap lock, PV list, chunk list and free page locks; in shortage on other pmaps' locks; waits for
+#             the other CPUs' acknowledgements.  Sleeps for memory, with no lock of its own held, unless NOSLEEP.
 # Returns:    KERN_SUCCESS; KERN_RESOURCE_SHORTAGE with NOSLEEP or psind 1.
 # Stands for: FreeBSD pmap_enter().
 cdef int pmap_enter(thread* td, pmap* pm, vm_offset_t va, vm_page* m, int prot, int flags, int psind) noexcept nogil:
@@ -172,8 +185,8 @@ cdef int pmap_enter(thread* td, pmap* pm, vm_offset_t va, vm_page* m, int prot, 
 #
 # Locks in:   the pmap lock of pm; *lockp is NULL or a PV list lock held for write.
 # Locks out:  the pmap lock of pm; *lockp may be another lock or NULL.
-# May block:  on PV list, chunk list and free page locks; without NORECLAIM on another pmap's lock.  Sleeps for memory
-#             unless NOSLEEP.
+# May block:  on PV list, chunk list and free page locks; without NORECLAIM on other pmaps' locks; spins for DI; waits
+#             for the other CPUs' acknowledgements.  Sleeps for memory, then blocks on the pmap lock, unless NOSLEEP.
 # Returns:    KERN_SUCCESS; KERN_FAILURE when something is mapped and NOREPLACE was said; KERN_RESOURCE_SHORTAGE.
 # Stands for: FreeBSD pmap_enter_pde().
 cdef int pmap_enter_pde(thread* td, pmap* pm, vm_offset_t va, pt_entry_t newpde, int flags, vm_page* m,
@@ -184,6 +197,7 @@ cdef int pmap_enter_pde(thread* td, pmap* pm, vm_offset_t va, pt_entry_t newpde,
     cdef spglist free
     cdef int i
     PMAP_LOCK_ASSERT(td, pm)
+    PV_LIST_CARRIED_ASSERT(td, lockp)
     if unlikely(va & PDRMASK or m.phys_addr & PDRMASK or newpde & PG_W or (newpde & (PG_M | PG_RW)) == PG_RW):
         panic(td, b"pmap_enter_pde of an unaligned, wired, or writable and clean mapping")
     pdpg = pmap_allocpde(td, pm, va, NULL if flags & PMAP_ENTER_NOSLEEP else lockp)
@@ -219,11 +233,17 @@ cdef int pmap_enter_pde(thread* td, pmap* pm, vm_offset_t va, pt_entry_t newpde,
     return KERN_SUCCESS
 
 
-# Locks in, out, may block: as pmap_enter_pde; never sleeps, never reclaims, never replaces.
+# Make a superpage mapping, read-only, if that is easy: no sleeping, no reclaiming, no replacing.
+#
+# Locks in:   the pmap lock of pm; *lockp is NULL or a PV list lock held for write.
+# Locks out:  the pmap lock of pm; *lockp may be another lock.
+# May block:  on PV list, chunk list and free page locks.  Never sleeps.
+# Returns:    True when it is made.
 # Stands for: FreeBSD pmap_enter_2mpage().
 cdef bint pmap_enter_2mpage(thread* td, pmap* pm, vm_offset_t va, vm_page* m, int prot, pvlock** lockp,
                             uint16_t site) noexcept nogil:
     cdef pt_entry_t newpde = m.phys_addr | PG_PS | PG_V | PG_U
+    PMAP_LOCK_ASSERT(td, pm)
     if (m.oflags & VPO_UNMANAGED) == 0:
         newpde |= PG_MANAGED
     if (prot & VM_PROT_EXECUTE) == 0:
@@ -234,7 +254,8 @@ cdef bint pmap_enter_2mpage(thread* td, pmap* pm, vm_offset_t va, vm_page* m, in
 
 # Map one page if that is easy: nothing is mapped there, no superpage, memory at hand.
 #
-# Locks in:   the pmap lock of pm; *lockp is NULL or a PV list lock held for write.  The page's object, R or W.
+# Locks in:   the pmap lock of pm; *lockp is NULL or a PV list lock held for write.  Nobody frees the page: its object
+#             is locked, for reading or for writing.
 # Locks out:  the pmap lock of pm; *lockp may be another lock.
 # May block:  on PV list, chunk list and free page locks.  Never sleeps.
 # Returns:    the PTP of va, to be passed in for the next page; NULL when there is none to remember.
@@ -246,6 +267,8 @@ cdef inline vm_page* pmap_enter_quick_locked(thread* td, pmap* pm, vm_offset_t v
     cdef pt_entry_t* pte
     cdef pt_entry_t newpte
     cdef pv_entry* pv
+    PMAP_LOCK_ASSERT(td, pm)
+    PV_LIST_CARRIED_ASSERT(td, lockp)
     if mpte != NULL and mpte.pindex == pmap_pde_pindex(va):
         mpte.ref_count += 1
     else:
@@ -288,7 +311,7 @@ cdef inline vm_page* pmap_enter_quick_locked(thread* td, pmap* pm, vm_offset_t v
 
 # Map one page read-only if that is easy.
 #
-# Locks in:   none of the pmap's.  The page's object, R or W.
+# Locks in:   none of the pmap's.  Nobody frees the page: its object is locked, for reading or for writing.
 # Locks out:  the same.
 # May block:  on the pmap lock, PV list, chunk list and free page locks.  Never sleeps.
 # Stands for: FreeBSD pmap_enter_quick().
@@ -304,7 +327,7 @@ cdef void pmap_enter_quick(thread* td, pmap* pm, vm_offset_t va, vm_page* m, int
 
 # Map the resident pages of an object from m_start on, at start and up to end, read-only, where that is easy.
 #
-# Locks in:   none of the pmap's.  The object, R or W.
+# Locks in:   none of the pmap's.  Nobody frees a page: the object is locked, for reading or for writing.
 # Locks out:  the same.
 # May block:  on the pmap lock (taken once), PV list (carried from page to page), chunk list and free page locks.
 #             Never sleeps.

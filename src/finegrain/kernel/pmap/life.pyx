@@ -26,8 +26,10 @@ cdef int pmap_create(machine* m, const pvlock_design* design) except -1:
     return pv_create(m)
 
 
-# Locks in:   none.
-# Locks out:  none.
+# Make a pmap.
+#
+# Locks in:   none that may not be held across a sleep.
+# Locks out:  the same.
 # May block:  on the free page locks.  Sleeps for memory.
 # Stands for: FreeBSD pmap_pinit().
 cdef void pmap_pinit(thread* td, pmap* pm) noexcept nogil:
@@ -43,6 +45,8 @@ cdef void pmap_pinit(thread* td, pmap* pm) noexcept nogil:
     pm.pm_id = <uint32_t>atomic_fetchadd_raw(&pmap_state_of(td).pmaps, 1) + 1
 
 
+# Give an empty pmap's last page back.
+#
 # Locks in:   none; nobody else knows the pmap any more.
 # Locks out:  none.
 # May block:  on the free page locks.
@@ -127,7 +131,7 @@ cdef bint pmap_is_prefaultable(thread* td, pmap* pm, vm_offset_t va) noexcept no
     return answer
 
 
-# Locks in:   none needed.
+# Locks in:   none.
 # Locks out:  none.
 # May block:  never.
 # Stands for: the CPU's page walk.

@@ -27,7 +27,8 @@ from finegrain.kernel.pmap.pt cimport (
     pte_load_clear, spglist, vm_page_free_pages_toq)
 from finegrain.kernel.pmap.pv cimport free_pv_entry
 from finegrain.kernel.pmap.pvlock cimport (
-    PHYS_TO_PV_LIST_LOCK, page_to_pvh, pv_list_rlock, pv_list_runlock, pv_list_wlock, pv_list_wunlock, pvlock)
+    PHYS_TO_PV_LIST_LOCK, PV_LIST_LOCK_ASSERT, PV_LIST_READ_ASSERT, page_to_pvh, pv_list_rlock, pv_list_runlock,
+    pv_list_wlock, pv_list_wunlock, pvlock)
 from finegrain.kernel.pmap.superpage cimport pmap_demote_pde_locked
 from finegrain.kernel.types cimport (
     NPTEPG, PAGE_SHIFT, PDRSHIFT, PGA_WRITEABLE, VPB_UNBUSIED, VPO_UNMANAGED, md_page, pt_entry_t, pv_entry,
@@ -57,7 +58,7 @@ cdef enum lock_mode:
 # Lock the pmap of an entry while its PV list lock is held.  Which of the two generations must not change is said by
 # md (NULL: that of the first list alone counts).
 #
-# Locks in:   the PV list lock, in this mode.
+# Locks in:   the PV list lock of m, in this mode; no pmap lock.
 # Locks out:  the PV list lock, perhaps dropped in between; the pmap lock if True is returned.
 # May block:  on the pmap lock, then on the PV list lock.
 # Returns:    False when the list changed while the PV list lock was dropped: the scan must start again.
@@ -66,6 +67,10 @@ cdef bint lock_pmap_of(thread* td, pmap* pm, pvlock* lock, vm_page* m, md_page* 
                        uint16_t site, uint16_t pmap_site) noexcept nogil:
     cdef uint32_t pvh_gen
     cdef uint32_t md_gen
+    if mode == READ:
+        PV_LIST_READ_ASSERT(td, lock)
+    else:
+        PV_LIST_LOCK_ASSERT(td, m.phys_addr)
     if PMAP_TRYLOCK(td, pm, pmap_site):
         return True
     pvh_gen = pvh.pv_gen
@@ -104,10 +109,10 @@ cdef inline void assert_managed(thread* td, vm_page* m) noexcept nogil:
 
 # Remove every mapping of the page.
 #
-# Locks in:   no pmap and no PV list lock.  The page's object W, or the page busied.
+# Locks in:   no pmap and no PV list lock.  Nobody maps the page meanwhile: its object is write-locked, or it is busied.
 # Locks out:  the same.
 # May block:  on the page's PV list lock (fixed for the whole call), pmap locks, chunk list and free page locks; then
-#             for DI blocks to end.  Never sleeps.
+#             for DI blocks to end; waits for the other CPUs' acknowledgements, the PV list lock held.  Never sleeps.
 # Guarantees: the page has no mapping and no TLB knows one.
 # Stands for: FreeBSD pmap_remove_all().
 cdef void pmap_remove_all(thread* td, vm_page* m) noexcept nogil:
@@ -163,10 +168,10 @@ cdef void pmap_remove_all(thread* td, vm_page* m) noexcept nogil:
 
 # Make every mapping of the page read-only.
 #
-# Locks in:   no pmap and no PV list lock.  The page's object W, or the page busied.
+# Locks in:   no pmap and no PV list lock.  Nobody maps the page meanwhile: its object is write-locked, or it is busied.
 # Locks out:  the same.
 # May block:  on the page's PV list lock, pmap locks; to demote, on chunk list and free page locks; then for DI blocks
-#             to end.  Never sleeps.
+#             to end; waits for the other CPUs' acknowledgements, the PV list lock held.  Never sleeps.
 # Guarantees: nobody writes the page through a mapping; what was written is in its dirty field.
 # Stands for: FreeBSD pmap_remove_write().
 cdef void pmap_remove_write(thread* td, vm_page* m) noexcept nogil:
@@ -183,7 +188,14 @@ cdef void pmap_remove_write(thread* td, vm_page* m) noexcept nogil:
     pmap_delayed_invl_wait(td, m)
 
 
-# One pass over the superpage list: demote what is writable.  PV list lock held.  False: start again.
+# One pass over the superpage list: demote what is writable.
+#
+# Locks in:   the PV list lock of m, for write; no pmap lock.
+# Locks out:  the same; dropped and taken again where a pmap lock had to be waited for.
+# May block:  on pmap locks, the page's PV list lock; to demote, on chunk list and free page locks; waits for
+#             the other CPUs' acknowledgements.  Never sleeps.
+# Returns:    False: start again.
+# Stands for: the first loop of FreeBSD pmap_remove_write().
 cdef bint write_protect_superpages(thread* td, vm_page* m, pvlock* lock) noexcept nogil:
     cdef md_page* pvh = page_to_pvh(td, m)
     cdef pvlock* carried
@@ -191,6 +203,7 @@ cdef bint write_protect_superpages(thread* td, vm_page* m, pvlock* lock) noexcep
     cdef pv_entry* next_pv
     cdef pmap* pm
     cdef pt_entry_t* pde
+    PV_LIST_LOCK_ASSERT(td, m.phys_addr)
     touch_read(td, pvh)
     while pv != NULL:
         next_pv = pv.pv_next
@@ -209,13 +222,20 @@ cdef bint write_protect_superpages(thread* td, vm_page* m, pvlock* lock) noexcep
     return True
 
 
-# One pass over the page's own list.  PV list lock held.  False: start again.
+# One pass over the page's own list.
+#
+# Locks in:   the PV list lock of m, for write; no pmap lock.
+# Locks out:  the same; dropped and taken again where a pmap lock had to be waited for.
+# May block:  on pmap locks, the page's PV list lock; waits for the other CPUs' acknowledgements.  Never sleeps.
+# Returns:    False: start again.
+# Stands for: the second loop of FreeBSD pmap_remove_write().
 cdef bint write_protect_small(thread* td, vm_page* m, pvlock* lock) noexcept nogil:
     cdef md_page* pvh = page_to_pvh(td, m)
     cdef pv_entry* pv = m.md.pv_first
     cdef pmap* pm
     cdef pt_entry_t* pte
     cdef pt_entry_t old
+    PV_LIST_LOCK_ASSERT(td, m.phys_addr)
     touch_read(td, &m.md)
     while pv != NULL:
         pm = PV_PMAP(pv)
@@ -236,7 +256,11 @@ cdef bint write_protect_small(thread* td, vm_page* m, pvlock* lock) noexcept nog
 
 
 # Move a visited entry to the end, so that the next scan starts with others.
+#
+# Locks in: the PV list lock of pa, for write.  Locks out: the same.  May block: never.
+# Stands for: the TAILQ_REMOVE(), TAILQ_INSERT_TAIL() and pv_gen++ of FreeBSD pmap_ts_referenced().
 cdef inline void rotate(thread* td, md_page* md, vm_paddr_t pa, pv_entry* pv) noexcept nogil:
+    PV_LIST_LOCK_ASSERT(td, pa)
     if pv.pv_next != NULL:
         pv_list_remove(td, md, pa, pv)
         pv_list_insert_tail(td, md, pa, pv)
@@ -250,7 +274,9 @@ cdef inline void rotate(thread* td, md_page* md, vm_paddr_t pa, pv_entry* pv) no
 #
 # Locks in:   no pmap and no PV list lock.  Nothing else: the answer is a hint.
 # Locks out:  the same.
-# May block:  on the page's PV list lock, pmap locks.  Never sleeps.
+# May block:  on the page's PV list lock, pmap locks; waits for the other CPUs' acknowledgements, the PV list lock held.
+#             Never sleeps.
+# Returns:    how many.
 # Stands for: FreeBSD pmap_ts_referenced().
 cdef int pmap_ts_referenced(thread* td, vm_page* m) noexcept nogil:
     cdef pvlock* lock = PHYS_TO_PV_LIST_LOCK(td, m.phys_addr)
@@ -268,7 +294,13 @@ cdef int pmap_ts_referenced(thread* td, vm_page* m) noexcept nogil:
     return cleared + found
 
 
-# The superpage list's part.  PV list lock held.  False: start again.
+# The superpage list's part.
+#
+# Locks in:   the PV list lock of m, for write; no pmap lock.
+# Locks out:  the same; dropped and taken again where a pmap lock had to be waited for.
+# May block:  on pmap locks, the page's PV list lock; waits for the other CPUs' acknowledgements.  Never sleeps.
+# Returns:    False: start again.
+# Stands for: the first loop of FreeBSD pmap_ts_referenced().
 cdef bint ts_referenced_superpages(thread* td, vm_page* m, pvlock* lock, int* cleared, int* found) noexcept nogil:
     cdef md_page* pvh = page_to_pvh(td, m)
     cdef pv_entry* first = pvh.pv_first
@@ -277,6 +309,7 @@ cdef bint ts_referenced_superpages(thread* td, vm_page* m, pvlock* lock, int* cl
     cdef pt_entry_t* pde
     cdef pt_entry_t old
     cdef uint64_t pick
+    PV_LIST_LOCK_ASSERT(td, m.phys_addr)
     touch_read(td, pvh)
     while pv != NULL:
         pm = PV_PMAP(pv)
@@ -305,13 +338,20 @@ cdef bint ts_referenced_superpages(thread* td, vm_page* m, pvlock* lock, int* cl
     return True
 
 
-# The page's own list's part.  PV list lock held.  False: start again.
+# The page's own list's part.
+#
+# Locks in:   the PV list lock of m, for write; no pmap lock.
+# Locks out:  the same; dropped and taken again where a pmap lock had to be waited for.
+# May block:  on pmap locks, the page's PV list lock; waits for the other CPUs' acknowledgements.  Never sleeps.
+# Returns:    False: start again.
+# Stands for: the second loop of FreeBSD pmap_ts_referenced().
 cdef bint ts_referenced_small(thread* td, vm_page* m, pvlock* lock, int* cleared, int* found) noexcept nogil:
     cdef md_page* pvh = page_to_pvh(td, m)
     cdef pv_entry* first = m.md.pv_first
     cdef pv_entry* pv = first
     cdef pmap* pm
     cdef pt_entry_t* pte
+    PV_LIST_LOCK_ASSERT(td, m.phys_addr)
     touch_read(td, &m.md)
     while pv != NULL:
         pm = PV_PMAP(pv)
@@ -335,11 +375,18 @@ cdef bint ts_referenced_small(thread* td, vm_page* m, pvlock* lock, int* cleared
     return True
 
 
-# One list's mappings: has one of them been written through?  1 yes, 0 no, -1 start again.  PV list lock held for read.
+# One list's mappings: has one of them been written through?
+#
+# Locks in:   the PV list lock of m, for read; no pmap lock.
+# Locks out:  the same; dropped and taken again where a pmap lock had to be waited for.
+# May block:  on pmap locks, the page's PV list lock.  Never sleeps.
+# Returns:    1 yes, 0 no, -1 start again.
+# Stands for: a loop of FreeBSD pmap_page_test_mappings().
 cdef int test_modified(thread* td, vm_page* m, pvlock* lock, md_page* list_, bint superpages) noexcept nogil:
     cdef pv_entry* pv = list_.pv_first
     cdef pmap* pm
     cdef pt_entry_t pte
+    PV_LIST_READ_ASSERT(td, lock)
     touch_read(td, list_)
     while pv != NULL:
         pm = PV_PMAP(pv)
@@ -359,7 +406,7 @@ cdef int test_modified(thread* td, vm_page* m, pvlock* lock, md_page* list_, bin
 
 # Has the page been written through a mapping since that was last noted in its dirty field?
 #
-# Locks in:   no pmap and no PV list lock.  The object locked or the page busied, if the answer is to last.
+# Locks in:   no pmap and no PV list lock.  If the answer is to last, the object locked or the page busied.
 # Locks out:  the same.
 # May block:  on the page's PV list lock (read), pmap locks.  Never sleeps.
 # Stands for: FreeBSD pmap_is_modified() and pmap_page_test_mappings().

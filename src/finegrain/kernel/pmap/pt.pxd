@@ -12,7 +12,7 @@ from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 from finegrain.kernel.locks cimport mtx_lock, mtx_owned, mtx_trylock, mtx_unlock
 from finegrain.kernel.phys cimport (
     PHYS_TO_DMAP, PHYS_TO_VM_PAGE, vm_page_aflag_clear, vm_page_aflag_set, vm_page_dirty)
-from finegrain.kernel.pmap.pvlock cimport pvlock
+from finegrain.kernel.pmap.pvlock cimport PV_LIST_LOCK_ASSERT, pvlock
 from finegrain.kernel.types cimport (
     NPTEPG, PAGE_SHIFT, PAGE_SIZE, PDRSHIFT, PGA_REFERENCED, PGA_WRITEABLE, md_page, pmap, pt_entry_t, vm_offset_t,
     vm_paddr_t, vm_page, vm_pindex_t)
@@ -176,6 +176,9 @@ cdef inline bint pte_dirty(pt_entry_t pte) noexcept nogil:
 
 
 # A mapping of m is gone: keep what the CPU noted in its PTE.
+#
+# Locks in: any.  Locks out: the same.  May block: never.
+# Stands for: FreeBSD's vm_page_dirty() and vm_page_aflag_set(PGA_REFERENCED) wherever a PTE is cleared.
 cdef inline void harvest(thread* td, vm_page* m, pt_entry_t pte) noexcept nogil:
     if pte_dirty(pte):
         vm_page_dirty(td, m)
@@ -183,24 +186,35 @@ cdef inline void harvest(thread* td, vm_page* m, pt_entry_t pte) noexcept nogil:
         vm_page_aflag_set(td, m, PGA_REFERENCED)
 
 
-# After an unlink from the page's list: no mapping is left, so none can be writable.  PV list lock held for write.
+# After an unlink from the page's list: no mapping is left, so none can be writable.
+#
+# Locks in: the PV list lock of m, for write.  Locks out: the same.  May block: never.
+# Stands for: the clearing of PGA_WRITEABLE in FreeBSD pmap_remove_pte() and its like.
 cdef inline void maybe_clear_writeable(thread* td, vm_page* m, md_page* pvh) noexcept nogil:
+    PV_LIST_LOCK_ASSERT(td, m.phys_addr)
     if m.aflags & PGA_WRITEABLE and m.md.pv_first == NULL and pvh.pv_first == NULL:
         vm_page_aflag_clear(td, m, PGA_WRITEABLE)
 
 
+# Locks in: not this one.  Locks out: the pmap lock of pm too.  May block: on it.  Stands for: FreeBSD PMAP_LOCK().
 cdef inline void PMAP_LOCK(thread* td, pmap* pm, uint16_t site) noexcept nogil:
     mtx_lock(td, &pm.pm_mtx, site)
 
 
+# Locks in: any but this one.  Locks out: the pmap lock of pm too, when the answer is True.  May block: never.
+# Stands for: FreeBSD PMAP_TRYLOCK().
 cdef inline bint PMAP_TRYLOCK(thread* td, pmap* pm, uint16_t site) noexcept nogil:
     return mtx_trylock(td, &pm.pm_mtx, site)
 
 
+# Locks in: the pmap lock of pm.  Locks out: none of it.  May block: never; spins on the chain.
+# Stands for: FreeBSD PMAP_UNLOCK().
 cdef inline void PMAP_UNLOCK(thread* td, pmap* pm) noexcept nogil:
     mtx_unlock(td, &pm.pm_mtx)
 
 
+# Locks in: the pmap lock of pm.  Locks out: the same.  May block: never.
+# Stands for: FreeBSD PMAP_LOCK_ASSERT(pmap, MA_OWNED).
 cdef inline void PMAP_LOCK_ASSERT(thread* td, pmap* pm) noexcept nogil:
     if unlikely(not mtx_owned(td, &pm.pm_mtx)):
         panic(td, b"the pmap lock is not held")
@@ -224,7 +238,11 @@ cdef vm_page* ptp_alloc(thread* td, bint zero) noexcept nogil
 cdef bint pmap_free_ptp(thread* td, pmap* pm, vm_offset_t va, vm_page* mpte, spglist* free) noexcept nogil
 
 
+# One entry of a PTP that was counted is not, or no longer, valid.  True when that freed the PTP.
+#
+# Locks in: the pmap lock of pm.  Locks out: the same.  May block: never.  Stands for: FreeBSD pmap_unwire_ptp().
 cdef inline bint pmap_unwire_ptp(thread* td, pmap* pm, vm_offset_t va, vm_page* mpte, spglist* free) noexcept nogil:
+    PMAP_LOCK_ASSERT(td, pm)
     mpte.ref_count -= 1
     if mpte.ref_count == 0:
         return pmap_free_ptp(td, pm, va, mpte, free)
@@ -232,6 +250,8 @@ cdef inline bint pmap_unwire_ptp(thread* td, pmap* pm, vm_offset_t va, vm_page* 
 
 
 # The entry of va in the PTP that `entry` points to is gone.  True when that freed the PTP.
+#
+# Locks in: the pmap lock of pm.  Locks out: the same.  May block: never.  Stands for: FreeBSD pmap_unuse_pt().
 cdef inline bint pmap_unuse_pt(thread* td, pmap* pm, vm_offset_t va, pt_entry_t entry, spglist* free) noexcept nogil:
     return pmap_unwire_ptp(td, pm, va, PHYS_TO_VM_PAGE(td, entry & PG_FRAME), free)
 
@@ -243,8 +263,8 @@ cdef void pmap_add_delayed_free_list(vm_page* m, spglist* free, bint zeroed) noe
 cdef void vm_page_free_pages_toq(thread* td, spglist* free) noexcept nogil
 
 # PTPs saved at promotions.
-cdef void pmap_insert_pt_page(pmap* pm, vm_page* mpte, bint promoted) noexcept nogil
-cdef vm_page* pmap_remove_pt_page(pmap* pm, vm_offset_t va) noexcept nogil      # NULL: none saved
+cdef void pmap_insert_pt_page(thread* td, pmap* pm, vm_page* mpte, bint promoted) noexcept nogil
+cdef vm_page* pmap_remove_pt_page(thread* td, pmap* pm, vm_offset_t va) noexcept nogil      # NULL: none saved
 
 # TLB invalidation: here if this CPU uses the pmap, and by shootdown wherever else it is in use.
 cdef void pmap_invalidate_page(thread* td, pmap* pm, vm_offset_t va) noexcept nogil

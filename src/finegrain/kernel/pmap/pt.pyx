@@ -11,7 +11,7 @@ from libc.string cimport memset
 from finegrain.kernel.list cimport list_insert_after, list_remove
 from finegrain.kernel.locks cimport lock_site
 from finegrain.kernel.phys cimport VM_ALLOC_NORMAL, VM_ALLOC_WIRED, VM_ALLOC_ZERO, vm_page_alloc_noobj, vm_page_free
-from finegrain.kernel.pmap.pvlock cimport RELEASE_PV_LIST_LOCK
+from finegrain.kernel.pmap.pvlock cimport PV_LIST_CARRIED_ASSERT, RELEASE_PV_LIST_LOCK
 from finegrain.kernel.types cimport PG_ZERO
 from finegrain.machine.seam cimport atomic_load_acq, charge, cpus_using, shootdown, sleep_for
 from finegrain.machine.thread cimport CPU_WORDS, ps_t, thread
@@ -23,7 +23,12 @@ cdef enum:
     MAX_SHORTAGES = 100000              # looks in vain, of all threads, before we say that nobody will free any
 
 
-# Once more nothing was free.  Locks in, out: any.  May block: never.
+# Once more nothing was free.
+#
+# Locks in:   any.
+# Locks out:  the same.
+# May block:  never.
+# Stands for: nothing in FreeBSD, whose page daemon would kill a process.
 cdef void count_shortage(thread* td) noexcept nogil:
     cdef pmap_state* s = pmap_state_of(td)
     s.shortages += 1
@@ -42,6 +47,14 @@ cdef void vm_wait(thread* td) noexcept nogil:
     sleep_for(td, <ps_t>TICK_US * 1000000)
 
 
+# A page for a PTP, with no entry counted; zeroed on wish.
+#
+# Locks in:   any that may be held over the free page locks.
+# Locks out:  the same.
+# May block:  on the free page locks.
+# Returns:    the page; NULL when memory is exhausted.
+# Stands for: the vm_page_alloc(VM_ALLOC_NOOBJ | VM_ALLOC_WIRED | VM_ALLOC_ZERO) of FreeBSD _pmap_allocpte() and its
+# like.
 cdef vm_page* ptp_alloc(thread* td, bint zero) noexcept nogil:
     cdef vm_page* m = vm_page_alloc_noobj(td, -1, VM_ALLOC_NORMAL | VM_ALLOC_WIRED | (VM_ALLOC_ZERO if zero else 0))
     if m == NULL:
@@ -69,7 +82,7 @@ cdef inline pt_entry_t* parent_entry(thread* td, pmap* pm, vm_pindex_t pindex) n
 #
 # Locks in:   the pmap lock of pm; if lockp is given, *lockp is NULL or a PV list lock held for write.
 # Locks out:  the pmap lock of pm; on NULL with lockp, both were dropped and the PV list lock stays so.
-# May block:  on the free page locks.  Sleeps when memory is short, and only with lockp.
+# May block:  on the free page locks.  When memory is short, and only with lockp, sleeps, then blocks on the pmap lock.
 # Returns:    the PTP; NULL when there was no page (with lockp: look again, things may have changed).
 # Stands for: FreeBSD _pmap_allocpte().
 cdef vm_page* pmap_allocpte_new(thread* td, pmap* pm, vm_pindex_t pindex, pvlock** lockp) noexcept nogil:
@@ -78,6 +91,8 @@ cdef vm_page* pmap_allocpte_new(thread* td, pmap* pm, vm_pindex_t pindex, pvlock
     cdef vm_pindex_t above = 0
     cdef pt_entry_t* entry
     PMAP_LOCK_ASSERT(td, pm)
+    if lockp != NULL:
+        PV_LIST_CARRIED_ASSERT(td, lockp)
     m = ptp_alloc(td, True)
     if m == NULL:
         if lockp != NULL:
@@ -114,14 +129,15 @@ cdef vm_page* pmap_allocpte_new(thread* td, pmap* pm, vm_pindex_t pindex, pvlock
 
 # The page directory for va, one more entry counted.
 #
-# Locks in:   the pmap lock of pm; lockp as in pmap_allocpte_new.
-# Locks out:  the pmap lock of pm; with lockp, *lockp may have been dropped.
-# May block:  on the free page locks.  Sleeps when memory is short, and only with lockp.
+# Locks in:   the pmap lock of pm; if lockp is given, *lockp is NULL or a PV list lock held for write.
+# Locks out:  the pmap lock of pm; with lockp, both may have been dropped meanwhile, and *lockp stays so.
+# May block:  on the free page locks.  When memory is short, and only with lockp, sleeps, then blocks on the pmap lock.
 # Returns:    the page directory; NULL only when lockp is NULL.
 # Stands for: FreeBSD pmap_allocpde().
 cdef vm_page* pmap_allocpde(thread* td, pmap* pm, vm_offset_t va, pvlock** lockp) noexcept nogil:
     cdef pt_entry_t* pdpe
     cdef vm_page* pdpg
+    PMAP_LOCK_ASSERT(td, pm)
     while True:
         pdpe = pmap_pdpe(td, pm, va)
         if pdpe != NULL and pdpe[0] & PG_V:
@@ -173,6 +189,8 @@ cdef void pmap_add_delayed_free_list(vm_page* m, spglist* free, bint zeroed) noe
     free.first = m
 
 
+# Give the listed PTPs back: no TLB can reach them any more.
+#
 # Locks in:   any that may be held over the free page locks.
 # Locks out:  the same.
 # May block:  on the free page locks.
@@ -191,8 +209,9 @@ cdef void vm_page_free_pages_toq(thread* td, spglist* free) noexcept nogil:
 #
 # Locks in:   the pmap lock of pm; perhaps a PV list lock.
 # Locks out:  the same.
-# May block:  on the free page locks.
-# Stands for: FreeBSD pmap_abort_ptp(), which is later than the kernels under study; in them it is written out each time.
+# May block:  on the free page locks; waits for the other CPUs' acknowledgements.
+# Stands for: FreeBSD pmap_abort_ptp(), which is later than the kernels under study; in them it is written out each
+# time.
 cdef void pmap_abort_ptp(thread* td, pmap* pm, vm_offset_t va, vm_page* ptp) noexcept nogil:
     cdef spglist free
     PMAP_LOCK_ASSERT(td, pm)
@@ -209,9 +228,10 @@ cdef void pmap_abort_ptp(thread* td, pmap* pm, vm_offset_t va, vm_page* ptp) noe
 # Locks out:  the same.
 # May block:  never.  (FreeBSD keeps them in a radix tree and may allocate a node here; we keep a sorted list.)
 # Stands for: FreeBSD pmap_insert_pt_page().
-cdef void pmap_insert_pt_page(pmap* pm, vm_page* mpte, bint promoted) noexcept nogil:
+cdef void pmap_insert_pt_page(thread* td, pmap* pm, vm_page* mpte, bint promoted) noexcept nogil:
     cdef vm_page* prev = NULL
     cdef vm_page* next = pm.pm_root
+    PMAP_LOCK_ASSERT(td, pm)
     mpte.valid = 0xff if promoted else 0
     while next != NULL and next.pindex < mpte.pindex:
         prev = next
@@ -219,14 +239,17 @@ cdef void pmap_insert_pt_page(pmap* pm, vm_page* mpte, bint promoted) noexcept n
     list_insert_after(<void**>&pm.pm_root, NULL, prev, mpte, <void**>&mpte.listq_next, <void**>&mpte.listq_prev)
 
 
+# Take a saved PTP out.
+#
 # Locks in:   the pmap lock of pm.
 # Locks out:  the same.
 # May block:  never.
 # Returns:    the PTP saved for the superpage at va, no longer saved; NULL if there is none.
 # Stands for: FreeBSD pmap_remove_pt_page().
-cdef vm_page* pmap_remove_pt_page(pmap* pm, vm_offset_t va) noexcept nogil:
+cdef vm_page* pmap_remove_pt_page(thread* td, pmap* pm, vm_offset_t va) noexcept nogil:
     cdef vm_pindex_t pindex = pmap_pde_pindex(va)
     cdef vm_page* m = pm.pm_root
+    PMAP_LOCK_ASSERT(td, pm)
     while m != NULL and m.pindex < pindex:
         m = m.listq_next
     if m == NULL or m.pindex != pindex:
@@ -242,7 +265,9 @@ cdef vm_page* pmap_remove_pt_page(pmap* pm, vm_offset_t va) noexcept nogil:
 
 # The CPUs other than td's that run with the pmap now.  True when there are any.
 #
-# Locks in, out: any.  May block: never.
+# Locks in:   any.
+# Locks out:  the same.
+# May block:  never.
 # Stands for: pm_active, and the CPUs picked from it in FreeBSD pmap_invalidate_page() and its like.
 cdef bint other_cpus(thread* td, pmap* pm, uint64_t* cpus) noexcept nogil:
     if atomic_load_acq(&pm.pm_active) == (1 if td.pmap == <void*>pm else 0):
@@ -250,13 +275,25 @@ cdef bint other_cpus(thread* td, pmap* pm, uint64_t* cpus) noexcept nogil:
     return cpus_using(td, pm, cpus)
 
 
+# Locks in:   any.
+# Locks out:  the same.
+# May block:  never.
+# Stands for: the KASSERT() of FreeBSD pmap_remove_pages() that looks at pm_active.
 cdef bint pmap_active_elsewhere(thread* td, pmap* pm) noexcept nogil:
     cdef uint64_t cpus[CPU_WORDS]
     return other_cpus(td, pm, cpus)
 
 
+# Make TLBs forget translations of pm: here, at the cost `here` for each, and wherever else it is in use.
+#
+# Locks in:   the pmap lock of pm; perhaps a PV list lock, which is then held over the shootdown.
+# Locks out:  the same.
+# May block:  never; waits for the other CPUs' acknowledgements.
+# Guarantees: no TLB has the translations, if nobody could use new ones meanwhile.
+# Stands for: the common part of FreeBSD pmap_invalidate_page(), _range() and _all(), and smp_targeted_tlb_shootdown().
 cdef void invalidate(thread* td, pmap* pm, int64_t pages, ps_t here) noexcept nogil:
     cdef uint64_t cpus[CPU_WORDS]
+    PMAP_LOCK_ASSERT(td, pm)
     if td.pmap == <void*>pm:
         charge(td, here, pages if pages != 0 else 1)
     if other_cpus(td, pm, cpus):
@@ -271,7 +308,9 @@ cdef void pmap_invalidate_page(thread* td, pmap* pm, vm_offset_t va) noexcept no
     invalidate(td, pm, 1, td.machine.cost.invlpg)
 
 
-# Locks in, out, may block: as pmap_invalidate_page.
+# Locks in:   the pmap lock of pm; perhaps a PV list lock.
+# Locks out:  the same.
+# May block:  never; waits for the other CPUs' acknowledgements.
 # Stands for: FreeBSD pmap_invalidate_all().
 cdef void pmap_invalidate_all(thread* td, pmap* pm) noexcept nogil:
     invalidate(td, pm, 0, td.machine.cost.cr3_write)
@@ -279,9 +318,12 @@ cdef void pmap_invalidate_all(thread* td, pmap* pm) noexcept nogil:
 
 # A superpage mapping changed: the entry for it, and, when it came from a promotion, those of its 512 small pages.
 #
-# Locks in, out, may block: as pmap_invalidate_page.
+# Locks in:   the pmap lock of pm; perhaps a PV list lock.
+# Locks out:  the same.
+# May block:  never; waits for the other CPUs' acknowledgements.
 # Stands for: FreeBSD pmap_invalidate_pde_page().
 cdef void pmap_invalidate_pde_page(thread* td, pmap* pm, pt_entry_t pde) noexcept nogil:
+    PMAP_LOCK_ASSERT(td, pm)
     if pde & PG_PROMOTED:
         invalidate(td, pm, NPTEPG, td.machine.cost.invlpg)
     else:

@@ -22,7 +22,7 @@ from finegrain.kernel.pmap.chunk cimport (
     PC_FREE_MASK, chunk_empty, lru_insert_tail, lru_remove, pmap_chunk_insert_head, pmap_chunk_remove, popcount,
     pv_list_remove, pv_to_chunk)
 from finegrain.kernel.pmap.pt cimport OPS_PV, PMAP_LOCK_ASSERT, count_shortage, pmap_state_of
-from finegrain.kernel.pmap.pvlock cimport PV_LIST_LOCK_ASSERT
+from finegrain.kernel.pmap.pvlock cimport PV_LIST_CARRIED_ASSERT, PV_LIST_LOCK_ASSERT
 from finegrain.kernel.pmap.reclaim cimport reclaim_pv_chunk
 from finegrain.kernel.types cimport NPCPV, PAGE_SIZE, vm_page
 from finegrain.machine.seam cimport arena_alloc, charge, panic, touch_read
@@ -64,7 +64,8 @@ cdef inline pv_chunk* init_chunk(thread* td, pmap* pm, vm_page* m) noexcept nogi
 #
 # Locks in:   the pmap lock of pm; if lockp is given, *lockp is NULL or a PV list lock held for write.
 # Locks out:  the pmap lock of pm; with lockp, *lockp may have been dropped, and may be another lock or NULL.
-# May block:  on the chunk list and free page locks; with lockp, on another pmap's lock.  Never sleeps.
+# May block:  on the chunk list and free page locks; with lockp, in shortage, on other pmaps' and PV list locks.  Never
+#             sleeps.
 # Returns:    the entry; NULL only when lockp is NULL and no chunk could be had.
 # Stands for: FreeBSD get_pv_entry(), of which the common case is inline (pv.pxd).
 cdef pv_entry* get_pv_entry_chunk(thread* td, pmap* pm, pvlock** lockp) noexcept nogil:
@@ -83,7 +84,7 @@ cdef pv_entry* get_pv_entry_chunk(thread* td, pmap* pm, pvlock** lockp) noexcept
             break
         pc = pm.pm_pvchunk_first
         if pc != NULL and not chunk_full(pc):
-            return chunk_take(pm, pc)
+            return chunk_take(td, pm, pc)
         count_shortage(td)
     pmap_state_of(td).shortages = 0
     pc = init_chunk(td, pm, m)
@@ -94,10 +95,12 @@ cdef pv_entry* get_pv_entry_chunk(thread* td, pmap* pm, pvlock** lockp) noexcept
     s.chunk_allocs += 1
     lru_insert_tail(td, s, pc)
     mtx_unlock(td, &s.chunk_list_lock)
-    pmap_chunk_insert_head(pm, pc)
+    pmap_chunk_insert_head(td, pm, pc)
     return &pc.pc_pventry[0]
 
 
+# Give an entry back, and its chunk if that is empty now.
+#
 # Locks in:   the pmap lock of pm; perhaps a PV list lock.
 # Locks out:  the same.
 # May block:  on the chunk list and free page locks, when the chunk is empty now.
@@ -111,16 +114,18 @@ cdef void free_pv_entry(thread* td, pmap* pm, pv_entry* pv) noexcept nogil:
     charge(td, td.machine.cost.op, OPS_PV)
     if not chunk_empty(pc):
         if pc != pm.pm_pvchunk_first:
-            pmap_chunk_remove(pm, pc)
-            pmap_chunk_insert_head(pm, pc)
+            pmap_chunk_remove(td, pm, pc)
+            pmap_chunk_insert_head(td, pm, pc)
         return
-    pmap_chunk_remove(pm, pc)
+    pmap_chunk_remove(td, pm, pc)
     free_pv_chunk(td, pc)
 
 
+# Get pm enough free entries that `needed` can be taken without allocating.
+#
 # Locks in:   the pmap lock of pm; *lockp is NULL or a PV list lock held for write.
 # Locks out:  the pmap lock of pm; *lockp may have been dropped, and may be another lock or NULL.
-# May block:  on the chunk list and free page locks, and another pmap's lock.  Never sleeps.
+# May block:  on the chunk list and free page locks; in shortage on other pmaps' and PV list locks.  Never sleeps.
 # Guarantees: the first chunks of the pmap have `needed` free entries between them.
 # Stands for: FreeBSD reserve_pv_entries().
 cdef void reserve_pv_entries(thread* td, pmap* pm, int needed, pvlock** lockp) noexcept nogil:
@@ -133,6 +138,7 @@ cdef void reserve_pv_entries(thread* td, pmap* pm, int needed, pvlock** lockp) n
     cdef int free
     cdef bint reclaimed = False
     PMAP_LOCK_ASSERT(td, pm)
+    PV_LIST_CARRIED_ASSERT(td, lockp)
     while True:
         available = 0
         pc = pm.pm_pvchunk_first
@@ -155,7 +161,7 @@ cdef void reserve_pv_entries(thread* td, pmap* pm, int needed, pvlock** lockp) n
                     count_shortage(td)
                     break
             pc = init_chunk(td, pm, m)
-            pmap_chunk_insert_head(pm, pc)
+            pmap_chunk_insert_head(td, pm, pc)
             pc.pc_lru_next = NULL
             if last == NULL:
                 first = pc
@@ -177,9 +183,16 @@ cdef void reserve_pv_entries(thread* td, pmap* pm, int needed, pvlock** lockp) n
     mtx_unlock(td, &s.chunk_list_lock)
 
 
+# Find the entry of (pm, va) on a list, and unlink it.  The search reads every entry before it.
+#
+# Locks in:   the PV list lock of pa, for write; the pmap lock of pm, lest the entry go.
+# Locks out:  the same.
+# May block:  never.
+# Stands for: FreeBSD pmap_pvh_remove().
 cdef pv_entry* pmap_pvh_remove(thread* td, md_page* pvh, vm_paddr_t pa, pmap* pm, vm_offset_t va) noexcept nogil:
     cdef pv_entry* pv = pvh.pv_first
     PV_LIST_LOCK_ASSERT(td, pa)
+    PMAP_LOCK_ASSERT(td, pm)
     touch_read(td, pvh)
     while pv != NULL:
         touch_read(td, pv_to_chunk(pv))
@@ -195,6 +208,10 @@ cdef pv_entry* pmap_pvh_remove(thread* td, md_page* pvh, vm_paddr_t pa, pmap* pm
 
 # --- chunks
 
+# Give the page of a chunk back that is on no list any more.
+#
+# Locks in: any that may be held over the free page locks.  Locks out: the same.  May block: on the free page locks.
+# Stands for: FreeBSD free_pv_chunk_dequeued().
 cdef inline void free_pv_chunk_dequeued(thread* td, pv_chunk* pc) noexcept nogil:
     cdef vm_page* m = PHYS_TO_VM_PAGE(td, DMAP_TO_PHYS(td, pc))
     pc.pc_pmap = NULL
@@ -202,12 +219,15 @@ cdef inline void free_pv_chunk_dequeued(thread* td, pv_chunk* pc) noexcept nogil
     vm_page_free(td, m)
 
 
-# Locks in:   the pmap lock; in pmap_remove and, without batching, in pmap_remove_pages also a PV list lock.
+# Give an empty chunk back, which is off its pmap's list.
+#
+# Locks in:   the pmap lock of its pmap; in pmap_remove and, without batching, in pmap_remove_pages a PV list lock too.
 # Locks out:  the same.
 # May block:  on the chunk list mutex and the free page locks.
 # Stands for: FreeBSD free_pv_chunk().
 cdef void free_pv_chunk(thread* td, pv_chunk* pc) noexcept nogil:
     cdef pv_state* s = pv_of(td)
+    PMAP_LOCK_ASSERT(td, pc.pc_pmap)
     mtx_lock(td, &s.chunk_list_lock, SITE_FREE)
     s.chunks -= 1
     lru_remove(td, s, pc)
@@ -215,7 +235,9 @@ cdef void free_pv_chunk(thread* td, pv_chunk* pc) noexcept nogil:
     free_pv_chunk_dequeued(td, pc)
 
 
-# Locks in:   the pmap lock; no PV list lock.
+# Give a list of empty chunks of one pmap back.
+#
+# Locks in:   the pmap lock of their pmap; no PV list lock.
 # Locks out:  the same.
 # May block:  on the chunk list mutex, once, and the free page locks.
 # Stands for: FreeBSD free_pv_chunk_batch().
@@ -225,6 +247,7 @@ cdef void free_pv_chunk_batch(thread* td, pv_chunk* first) noexcept nogil:
     cdef pv_chunk* after
     if first == NULL:
         return
+    PMAP_LOCK_ASSERT(td, first.pc_pmap)
     mtx_lock(td, &s.chunk_list_lock, SITE_BATCH)
     while pc != NULL:
         s.chunks -= 1

@@ -8,8 +8,8 @@
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from finegrain.kernel.locks cimport (
-    may_be_waited_for, mtx, mtx_id, mtx_lock, mtx_owned, mtx_trylock, mtx_unlock, profile_charge_waiters, rw_id,
-    rw_rlock, rw_runlock, rw_try_wlock, rw_wlock, rw_wowned, rw_wunlock, rwlock)
+    lock_held, may_be_waited_for, mtx, mtx_id, mtx_lock, mtx_owned, mtx_trylock, mtx_unlock, profile_charge_waiters,
+    rw_id, rw_rlock, rw_runlock, rw_try_wlock, rw_wlock, rw_wowned, rw_wunlock, rwlock)
 from finegrain.kernel.phys cimport VM_PHYSSEG_MAX
 from finegrain.kernel.types cimport PDRSHIFT, PG_FICTITIOUS, md_page, vm_paddr_t, vm_page
 from finegrain.machine.seam cimport likely, panic, unlikely
@@ -121,7 +121,7 @@ cdef inline lock_id pv_lock_id(pvlock_state* s, pvlock* lock) noexcept nogil:
 
 # Take the PV list lock of a page for write.
 #
-# Locks in:   no PV list lock.  Perhaps object and pmap locks.
+# Locks in:   no PV list lock, nor what is ordered after one (chunk list and free page locks).
 # Locks out:  the lock, for write; the superpage of pa is the one worked on.
 # May block:  on the lock.
 # Stands for: FreeBSD rw_wlock() on a PV list lock.
@@ -133,7 +133,9 @@ cdef inline void pv_list_wlock(thread* td, pvlock* lock, vm_paddr_t pa, uint16_t
         mtx_lock(td, <mtx*>lock, site)
 
 
-# Locks in:   no PV list lock that is ordered after this one.
+# Take the PV list lock of a page for write if it is free.
+#
+# Locks in:   any but this one.
 # Locks out:  the lock for write, when the answer is True.
 # May block:  never.
 # Stands for: FreeBSD rw_try_wlock() on a PV list lock.
@@ -152,7 +154,7 @@ cdef inline bint pv_list_try_wlock(thread* td, pvlock* lock, vm_paddr_t pa, uint
 
 # Locks in:   the lock, for write.
 # Locks out:  none of it.
-# May block:  never.
+# May block:  never; spins on the chain.
 # Stands for: FreeBSD rw_wunlock() on a PV list lock.
 cdef inline void pv_list_wunlock(thread* td, pvlock* lock) noexcept nogil:
     if likely((<pvlock_state*>td.machine.pvlock).kind == PV_LOCK_RW):
@@ -177,7 +179,7 @@ cdef inline void pv_list_rlock(thread* td, pvlock* lock, vm_paddr_t pa, uint16_t
 
 # Locks in:   the lock, for read.
 # Locks out:  none of it.
-# May block:  never.
+# May block:  never; spins on the chain.
 # Stands for: FreeBSD rw_runlock() on a PV list lock.
 cdef inline void pv_list_runlock(thread* td, pvlock* lock) noexcept nogil:
     if likely((<pvlock_state*>td.machine.pvlock).kind == PV_LOCK_RW):
@@ -188,7 +190,7 @@ cdef inline void pv_list_runlock(thread* td, pvlock* lock) noexcept nogil:
 
 # Does this thread hold the lock for write?
 #
-# Locks in, out: any.  May block: never.  Stands for: FreeBSD rw_wowned().
+# Locks in: any.  Locks out: the same.  May block: never.  Stands for: FreeBSD rw_wowned().
 cdef inline bint pv_list_wowned(thread* td, pvlock* lock) noexcept nogil:
     if likely((<pvlock_state*>td.machine.pvlock).kind == PV_LOCK_RW):
         return rw_wowned(td, <rwlock*>lock)
@@ -197,13 +199,30 @@ cdef inline bint pv_list_wowned(thread* td, pvlock* lock) noexcept nogil:
 
 # The lists of the page at pa and of its superpage may be changed.
 #
-# Locks in, out: any.  May block: never.  Stands for: FreeBSD rw_assert(lock, RA_WLOCKED).
+# Locks in: the PV list lock of pa, for write.  Locks out: the same.  May block: never.
+# Stands for: FreeBSD rw_assert(lock, RA_WLOCKED).
 cdef inline void PV_LIST_LOCK_ASSERT(thread* td, vm_paddr_t pa) noexcept nogil:
     if unlikely(not pv_list_wowned(td, PHYS_TO_PV_LIST_LOCK(td, pa))):
         panic(td, b"a PV list is changed whose lock is not held for write")
 
 
+# The lists that the lock covers may be read.
+#
+# Locks in: the PV list lock, for read or for write.  Locks out: the same.  May block: never.
+# Stands for: FreeBSD rw_assert(lock, RA_LOCKED).
+cdef inline void PV_LIST_READ_ASSERT(thread* td, pvlock* lock) noexcept nogil:
+    if unlikely(not (pv_list_wowned(td, lock) or lock_held(td, lock))):
+        panic(td, b"a PV list is read whose lock is not held")
+
+
 # --- carried PV list locks: *lockp is the lock held for write, or NULL
+
+# Locks in: *lockp is NULL or a PV list lock held for write.  Locks out: the same.  May block: never.
+# Stands for: the assertion that FreeBSD makes nowhere: what lockp says is so.
+cdef inline void PV_LIST_CARRIED_ASSERT(thread* td, pvlock** lockp) noexcept nogil:
+    if unlikely(lockp[0] != NULL and not pv_list_wowned(td, lockp[0])):
+        panic(td, b"a carried PV list lock is not held for write")
+
 
 # Hold the lock of pa for write.  The lock in *lockp is kept when it is the one wanted, else dropped first: never two
 # at once.  The superpage worked on changes in between, so that each wait is charged against the right one.
@@ -216,6 +235,7 @@ cdef inline void CHANGE_PV_LIST_LOCK_TO_PHYS(thread* td, pvlock** lockp, vm_padd
     cdef pvlock* wanted = PHYS_TO_PV_LIST_LOCK(td, pa)
     cdef uint32_t superpage = <uint32_t>(pa >> PDRSHIFT)
     cdef lock_id id
+    PV_LIST_CARRIED_ASSERT(td, lockp)
     if wanted == lockp[0]:
         if superpage != td.superpage:
             if unlikely(may_be_waited_for(td, wanted)):
@@ -231,7 +251,7 @@ cdef inline void CHANGE_PV_LIST_LOCK_TO_PHYS(thread* td, pvlock** lockp, vm_padd
 
 # Locks in:   *lockp is NULL or a PV list lock held for write.
 # Locks out:  none of it; *lockp is NULL.
-# May block:  never.
+# May block:  never; spins on the chain.
 # Stands for: FreeBSD RELEASE_PV_LIST_LOCK().
 cdef inline void RELEASE_PV_LIST_LOCK(thread* td, pvlock** lockp) noexcept nogil:
     if lockp[0] != NULL:

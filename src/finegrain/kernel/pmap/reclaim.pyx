@@ -29,7 +29,8 @@ from finegrain.kernel.pmap.pt cimport (
     OPS_PTE, OPS_PV, OPS_WALK, PG_FRAME, PG_PS, PG_W, PMAP_LOCK, PMAP_LOCK_ASSERT, PMAP_TRYLOCK, PMAP_UNLOCK, harvest,
     maybe_clear_writeable, pmap_invalidate_all, pmap_pde, pmap_pde_to_pte, pmap_unuse_pt, pte_load_clear, spglist,
     vm_page_free_pages_toq)
-from finegrain.kernel.pmap.pvlock cimport CHANGE_PV_LIST_LOCK_TO_PHYS, RELEASE_PV_LIST_LOCK, page_to_pvh
+from finegrain.kernel.pmap.pvlock cimport (
+    CHANGE_PV_LIST_LOCK_TO_PHYS, PV_LIST_CARRIED_ASSERT, RELEASE_PV_LIST_LOCK, page_to_pvh)
 from finegrain.kernel.types cimport NPCM, pt_entry_t, pv_chunk, pv_entry
 from finegrain.machine.seam cimport arena_alloc, arena_free, arena_offset, charge
 
@@ -41,6 +42,12 @@ cdef enum:
     CHUNK_HEADER = 64                   # bytes of a pv_chunk before its entries: enough for a marker
 
 
+# Done with a pmap, if any: flush what went, and unlock it unless it is the caller's own.
+#
+# Locks in:   if pm is given, its pmap lock; with start_di, a DI block is open.  No chunk list mutex.
+# Locks out:  the pmap lock of pm only if it is locked_pmap; the DI block, if opened here, is closed.
+# May block:  never; waits for the other CPUs' acknowledgements, spins as pmap_delayed_invl_finish().
+# Stands for: FreeBSD reclaim_pv_chunk_leave_pmap().
 cdef void reclaim_leave_pmap(thread* td, pmap* pm, pmap* locked_pmap, bint start_di) noexcept nogil:
     if pm == NULL:
         return
@@ -51,7 +58,14 @@ cdef void reclaim_leave_pmap(thread* td, pmap* pm, pmap* locked_pmap, bint start
         pmap_delayed_invl_finish(td)
 
 
-# Destroy the unwired 4 KB mappings of one chunk.  How many there were.
+# Destroy the unwired 4 KB mappings of one chunk.
+#
+# Locks in:   the pmap lock of pm, whose chunk it is; *lockp is NULL or a PV list lock held for write; a DI block is
+#             open.
+# Locks out:  the pmap lock of pm; *lockp may be another lock.
+# May block:  on PV list locks.
+# Returns:    how many there were.
+# Stands for: the inner loop of FreeBSD reclaim_pv_chunk().
 cdef int64_t reclaim_mappings(thread* td, pmap* pm, pv_chunk* pc, spglist* free, pvlock** lockp) noexcept nogil:
     cdef int field
     cdef int bit
@@ -62,6 +76,8 @@ cdef int64_t reclaim_mappings(thread* td, pmap* pm, pv_chunk* pc, spglist* free,
     cdef pt_entry_t* pte
     cdef pt_entry_t old
     cdef vm_page* m
+    PMAP_LOCK_ASSERT(td, pm)
+    PV_LIST_CARRIED_ASSERT(td, lockp)
     for field in range(NPCM):
         inuse = ~pc.pc_map[field] & PC_FREE_MASK(field)
         while inuse != 0:
@@ -94,9 +110,10 @@ cdef int64_t reclaim_mappings(thread* td, pmap* pm, pv_chunk* pc, spglist* free,
 # Two markers in the LRU bound the walk, since the chunk list mutex is dropped while a chunk is worked on.  A pmap above
 # the held one (in lock order: by address) may be waited for, once the PV list lock is dropped; one below is only tried.
 #
-# Locks in:   the pmap lock of locked_pmap; *lockp is NULL or a PV list lock held for write.
+# Locks in:   the pmap lock of locked_pmap; *lockp is NULL or a PV list lock held for write; no other pmap lock.
 # Locks out:  the pmap lock of locked_pmap; *lockp may have been dropped, and may be another lock or NULL.
-# May block:  on other pmaps' locks, PV list locks, the chunk list mutex, the free page locks.  Never sleeps.
+# May block:  on other pmaps' locks, PV list locks, the chunk list mutex, the free page locks; waits for the other
+#             CPUs' acknowledgements.  Never sleeps.
 # Returns:    a wired page, of a chunk that became empty or a PTP; NULL when an entry of locked_pmap was freed, or
 #             there was nothing to take.
 # Stands for: FreeBSD reclaim_pv_chunk().
@@ -113,6 +130,7 @@ cdef vm_page* reclaim_pv_chunk(thread* td, pmap* locked_pmap, pvlock** lockp) no
     cdef bint skip
     cdef int64_t freed
     PMAP_LOCK_ASSERT(td, locked_pmap)
+    PV_LIST_CARRIED_ASSERT(td, lockp)
     free.first = NULL
     mtx_lock(td, &s.chunk_list_lock, SITE_RECLAIM)
     s.reclaims += 1
@@ -148,7 +166,7 @@ cdef vm_page* reclaim_pv_chunk(thread* td, pmap* locked_pmap, pvlock** lockp) no
             if not skip:
                 freed = reclaim_mappings(td, pm, pc, &free, lockp)
                 if freed != 0:
-                    pmap_chunk_remove(pm, pc)
+                    pmap_chunk_remove(td, pm, pc)
                     if chunk_empty(pc):
                         page = PHYS_TO_VM_PAGE(td, DMAP_TO_PHYS(td, pc))
                         pc.pc_pmap = NULL
@@ -156,7 +174,7 @@ cdef vm_page* reclaim_pv_chunk(thread* td, pmap* locked_pmap, pvlock** lockp) no
                         s.chunks -= 1
                         lru_remove(td, s, pc)
                         break
-                    pmap_chunk_insert_head(pm, pc)
+                    pmap_chunk_insert_head(td, pm, pc)
                 mtx_lock(td, &s.chunk_list_lock, SITE_RECLAIM)
                 if freed != 0 and pm == locked_pmap:
                     break

@@ -26,12 +26,13 @@ from finegrain.kernel.pmap.chunk cimport PC_FREE_MASK, ctz, pmap_chunk_remove, p
 from finegrain.kernel.pmap.di cimport pmap_delayed_invl_finish, pmap_delayed_invl_page, pmap_delayed_invl_start
 from finegrain.kernel.pmap.pt cimport (
     NBPDR, OPS_CALL, OPS_PTE, OPS_PV, OPS_WALK, PG_FRAME, PG_MANAGED, PG_PS, PG_PS_FRAME, PG_V, PG_W, PMAP_LOCK,
-    PMAP_UNLOCK, harvest, maybe_clear_writeable, pmap_active_elsewhere, pmap_add_delayed_free_list,
+    PMAP_LOCK_ASSERT, PMAP_UNLOCK, harvest, maybe_clear_writeable, pmap_active_elsewhere, pmap_add_delayed_free_list,
     pmap_invalidate_all, pmap_invalidate_page, pmap_next_pde, pmap_pde, pmap_pde_index, pmap_pde_to_pte, pmap_pdpe,
     pmap_remove_pt_page, pmap_unuse_pt, pte_dirty, pte_load_clear, table_of, vm_page_free_pages_toq)
 from finegrain.kernel.pmap.pv cimport count_chunks_freed, free_pv_chunk, free_pv_chunk_batch, pmap_pvh_free
 from finegrain.kernel.pmap.pvlock cimport (
-    CHANGE_PV_LIST_LOCK_TO_PHYS, PHYS_TO_PV_LIST_LOCK, RELEASE_PV_LIST_LOCK, page_to_pvh, pvlock_state)
+    CHANGE_PV_LIST_LOCK_TO_PHYS, PHYS_TO_PV_LIST_LOCK, PV_LIST_CARRIED_ASSERT, PV_LIST_LOCK_ASSERT,
+    RELEASE_PV_LIST_LOCK, page_to_pvh, pvlock_state)
 from finegrain.kernel.pmap.superpage cimport pmap_demote_pde_locked, pmap_remove_pde
 from finegrain.kernel.types cimport NPCM, NPTEPG, PAGE_SIZE, pv_chunk, pv_entry, vm_page
 from finegrain.machine.seam cimport charge, panic, touch_write, unlikely
@@ -51,8 +52,11 @@ cdef uint16_t SITE_PAGES_PMAP = lock_site(b"pmap_remove_pages/pmap")
 # Stands for: FreeBSD pmap_remove_pte().
 cdef bint pmap_remove_pte(thread* td, pmap* pm, pt_entry_t* pte, vm_offset_t va, pt_entry_t pde, spglist* free,
                           pvlock** lockp) noexcept nogil:
-    cdef pt_entry_t old = pte_load_clear(pte)
+    cdef pt_entry_t old
     cdef vm_page* m
+    PMAP_LOCK_ASSERT(td, pm)
+    PV_LIST_CARRIED_ASSERT(td, lockp)
+    old = pte_load_clear(pte)
     charge(td, td.machine.cost.op, OPS_PTE)
     if old & PG_W:
         pm.wired_count -= 1
@@ -67,9 +71,12 @@ cdef bint pmap_remove_pte(thread* td, pmap* pm, pt_entry_t* pte, vm_offset_t va,
     return pmap_unuse_pt(td, pm, va, pde, free)
 
 
+# Remove the small mappings of a range within one page table; the caller invalidates.
+#
 # Locks in:   the pmap lock of pm; *lockp is NULL or a PV list lock held for write.
 # Locks out:  the pmap lock of pm; *lockp may be another lock.
 # May block:  on PV list, chunk list and free page locks.
+# Returns:    True when anything was valid.
 # Stands for: FreeBSD pmap_remove_ptes().
 cdef bint pmap_remove_ptes(thread* td, pmap* pm, vm_offset_t sva, vm_offset_t eva, pt_entry_t* pde, spglist* free,
                            pvlock** lockp) noexcept nogil:
@@ -77,6 +84,8 @@ cdef bint pmap_remove_ptes(thread* td, pmap* pm, vm_offset_t sva, vm_offset_t ev
     cdef pt_entry_t* pte = pmap_pde_to_pte(td, entry, sva)
     cdef bint anyvalid = False
     cdef int64_t empty = 0
+    PMAP_LOCK_ASSERT(td, pm)
+    PV_LIST_CARRIED_ASSERT(td, lockp)
     while sva != eva:
         if pte[0] == 0:
             empty += 1
@@ -94,7 +103,8 @@ cdef bint pmap_remove_ptes(thread* td, pmap* pm, vm_offset_t sva, vm_offset_t ev
 #
 # Locks in:   none of the pmap's; usually the vm map lock, exclusively.
 # Locks out:  the same.
-# May block:  on the pmap lock, PV list, chunk list and free page locks.  Never sleeps.
+# May block:  on the pmap lock, PV list, chunk list and free page locks; to demote in shortage, on other pmaps' locks;
+#             spins for DI; waits for the other CPUs' acknowledgements.  Never sleeps.
 # Guarantees: no TLB holds a translation of the range.
 # Stands for: FreeBSD pmap_remove().
 cdef void pmap_remove(thread* td, pmap* pm, vm_offset_t start, vm_offset_t end) noexcept nogil:
@@ -141,10 +151,17 @@ cdef void pmap_remove(thread* td, pmap* pm, vm_offset_t start, vm_offset_t end) 
 
 
 # Unlink the entry of a superpage mapping that remove_pages has cleared.
+#
+# Locks in:   the pmap lock of pm; the PV list lock of the superpage, for write.
+# Locks out:  the same.
+# May block:  never.
+# Stands for: the superpage case of FreeBSD pmap_remove_pages().
 cdef void remove_superpage_entry(thread* td, pmap* pm, pv_entry* pv, pt_entry_t old, vm_page* m,
                                  spglist* free) noexcept nogil:
     cdef vm_page* mpte
     cdef int i
+    PMAP_LOCK_ASSERT(td, pm)
+    PV_LIST_LOCK_ASSERT(td, m.phys_addr)
     pm.resident_count -= NPTEPG
     pv_list_remove(td, page_to_pvh(td, m), m.phys_addr, pv)
     for i in range(NPTEPG):
@@ -152,7 +169,7 @@ cdef void remove_superpage_entry(thread* td, pmap* pm, pv_entry* pv, pt_entry_t 
             vm_page_dirty(td, &m[i])
         maybe_clear_writeable(td, &m[i], page_to_pvh(td, m))
     charge(td, td.machine.cost.op, NPTEPG * OPS_PTE)
-    mpte = pmap_remove_pt_page(pm, pv.pv_va)
+    mpte = pmap_remove_pt_page(td, pm, pv.pv_va)
     if mpte != NULL:
         pm.ptp_count -= 1
         mpte.ref_count = 0
@@ -163,7 +180,7 @@ cdef void remove_superpage_entry(thread* td, pmap* pm, pv_entry* pv, pt_entry_t 
 #
 # Locks in:   none of the pmap's.  The pmap is td's own, and no other CPU uses it.
 # Locks out:  the same.
-# May block:  on the pmap lock, PV list, chunk list and free page locks.  Never sleeps.
+# May block:  on the pmap lock, PV list (carried), chunk list and free page locks.  Never sleeps.
 # Guarantees: no unwired managed mapping is left, and no TLB holds one.
 # Stands for: FreeBSD pmap_remove_pages().
 cdef void pmap_remove_pages(thread* td, pmap* pm) noexcept nogil:
@@ -235,7 +252,7 @@ cdef void pmap_remove_pages(thread* td, pmap* pm) noexcept nogil:
                 pmap_unuse_pt(td, pm, pv.pv_va, above, &free)
         if allfree:
             nfreed += 1
-            pmap_chunk_remove(pm, pc)
+            pmap_chunk_remove(td, pm, pc)
             if batch:
                 pc.pc_list_next = NULL
                 if last_emptied == NULL:

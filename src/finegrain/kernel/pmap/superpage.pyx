@@ -17,7 +17,8 @@ from finegrain.kernel.pmap.pt cimport (
     pmap_add_delayed_free_list, pmap_insert_pt_page, pmap_invalidate_pde_page, pmap_pdpe, pmap_remove_pt_page,
     pmap_state_of, pmap_unuse_pt, pte_cas, pte_load_clear, ptp_alloc, table_of, vm_page_free_pages_toq)
 from finegrain.kernel.pmap.pv cimport get_pv_entry, pmap_pvh_free, pmap_pvh_remove, reserve_pv_entries
-from finegrain.kernel.pmap.pvlock cimport CHANGE_PV_LIST_LOCK_TO_PHYS, RELEASE_PV_LIST_LOCK, pa_to_pvh
+from finegrain.kernel.pmap.pvlock cimport (
+    CHANGE_PV_LIST_LOCK_TO_PHYS, PV_LIST_CARRIED_ASSERT, RELEASE_PV_LIST_LOCK, pa_to_pvh)
 from finegrain.kernel.types cimport NPTEPG, PAGE_SIZE, md_page, pv_chunk, pv_entry, vm_paddr_t, vm_page
 from finegrain.machine.seam cimport charge, panic, touch_write, unlikely
 
@@ -25,9 +26,11 @@ cdef uint16_t SITE_DEMOTE = lock_site(b"pmap_demote_pde")
 cdef uint16_t SITE_PROMOTE = lock_site(b"pmap_promote_pde")
 
 
+# Put an entry for a superpage mapping on the superpage's list.
+#
 # Locks in:   the pmap lock of pm; *lockp is NULL or a PV list lock held for write.
 # Locks out:  the pmap lock of pm and the PV list lock of the superpage; on False, whatever lockp says.
-# May block:  on PV list, chunk list and free page locks; with reclaim, on another pmap's lock.
+# May block:  on PV list, chunk list and free page locks; with reclaim, on other pmaps' locks.
 # Returns:    False when no entry could be had.
 # Stands for: FreeBSD pmap_pv_insert_pde().
 cdef bint pmap_pv_insert_pde(thread* td, pmap* pm, vm_offset_t va, pt_entry_t pde, bint reclaim, pvlock** lockp,
@@ -35,6 +38,7 @@ cdef bint pmap_pv_insert_pde(thread* td, pmap* pm, vm_offset_t va, pt_entry_t pd
     cdef vm_paddr_t pa = pde & PG_PS_FRAME
     cdef pv_entry* pv
     PMAP_LOCK_ASSERT(td, pm)
+    PV_LIST_CARRIED_ASSERT(td, lockp)
     pv = get_pv_entry(td, pm, lockp if reclaim else NULL)
     if pv == NULL:
         return False
@@ -56,6 +60,8 @@ cdef void pmap_pv_demote_pde(thread* td, pmap* pm, vm_offset_t va, vm_paddr_t pa
     cdef pv_entry* pv
     cdef pv_chunk* pc
     cdef int i
+    PMAP_LOCK_ASSERT(td, pm)
+    PV_LIST_CARRIED_ASSERT(td, lockp)
     CHANGE_PV_LIST_LOCK_TO_PHYS(td, lockp, pa, SITE_DEMOTE)
     va &= ~<vm_offset_t>PDRMASK
     pv = pmap_pvh_remove(td, pa_to_pvh(td, pa), pa, pm, va)
@@ -64,7 +70,7 @@ cdef void pmap_pv_demote_pde(thread* td, pmap* pm, vm_offset_t va, vm_paddr_t pa
         pc = pm.pm_pvchunk_first
         if unlikely(pc == NULL or chunk_full(pc)):
             panic(td, b"demotion ran out of reserved pv entries")
-        pv = chunk_take(pm, pc)
+        pv = chunk_take(td, pm, pc)
         touch_write(td, pc)
         m += 1
         pv.pv_va = va + <vm_offset_t>i * PAGE_SIZE
@@ -82,6 +88,8 @@ cdef void pmap_pv_promote_pde(thread* td, pmap* pm, vm_offset_t va, vm_paddr_t p
     cdef vm_page* m = PHYS_TO_VM_PAGE(td, pa)
     cdef pv_entry* pv
     cdef int i
+    PMAP_LOCK_ASSERT(td, pm)
+    PV_LIST_CARRIED_ASSERT(td, lockp)
     CHANGE_PV_LIST_LOCK_TO_PHYS(td, lockp, pa, SITE_PROMOTE)
     va &= ~<vm_offset_t>PDRMASK
     pv = pmap_pvh_remove(td, &m.md, pa, pm, va)
@@ -103,7 +111,7 @@ cdef void pmap_fill_ptp(thread* td, pt_entry_t* firstpte, pt_entry_t newpte) noe
 # Locks out:  the pmap lock of pm; *lockp may be another lock or NULL, and is the superpage's if True is returned and
 #             the mapping is managed.  A caller that held the superpage's own lock still holds it, unless memory was
 #             so short that a chunk had to be reclaimed.
-# May block:  on PV list, chunk list and free page locks, and another pmap's lock.  Never sleeps.
+# May block:  on PV list, chunk list and free page locks; in shortage on other pmaps' locks.  Never sleeps.
 # Returns:    True: the PDE points to a page table; False: the mapping was removed and invalidated.
 # Stands for: FreeBSD pmap_demote_pde_locked().
 cdef bint pmap_demote_pde_locked(thread* td, pmap* pm, pt_entry_t* pde, vm_offset_t va, pvlock** lockp) noexcept nogil:
@@ -113,10 +121,11 @@ cdef bint pmap_demote_pde_locked(thread* td, pmap* pm, pt_entry_t* pde, vm_offse
     cdef vm_page* mpte = NULL
     cdef spglist free
     PMAP_LOCK_ASSERT(td, pm)
+    PV_LIST_CARRIED_ASSERT(td, lockp)
     if unlikely((oldpde & (PG_PS | PG_V)) != (PG_PS | PG_V)):
         panic(td, b"demotion of what is not a superpage mapping")
     if oldpde & PG_A:
-        mpte = pmap_remove_pt_page(pm, va)
+        mpte = pmap_remove_pt_page(td, pm, va)
         if mpte == NULL:
             mpte = ptp_alloc(td, False)
             if mpte != NULL:
@@ -146,13 +155,18 @@ cdef bint pmap_demote_pde_locked(thread* td, pmap* pm, pt_entry_t* pde, vm_offse
     return True
 
 
+# Demote, for callers that carry no PV list lock.
+#
 # Locks in:   the pmap lock of pm; no PV list lock.
 # Locks out:  the same.
-# May block:  as pmap_demote_pde_locked.
+# May block:  on PV list, chunk list and free page locks; in shortage on other pmaps' locks.  Never sleeps.
+# Returns:    as pmap_demote_pde_locked().
 # Stands for: FreeBSD pmap_demote_pde().
 cdef bint pmap_demote_pde(thread* td, pmap* pm, pt_entry_t* pde, vm_offset_t va) noexcept nogil:
     cdef pvlock* lock = NULL
-    cdef bint demoted = pmap_demote_pde_locked(td, pm, pde, va, &lock)
+    cdef bint demoted
+    PMAP_LOCK_ASSERT(td, pm)
+    demoted = pmap_demote_pde_locked(td, pm, pde, va, &lock)
     RELEASE_PV_LIST_LOCK(td, &lock)
     return demoted
 
@@ -181,6 +195,7 @@ cdef void pmap_promote_pde(thread* td, pmap* pm, pt_entry_t* pde, vm_offset_t va
     cdef vm_page* mpte
     cdef int i
     PMAP_LOCK_ASSERT(td, pm)
+    PV_LIST_CARRIED_ASSERT(td, lockp)
     newpde = firstpte[0]
     if (newpde & ((PG_FRAME & PDRMASK) | PG_A | PG_V)) != (PG_A | PG_V):
         charge(td, td.machine.cost.op, OPS_PTE)
@@ -198,14 +213,16 @@ cdef void pmap_promote_pde(thread* td, pmap* pm, pt_entry_t* pde, vm_offset_t va
         return
     charge(td, td.machine.cost.op, NPTEPG * OPS_PTE)
     mpte = PHYS_TO_VM_PAGE(td, pde[0] & PG_FRAME)
-    pmap_insert_pt_page(pm, mpte, True)
+    pmap_insert_pt_page(td, pm, mpte, True)
     if newpde & PG_MANAGED:
         pmap_pv_promote_pde(td, pm, va, newpde & PG_PS_FRAME, lockp)
     pde[0] = newpde | PG_PROMOTED | PG_PS
     pmap_state_of(td).promotions += 1
 
 
-# Locks in:   the pmap lock of pm; *lockp is NULL or a PV list lock held for write.  Perhaps a DI block.
+# Remove a superpage mapping; the caller invalidates.
+#
+# Locks in:   the pmap lock of pm; *lockp is NULL or a PV list lock held for write.  Perhaps a DI block is open.
 # Locks out:  the pmap lock of pm; the PV list lock of the superpage if the mapping is managed.
 # May block:  on PV list, chunk list and free page locks.
 # Stands for: FreeBSD pmap_remove_pde().
@@ -218,6 +235,7 @@ cdef void pmap_remove_pde(thread* td, pmap* pm, pt_entry_t* pde, vm_offset_t sva
     cdef vm_page* mpte
     cdef int i
     PMAP_LOCK_ASSERT(td, pm)
+    PV_LIST_CARRIED_ASSERT(td, lockp)
     oldpde = pte_load_clear(pde)
     if oldpde & PG_W:
         pm.wired_count -= NPTEPG
@@ -233,7 +251,7 @@ cdef void pmap_remove_pde(thread* td, pmap* pm, pt_entry_t* pde, vm_offset_t sva
             maybe_clear_writeable(td, &m[i], pvh)
         charge(td, td.machine.cost.op, NPTEPG * OPS_PTE)
         pmap_delayed_invl_page(td, m)   # one slot serves all pages of a superpage
-    mpte = pmap_remove_pt_page(pm, sva)
+    mpte = pmap_remove_pt_page(td, pm, sva)
     if mpte != NULL:
         pm.ptp_count -= 1
         mpte.ref_count = 0

@@ -18,8 +18,8 @@ from libc.stdint cimport int32_t, uint16_t, uint32_t
 
 from finegrain.kernel.list cimport list_insert_head, list_remove
 from finegrain.kernel.locks cimport (
-    LO_DUPOK, lock_name, lock_site, msleep, mtx_init, mtx_lock, mtx_unlock, rw_wlock, rw_wunlock, sx_init, sx_xlock,
-    sx_xunlock, wakeup)
+    LO_DUPOK, lock_name, lock_site, msleep, mtx_assert_owned, mtx_init, mtx_lock, mtx_unlock, rw_wlock, rw_wunlock,
+    sx_assert_xlocked, sx_init, sx_xlock, sx_xunlock, wakeup)
 from finegrain.kernel.phys cimport vm_page_lookup, vm_page_unwire, vm_page_wire
 from finegrain.kernel.types cimport vm_object, vm_page, vmspace
 from finegrain.kernel.vm cimport vmspace_exec, vmspace_exit
@@ -60,13 +60,36 @@ cdef int proc_create(machine* m) except -1:
 
 # --- the structs
 
+# Locks in: the allproc lock, exclusively.  Locks out: the same.  May block: never.
+# Stands for: FreeBSD sx_assert(&allproc_lock, SX_XLOCKED).
+cdef inline void ALLPROC_ASSERT_XLOCKED(thread* td) noexcept nogil:
+    sx_assert_xlocked(td, &proc_of(td).allproc, b"allproc is not locked exclusively")
+
+
+# Locks in: the proctree lock, exclusively.  Locks out: the same.  May block: never.
+# Stands for: FreeBSD sx_assert(&proctree_lock, SX_XLOCKED).
+cdef inline void PROCTREE_ASSERT_XLOCKED(thread* td) noexcept nogil:
+    sx_assert_xlocked(td, &proc_of(td).proctree, b"proctree is not locked exclusively")
+
+
+# Locks in: the process lock of p.  Locks out: the same.  May block: never.
+# Stands for: FreeBSD PROC_LOCK_ASSERT(p, MA_OWNED).
+cdef inline void PROC_LOCK_ASSERT(thread* td, proc* p) noexcept nogil:
+    mtx_assert_owned(td, &p.p_mtx, b"the process is not locked")
+
+
 # Memory for a process: that of an earlier one, whose lock a late unlocker may still look at, or new.
 #
-# Locks in, out: allproc X, or the machine is not running yet.  May block: no.
+# Locks in:   the allproc lock, exclusively; or the machine is not running yet, and td is NULL.
+# Locks out:  the same.
+# May block:  never.
+# Returns:    the process, on the list of all.
+# Stands for: FreeBSD's uma_zalloc(proc_zone), fork_findpid() and LIST_INSERT_HEAD() on allproc.
 cdef proc* proc_allocate(machine* m, thread* td) noexcept nogil:
     cdef proc_state* st = <proc_state*>m.proc
     cdef proc* p
     if td != NULL:
+        ALLPROC_ASSERT_XLOCKED(td)
         raw_lock(td, &st.lock)
     p = st.free
     if p != NULL:
@@ -91,7 +114,10 @@ cdef proc* proc_allocate(machine* m, thread* td) noexcept nogil:
 
 # The memory of a process that nobody looks for any more.
 #
-# Locks in, out: none.  May block: never.  Stands for: FreeBSD uma_zfree(proc_zone).
+# Locks in:   none of its own.
+# Locks out:  the same.
+# May block:  never.
+# Stands for: FreeBSD uma_zfree(proc_zone).
 cdef void proc_release(thread* td, proc* p) noexcept nogil:
     cdef proc_state* st = proc_of(td)
     raw_lock(td, &st.lock)
@@ -101,6 +127,13 @@ cdef void proc_release(thread* td, proc* p) noexcept nogil:
     raw_unlock(td, &st.lock)
 
 
+# Make a process that no other has made.
+#
+# Locks in:   none; the machine is not running yet.
+# Locks out:  none.
+# May block:  never.
+# Returns:    the process.
+# Stands for: FreeBSD's making of init in create_init().
 cdef proc* proc_reaper(machine* m, int32_t builder) noexcept nogil:
     cdef proc* p = proc_allocate(m, NULL)
     p.p_plan.number = -1
@@ -110,15 +143,27 @@ cdef proc* proc_reaper(machine* m, int32_t builder) noexcept nogil:
     return p
 
 
-# Locks in: proctree X.  Locks out: the same.  May block: no.
-cdef void child_insert(proc* parent, proc* child) noexcept nogil:
+# Make a process a child of another.
+#
+# Locks in:   the proctree lock, exclusively.
+# Locks out:  the same.
+# May block:  never.
+# Stands for: FreeBSD's LIST_INSERT_HEAD() on p_children, proc_reparent().
+cdef void child_insert(thread* td, proc* parent, proc* child) noexcept nogil:
+    PROCTREE_ASSERT_XLOCKED(td)
     child.p_pptr = parent
     list_insert_head(<void**>&parent.p_children, NULL, child, <void**>&child.p_sibling_next,
                      <void**>&child.p_sibling_prev)
 
 
-# Locks in: proctree X.  Locks out: the same.  May block: no.
-cdef void child_remove(proc* child) noexcept nogil:
+# ... and no longer.
+#
+# Locks in:   the proctree lock, exclusively.
+# Locks out:  the same.
+# May block:  never.
+# Stands for: FreeBSD's LIST_REMOVE() on p_sibling, proc_reparent().
+cdef void child_remove(thread* td, proc* child) noexcept nogil:
+    PROCTREE_ASSERT_XLOCKED(td)
     list_remove(<void**>&child.p_pptr.p_children, NULL, child, <void**>&child.p_sibling_next,
                 <void**>&child.p_sibling_prev)
 
@@ -129,7 +174,7 @@ cdef void child_remove(proc* child) noexcept nogil:
 #
 # Locks in:   none.
 # Locks out:  none.
-# May block:  on allproc and proctree (sleeps), on process locks.  Sleeps after vfork until the child lets it go.
+# May block:  sleeps on allproc and proctree; on process locks.  Sleeps after vfork until the child lets it go.
 # Returns:    the child; after vfork it may have ended already, and waits to be reaped.
 # Stands for: FreeBSD fork1(), do_fork(), vm_forkproc(), after vmspace_fork().  The process group's lock, the
 #             descriptor table's and the identifier bitmap's are left out.
@@ -161,7 +206,7 @@ cdef proc* proc_fork(thread* td, proc* p1, vmspace* vms, bint vfork, const proc_
     mtx_lock(td, &p1.p_mtx, SITE_FORK)
     mtx_unlock(td, &p1.p_mtx)
     mtx_unlock(td, &p2.p_mtx)
-    child_insert(p1, p2)
+    child_insert(td, p1, p2)
     charge(td, td.machine.cost.op, OPS_FORK_LISTS)
     sx_xunlock(td, &st.proctree)
 
@@ -185,8 +230,9 @@ cdef proc* proc_fork(thread* td, proc* p1, vmspace* vms, bint vfork, const proc_
 #
 # Locks in:   none.
 # Locks out:  none.
+# May block:  on process and object locks, on the pmap's locks; sleeps on the map lock, for memory, and as
+#             vmspace_exec() else does.
 # Returns:    the program's first page, wired; NULL without a program.
-# May block:  on process, object, pmap, PV list and map locks (sleeps), and those that allocation and freeing take.
 # Stands for: the first half of FreeBSD do_execve(), exec_map_first_page(), exec_new_vmspace().  The vnode's lock,
 #             shared and dropped around steps, comes with the vfs layer.
 cdef vm_page* proc_exec_begin(thread* td, proc* p, vm_object* program) noexcept nogil:
@@ -205,9 +251,11 @@ cdef vm_page* proc_exec_begin(thread* td, proc* p, vm_object* program) noexcept 
     return m
 
 
+# The new program is in place.
+#
 # Locks in:   none; the program's first page is wired.
 # Locks out:  none.
-# May block:  on the process lock, on the vm page lock.
+# May block:  on the process lock, on the "vm page" mutex, on the free page locks.
 # Stands for: the second half of FreeBSD do_execve(), exec_unmap_first_page().
 cdef void proc_exec_end(thread* td, proc* p, vm_page* first_page) noexcept nogil:
     mtx_lock(td, &p.p_mtx, SITE_EXEC)
@@ -226,7 +274,7 @@ cdef void proc_exec_end(thread* td, proc* p, vm_page* first_page) noexcept nogil
 #
 # Locks in:   none.
 # Locks out:  none; the process is the parent's to reap.
-# May block:  on allproc and proctree (sleeps), on process locks, and on all that vmspace_exit() takes.
+# May block:  on process locks; as vmspace_exit(), which sleeps; sleeps on allproc and proctree.
 # Stands for: FreeBSD exit1().  Its process_exit handlers (pfs_exit), descriptor table, process group and signal
 #             action locks are left out.
 cdef void proc_exit(thread* td, proc* p) noexcept nogil:
@@ -254,8 +302,8 @@ cdef void proc_exit(thread* td, proc* p) noexcept nogil:
     while p.p_children != NULL:
         child = p.p_children
         mtx_lock(td, &child.p_mtx, SITE_EXIT)
-        child_remove(child)
-        child_insert(reaper, child)
+        child_remove(td, child)
+        child_insert(td, reaper, child)
         mtx_unlock(td, &child.p_mtx)
         charge(td, td.machine.cost.op, OPS_CHILD)
         mtx_lock(td, &reaper.p_mtx, SITE_EXIT)              # it may be a zombie, which the reaper does not know yet
@@ -287,14 +335,16 @@ cdef void proc_exit(thread* td, proc* p) noexcept nogil:
 
 # Take a dead child out of the world.
 #
-# Locks in:   proctree X, the child's process lock; it is a zombie of p's.
-# Locks out:  none.
-# May block:  no.
+# Locks in:   the proctree lock, exclusively; the process lock of the child, which is a zombie.
+# Locks out:  neither.
+# May block:  never; spins on the chains.
 # Stands for: FreeBSD proc_reap().
 cdef void proc_reap(thread* td, proc* child) noexcept nogil:
     cdef proc_state* st = proc_of(td)
+    PROCTREE_ASSERT_XLOCKED(td)
+    PROC_LOCK_ASSERT(td, child)
     mtx_unlock(td, &child.p_mtx)
-    child_remove(child)
+    child_remove(td, child)
     charge(td, td.machine.cost.op, OPS_EXIT_LISTS)
     sx_xunlock(td, &st.proctree)
     charge(td, td.machine.cost.op, OPS_REAP)
@@ -305,7 +355,7 @@ cdef void proc_reap(thread* td, proc* child) noexcept nogil:
 #
 # Locks in:   none.
 # Locks out:  none.
-# May block:  on proctree (sleeps), on process locks.  Sleeps until a child has ended.
+# May block:  sleeps on proctree; on process locks.  Sleeps until a child has ended.
 # Returns:    the number of the child that was reaped; -1 when there is no such child.
 # Stands for: FreeBSD kern_wait6().
 cdef int32_t proc_wait(thread* td, proc* p, int32_t number) noexcept nogil:

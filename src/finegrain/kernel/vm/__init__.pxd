@@ -1,6 +1,10 @@
 # The VM: objects, address-space maps, faults, address spaces.  Locks: "vm map (user)", "vm object", and those of phys
 # and pmap below.
 #
+# "The pmap's locks", in contracts here, are all that the pmap's operations block on: pmap locks, PV list locks, the
+# chunk list mutex and the free page locks (see phys).  They wait for DI blocks and for the other CPUs' acknowledgements
+# too, but never sleep, unless it is said.
+#
 #   object    files and anonymous memory, shadow chains
 #   map       entries and the system calls that change them
 #   fault     page faults

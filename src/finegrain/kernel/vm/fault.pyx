@@ -24,13 +24,14 @@ from finegrain.kernel.locks cimport (
     lock_site, mtx, mtx_lock, mtx_unlock, rw_rlock, rw_runlock, rw_try_upgrade, rw_try_wlock, rw_wlock, rw_wunlock,
     sx_downgrade, sx_slock, sx_sunlock, sx_try_upgrade, sx_xlock)
 from finegrain.kernel.phys cimport (
-    VM_ALLOC_NORMAL, VM_ALLOC_ZERO, phys_of, vm_page_activate, vm_page_alloc, vm_page_deactivate_locked, vm_page_dirty,
-    vm_page_free, vm_page_lockptr, vm_page_lookup, vm_page_rename, vm_page_xunbusy, vm_reserv_to_superpage)
+    VM_ALLOC_NORMAL, VM_ALLOC_ZERO, VM_OBJECT_ASSERT_LOCKED, VM_OBJECT_ASSERT_WLOCKED, phys_of, vm_page_activate,
+    vm_page_alloc, vm_page_deactivate_locked, vm_page_dirty, vm_page_free, vm_page_lockptr, vm_page_lookup,
+    vm_page_rename, vm_page_xunbusy, vm_reserv_to_superpage)
 from finegrain.kernel.pmap cimport KERN_SUCCESS, PMAP_ENTER_NOSLEEP, pmap_enter, pmap_enter_quick, pmap_is_prefaultable
 from finegrain.kernel.types cimport (
     OBJT_DEFAULT, PAGE_SHIFT, PAGE_SIZE, PG_ZERO, VM_PROT_WRITE, VPB_EXCLUSIVE, VPB_UNBUSIED, vm_map_entry, vm_object,
     vm_offset_t, vm_page, vm_pindex_t, vmspace)
-from finegrain.kernel.vm.map cimport vm_map_find, vm_map_growstack
+from finegrain.kernel.vm.map cimport VM_MAP_ASSERT_LOCKED, vm_map_find, vm_map_growstack
 from finegrain.kernel.vm.object cimport (
     vm_object_allocate, vm_object_anonymous, vm_object_color, vm_object_deallocate, vm_object_shadow)
 from finegrain.kernel.vm.state cimport (
@@ -78,7 +79,8 @@ cdef struct faultstate:
 
 # --- page contents
 
-# Locks in, out: the page is busied here.  May block: no.  Stands for: FreeBSD pmap_zero_page().
+# Locks in: any; the page is busied here.  Locks out: the same.  May block: never.
+# Stands for: FreeBSD pmap_zero_page().
 cdef inline void zero_page(thread* td, vm_page* m) noexcept nogil:
     if not m.flags & PG_ZERO:
         charge(td, td.machine.cost.zero_4k, 1)
@@ -86,7 +88,8 @@ cdef inline void zero_page(thread* td, vm_page* m) noexcept nogil:
         vm_of(td).contents[m.phys_addr >> PAGE_SHIFT] = 0
 
 
-# Locks in, out: both pages are busied here.  May block: no.  Stands for: FreeBSD pmap_copy_page().
+# Locks in: any; both pages are busied here.  Locks out: the same.  May block: never.
+# Stands for: FreeBSD pmap_copy_page().
 cdef inline void copy_page(thread* td, vm_page* source, vm_page* target) noexcept nogil:
     cdef uint32_t* contents = vm_of(td).contents
     charge(td, td.machine.cost.copy_4k, 1)
@@ -94,11 +97,18 @@ cdef inline void copy_page(thread* td, vm_page* source, vm_page* target) noexcep
         contents[target.phys_addr >> PAGE_SHIFT] = contents[source.phys_addr >> PAGE_SHIFT]
 
 
-# The fault works on the object from now on, or no longer.  Stands for: FreeBSD vm_object_pip_add(), _wakeup().
+# The fault works on the object from now on.
+#
+# Locks in: any that keeps the object, or a reference to it.  Locks out: the same.  May block: never.
+# Stands for: FreeBSD vm_object_pip_add().
 cdef inline void pip_add(thread* td, vm_object* obj) noexcept nogil:
     atomic_fetchadd(td, &obj.paging_in_progress, 1)
 
 
+# ... or no longer.
+#
+# Locks in: any that keeps the object, or a reference to it.  Locks out: the same.  May block: never.
+# Stands for: FreeBSD vm_object_pip_wakeup().
 cdef inline void pip_wakeup(thread* td, vm_object* obj) noexcept nogil:
     atomic_fetchadd(td, &obj.paging_in_progress, ~<uint64_t>0)
 
@@ -107,12 +117,13 @@ cdef inline void pip_wakeup(thread* td, vm_object* obj) noexcept nogil:
 
 # Give the map lock, held shared, exclusive rights.
 #
-# Locks in:   map S.
-# Locks out:  map X.
-# May block:  on the map lock (sleeps).
+# Locks in:   the map lock, shared.
+# Locks out:  the map lock, exclusively.
+# May block:  sleeps on the map lock.
 # Returns:    False when the lock had to be dropped on the way: what was looked up may have changed.
 # Stands for: FreeBSD vm_map_lock_upgrade().
 cdef bint map_upgrade(thread* td, vmspace* vms) noexcept nogil:
+    VM_MAP_ASSERT_LOCKED(td, vms)
     if sx_try_upgrade(td, &vms.lock, SITE_MAP_UPGRADE):
         return True
     sx_sunlock(td, &vms.lock)
@@ -124,8 +135,8 @@ cdef bint map_upgrade(thread* td, vmspace* vms) noexcept nogil:
 # the first fault, a copy-on-write mapping its shadow object at the first write.
 #
 # Locks in:   none.
-# Locks out:  map S when it succeeds, else none.
-# May block:  on the map lock (sleeps), on object locks.
+# Locks out:  the map lock, shared, when it succeeds; else none.
+# May block:  sleeps on the map lock; on object locks; to make a stack grow, as vm_map_growstack().
 # Returns:    False: no mapping, or no permission.
 # Stands for: FreeBSD vm_map_lookup().
 cdef bint lookup(thread* td, faultstate* fs) noexcept nogil:
@@ -136,7 +147,7 @@ cdef bint lookup(thread* td, faultstate* fs) noexcept nogil:
     sx_slock(td, &vms.lock, SITE_MAP)
     while True:
         charge(td, td.machine.cost.op, OPS_LOOKUP)
-        i = vm_map_find(vms, fs.va)
+        i = vm_map_find(td, vms, fs.va)
         if i >= vms.nentries or vms.entries[i].start > fs.va:
             if exclusive:
                 sx_downgrade(td, &vms.lock, SITE_MAP)
@@ -183,9 +194,9 @@ cdef bint lookup(thread* td, faultstate* fs) noexcept nogil:
 
 # Map those of the neighbours of a faulted page that are resident, nearest first; the first that is not ends it.
 #
-# Locks in:   map S; the entry's object R if obj_locked, else no object.
+# Locks in:   the map lock, shared; if obj_locked, the lock of the entry's object for reading, else no object's.
 # Locks out:  the same.
-# May block:  on the pmap lock, on object locks down the chain (R), on PV list locks.
+# May block:  on object locks down the chain and, holding one, on the pmap's locks.  Never sleeps.
 # Stands for: FreeBSD vm_fault_prefault().
 cdef void vm_fault_prefault(thread* td, faultstate* fs, bint obj_locked) noexcept nogil:
     cdef vm_map_entry* entry = fs.entry
@@ -196,6 +207,9 @@ cdef void vm_fault_prefault(thread* td, faultstate* fs, bint obj_locked) noexcep
     cdef vm_page* m
     cdef int i
     cdef int64_t step
+    VM_MAP_ASSERT_LOCKED(td, fs.vms)
+    if obj_locked:
+        VM_OBJECT_ASSERT_LOCKED(td, entry.object)
     for i in range(PFBAK + PFFOR):      # as many behind as ahead, by turns
         step = ((i >> 1) + 1) * (1 if i & 1 else -1)
         va = fs.va + <uint64_t>(step * PAGE_SIZE)
@@ -228,14 +242,17 @@ cdef void vm_fault_prefault(thread* td, faultstate* fs, bint obj_locked) noexcep
 
 # --- the fast path
 
-# All 512 pages are complete; and for a write: nobody is busy with one, and all but `skip` are dirty.
+# Are all 512 pages complete; and for a write: is nobody busy with one, and are all but `skip` dirty?
 #
-# Locks in: the object R.  Locks out: the same.  May block: no.
+# Locks in:   the lock of the pages' object, for reading or for writing.
+# Locks out:  the same.
+# May block:  never.
 # Stands for: FreeBSD vm_page_ps_test().
 cdef bint vm_page_ps_test(thread* td, vm_page* m, bint write, vm_page* skip) noexcept nogil:
     cdef int i
     cdef vm_page* p
     cdef vm_object* obj = m.object
+    VM_OBJECT_ASSERT_LOCKED(td, obj)
     for i in range(SUPERPAGE_PAGES):
         p = &m[i]
         if p.object != obj or p.valid != 0xff:
@@ -250,9 +267,9 @@ cdef bint vm_page_ps_test(thread* td, vm_page* m, bint write, vm_page* skip) noe
 
 # Map a page that is resident and complete in the first object, alone or with the superpage around it.
 #
-# Locks in:   map S, the first object R.
+# Locks in:   the map lock, shared; the lock of the first object, for reading.
 # Locks out:  none when it succeeds; else the same.
-# May block:  on pmap and PV list locks, on backing objects' locks.
+# May block:  holding both, on the pmap's locks and on backing objects' locks.  Never sleeps.
 # Returns:    False: this fault is not of that kind.
 # Stands for: FreeBSD vm_fault_soft_fast().
 cdef bint soft_fast(thread* td, faultstate* fs) noexcept nogil:
@@ -264,6 +281,8 @@ cdef bint soft_fast(thread* td, faultstate* fs) noexcept nogil:
     cdef int flags = fs.fault_type
     cdef bint write = fs.prot & VM_PROT_WRITE
     cdef uint64_t mask = (<uint64_t>SUPERPAGE_PAGES << PAGE_SHIFT) - 1
+    VM_MAP_ASSERT_LOCKED(td, fs.vms)
+    VM_OBJECT_ASSERT_LOCKED(td, fs.first_object)
     if m == NULL:
         return False
     touch_read(td, &m.busy_lock)
@@ -294,11 +313,13 @@ cdef bint soft_fast(thread* td, faultstate* fs) noexcept nogil:
 
 # Let go of everything but the page that was found.
 #
-# Locks in:   map S, fs.object W.
+# Locks in:   the map lock, shared; the lock of fs.object, for writing.
 # Locks out:  none.
-# May block:  on the first object's lock, on those that freeing a page takes.
+# May block:  on object locks, on the free page and the pmap's locks.  Sleeps, as vm_object_deallocate() does.
 # Stands for: FreeBSD unlock_and_deallocate().
 cdef void unlock_and_deallocate(thread* td, faultstate* fs) noexcept nogil:
+    VM_MAP_ASSERT_LOCKED(td, fs.vms)
+    VM_OBJECT_ASSERT_WLOCKED(td, fs.object)
     pip_wakeup(td, fs.object)
     rw_wunlock(td, &fs.object.lock)
     if fs.object != fs.first_object:
@@ -313,14 +334,17 @@ cdef void unlock_and_deallocate(thread* td, faultstate* fs) noexcept nogil:
 
 # Find the page, or make it: afterwards fs.m, busy, is what is to be mapped or copied, in fs.object.
 #
-# Locks in:   map S, the first object W (it is fs.object), referenced.
-# Locks out:  map S, fs.object W; or none, when the fault has to start over.
-# May block:  on object locks down the chain, on those that allocation takes.  Sleeps while the page is busy.
+# Locks in:   the map lock, shared; the lock of the first object (it is fs.object), for writing; a reference to it.
+# Locks out:  the map lock, shared, and that of fs.object, for writing; or none, when the fault has to start over.
+# May block:  on object locks down the chain, on the free page locks.  When the fault has to start over, as
+#             unlock_and_deallocate(); sleeps while the page is busy.
 # Returns:    how it was found (FAULT_RESIDENT, FAULT_BACKING, FAULT_ZERO); -1: start over; -2: outside the object.
 # Stands for: the loop over the shadow chain in FreeBSD vm_fault().
 cdef int find_page(thread* td, faultstate* fs) noexcept nogil:
     cdef vm_object* next_object
     cdef int request
+    VM_MAP_ASSERT_LOCKED(td, fs.vms)
+    VM_OBJECT_ASSERT_WLOCKED(td, fs.object)
     while True:
         fs.m = vm_page_lookup(fs.object, fs.pindex)
         if fs.m != NULL:
@@ -338,7 +362,7 @@ cdef int find_page(thread* td, faultstate* fs) noexcept nogil:
             unlock_and_deallocate(td, fs)
             return -2
         if fs.object == fs.first_object:
-            vm_object_color(fs.object, (fs.va >> PAGE_SHIFT) - fs.pindex)
+            vm_object_color(td, fs.object, (fs.va >> PAGE_SHIFT) - fs.pindex)
             request = VM_ALLOC_NORMAL
             if fs.object.backing_object == NULL:
                 request |= VM_ALLOC_ZERO
@@ -369,15 +393,17 @@ cdef int find_page(thread* td, faultstate* fs) noexcept nogil:
 
 # A write to a page of a backing object: get it, or a copy of it, into the first object.
 #
-# Locks in:   map S, fs.object W; fs.m and fs.first_m busied.
-# Locks out:  map S, the first object (now fs.object) W; fs.m busied.
-# May block:  on the first object's lock, on those that freeing a page takes.
+# Locks in:   the map lock, shared; the lock of fs.object, for writing; fs.m and fs.first_m busied.
+# Locks out:  the map lock, shared, and that of the first object (now fs.object), for writing; fs.m busied.
+# May block:  on the first object's lock, on the "vm page" mutex, on the free page locks.  Never sleeps.
 # Returns:    FAULT_MOVE or FAULT_COPY.
 # Stands for: the copy-on-write part of FreeBSD vm_fault().
 cdef int copy_on_write(thread* td, faultstate* fs) noexcept nogil:
     cdef vm_object* backing = fs.object
     cdef mtx* lock
     cdef int how
+    VM_MAP_ASSERT_LOCKED(td, fs.vms)
+    VM_OBJECT_ASSERT_WLOCKED(td, backing)
     if (backing.ref_count == 1 and backing.shadow_count == 1 and vm_object_anonymous(backing) and
             backing == fs.first_object.backing_object and rw_try_wlock(td, &fs.first_object.lock, SITE_COPY)):
         # Only the first object can reach the page, so nobody will miss it.  The try is against the order of locks.
@@ -409,8 +435,8 @@ cdef int copy_on_write(thread* td, faultstate* fs) noexcept nogil:
 #
 # Locks in:   none.
 # Locks out:  none.
-# May block:  on the map lock (sleeps), object, pmap, PV list and vm page locks and those below.  Sleeps while a page
-#             that it needs is busy.
+# May block:  sleeps on the map lock; on object locks, the "vm page" mutex, the free page and the pmap's locks.  Sleeps
+#             while a page that it needs is busy, for memory, and as vm_object_deallocate() does.
 # Returns:    0; -1 when the access is not allowed.
 # Stands for: FreeBSD vm_fault().  There is no pager: files are in memory whole.
 cdef int vm_fault(thread* td, vmspace* vms, vm_offset_t va, int prot) noexcept nogil:

@@ -2,6 +2,7 @@
 
 from libc.stdint cimport uint8_t, uint32_t
 
+from finegrain.kernel.locks cimport sx_assert_locked, sx_assert_xlocked
 from finegrain.kernel.types cimport vm_map_entry, vm_object, vm_offset_t, vm_pindex_t, vmspace
 from finegrain.machine.thread cimport thread
 
@@ -32,8 +33,23 @@ cdef void vm_map_mprotect(thread* td, vmspace* vms, vm_offset_t start, vm_offset
 cdef void vm_map_brk(thread* td, vmspace* vms, vm_offset_t old, vm_offset_t end) noexcept nogil
 
 # For faults and for vmspace.
+
+# The map's entries may be read, or changed, by this thread.
+#
+# Locks in: the map lock, shared or exclusively.  Locks out: the same.  May block: never.
+# Stands for: FreeBSD VM_MAP_ASSERT_LOCKED().
+cdef inline void VM_MAP_ASSERT_LOCKED(thread* td, vmspace* vms) noexcept nogil:
+    sx_assert_locked(td, &vms.lock, b"the map is not locked")
+
+
+# Locks in: the map lock, exclusively.  Locks out: the same.  May block: never.
+# Stands for: FreeBSD's sx_assert(&map->lock, SA_XLOCKED).
+cdef inline void VM_MAP_ASSERT_XLOCKED(thread* td, vmspace* vms) noexcept nogil:
+    sx_assert_xlocked(td, &vms.lock, b"the map is not locked exclusively")
+
+
 # Number of the entry that holds va, or of the next above it.  Map S or X.
-cdef uint32_t vm_map_find(vmspace* vms, vm_offset_t va) noexcept nogil
+cdef uint32_t vm_map_find(thread* td, vmspace* vms, vm_offset_t va) noexcept nogil
 # Let the stack above va grow down to it; False when there is none or no room.  Takes map X.
 cdef bint vm_map_growstack(thread* td, vmspace* vms, vm_offset_t va) noexcept nogil
 # An entry like this one, behind all others, and with no reference of its own to the object yet.  Map X.

@@ -11,7 +11,7 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
 from libc.string cimport memcpy, memmove
 
 from finegrain.kernel.locks cimport (
-    lock_site, rw_rlock, rw_runlock, rw_wlock, rw_wunlock, sx_xlock, sx_xlocked, sx_xunlock)
+    lock_site, rw_rlock, rw_runlock, rw_wlock, rw_wunlock, sx_xlock, sx_xunlock)
 from finegrain.kernel.phys cimport vm_page_lookup
 from finegrain.kernel.pmap cimport pmap_enter_object, pmap_protect, pmap_remove
 from finegrain.kernel.types cimport (
@@ -42,13 +42,18 @@ cdef enum:
 
 # --- the array
 
-# Locks in: map S or X.  Locks out: the same.  May block: no.
-# Returns: the number of the first entry that ends above va; nentries when there is none.
+# Find an address.
+#
+# Locks in:   the map lock, shared or exclusively.
+# Locks out:  the same.
+# May block:  never.
+# Returns:    the number of the first entry that ends above va; nentries when there is none.
 # Stands for: FreeBSD vm_map_lookup_entry().
-cdef uint32_t vm_map_find(vmspace* vms, vm_offset_t va) noexcept nogil:
+cdef uint32_t vm_map_find(thread* td, vmspace* vms, vm_offset_t va) noexcept nogil:
     cdef uint32_t low = 0
     cdef uint32_t high = vms.nentries
     cdef uint32_t middle = vms.hint
+    VM_MAP_ASSERT_LOCKED(td, vms)
     if middle < high and vms.entries[middle].start <= va < vms.entries[middle].end:
         return middle
     while low < high:
@@ -61,12 +66,18 @@ cdef uint32_t vm_map_find(vmspace* vms, vm_offset_t va) noexcept nogil:
     return low
 
 
-# Locks in: map X.  Locks out: the same.  May block: no.
-# Returns: a new entry, a copy of `like` that refers to its object without counting, as number `at`.
+# Make a new entry, as number `at`.
+#
+# Locks in:   the map lock, exclusively.
+# Locks out:  the same.
+# May block:  never.
+# Returns:    the entry, a copy of `like` that refers to its object without counting.
+# Stands for: FreeBSD vm_map_entry_create(), vm_map_entry_link().
 cdef vm_map_entry* entry_insert(thread* td, vmspace* vms, uint32_t at, const vm_map_entry* like) noexcept nogil:
     cdef vm_map_entry* entry = <vm_map_entry*>arena_alloc(td.machine, sizeof(vm_map_entry))
     cdef uint32_t capacity
     cdef vm_map_entry** entries
+    VM_MAP_ASSERT_XLOCKED(td, vms)
     charge(td, td.machine.cost.op, OPS_ENTRY)
     memcpy(entry, like, sizeof(vm_map_entry))
     entry.next = NULL
@@ -85,8 +96,14 @@ cdef vm_map_entry* entry_insert(thread* td, vmspace* vms, uint32_t at, const vm_
     return entry
 
 
-# Take entries number first up to, not including, last out of the array.  Locks in: map X.  Locks out: the same.
-cdef void entries_remove(vmspace* vms, uint32_t first, uint32_t last) noexcept nogil:
+# Take entries number first up to, not including, last out of the array.
+#
+# Locks in:   the map lock, exclusively.
+# Locks out:  the same.
+# May block:  never.
+# Stands for: FreeBSD vm_map_entry_unlink().
+cdef void entries_remove(thread* td, vmspace* vms, uint32_t first, uint32_t last) noexcept nogil:
+    VM_MAP_ASSERT_XLOCKED(td, vms)
     memmove(&vms.entries[first], &vms.entries[last], (vms.nentries - last) * sizeof(vm_map_entry*))
     vms.nentries -= last - first
 
@@ -97,6 +114,13 @@ cdef void entry_free(thread* td, vm_map_entry* entry) noexcept nogil:
     vm_of(td).entries -= 1
 
 
+# Make a new entry behind all others.
+#
+# Locks in:   the map lock, exclusively.
+# Locks out:  the same.
+# May block:  never.
+# Returns:    as entry_insert().
+# Stands for: the vm_map_entry_create() and vm_map_entry_link() of FreeBSD vmspace_fork().
 cdef vm_map_entry* vm_map_append(thread* td, vmspace* vms, const vm_map_entry* like) noexcept nogil:
     return entry_insert(td, vms, vms.nentries, like)
 
@@ -106,13 +130,14 @@ cdef vm_map_entry* vm_map_append(thread* td, vmspace* vms, const vm_map_entry* l
 # Split entry number i at an address inside it; the upper part becomes number i + 1.  Anonymous memory without an
 # object gets one first, so that both parts share it.
 #
-# Locks in:   map X.
+# Locks in:   the map lock, exclusively.
 # Locks out:  the same.
-# May block:  on the object lock.
+# May block:  on the object's lock.
 # Stands for: FreeBSD vm_map_clip_start(), vm_map_clip_end().
 cdef void clip(thread* td, vmspace* vms, uint32_t i, vm_offset_t va) noexcept nogil:
     cdef vm_map_entry* entry = vms.entries[i]
     cdef vm_map_entry* upper
+    VM_MAP_ASSERT_XLOCKED(td, vms)
     if entry.object == NULL:
         entry.object = vm_object_allocate(td, OBJT_DEFAULT, (entry.end - entry.start) >> PAGE_SHIFT)
         entry.offset = 0
@@ -124,19 +149,27 @@ cdef void clip(thread* td, vmspace* vms, uint32_t i, vm_offset_t va) noexcept no
     vm_object_reference(td, entry.object)
 
 
-# Make va a border of entries.  Locks in: map X.  Locks out: the same.  May block: on an object lock.
-# Returns: the number of the first entry at or above va.
+# Make va a border of entries.
+#
+# Locks in:   the map lock, exclusively.
+# Locks out:  the same.
+# May block:  on an object's lock.
+# Returns:    the number of the first entry at or above va.
+# Stands for: FreeBSD's vm_map_lookup_entry() and vm_map_clip_start() after it.
 cdef uint32_t clip_at(thread* td, vmspace* vms, vm_offset_t va) noexcept nogil:
-    cdef uint32_t i = vm_map_find(vms, va)
+    cdef uint32_t i = vm_map_find(td, vms, va)
+    VM_MAP_ASSERT_XLOCKED(td, vms)
     if i < vms.nentries and vms.entries[i].start < va:
         clip(td, vms, i, va)
         i += 1
     return i
 
 
-# Two neighbours that say the same of adjacent memory.
+# Do two neighbours say the same of adjacent memory?
 #
-# Locks in: map S or X.  Locks out: the same.  May block: no.
+# Locks in:   any: which map's entries they are, the caller knows, who has it locked.
+# Locks out:  the same.
+# May block:  never.
 # Stands for: FreeBSD vm_map_mergeable_neighbors().
 cdef bint mergeable(const vm_map_entry* low, const vm_map_entry* high) noexcept nogil:
     return (low.end == high.start and low.object == high.object and
@@ -148,15 +181,16 @@ cdef bint mergeable(const vm_map_entry* low, const vm_map_entry* high) noexcept 
 
 # Merge entry number i with its neighbours where they are alike.
 #
-# Locks in:   map X.
+# Locks in:   the map lock, exclusively.
 # Locks out:  the same.
-# May block:  on the object lock.
+# May block:  on the object's lock, on the free page and the pmap's locks.  Sleeps, as vm_object_deallocate() does.
 # Returns:    the number that the entry has now.
 # Stands for: FreeBSD vm_map_simplify_entry().
 cdef uint32_t simplify(thread* td, vmspace* vms, uint32_t i) noexcept nogil:
     cdef vm_map_entry* entry
     cdef vm_map_entry* gone
     cdef uint32_t side
+    VM_MAP_ASSERT_XLOCKED(td, vms)
     for side in range(2):
         # side 0: take the entry below in; side 1: the one above
         if side == 0:
@@ -168,7 +202,7 @@ cdef uint32_t simplify(thread* td, vmspace* vms, uint32_t i) noexcept nogil:
         entry = vms.entries[i]
         gone = vms.entries[i + 1]
         entry.end = gone.end
-        entries_remove(vms, i + 1, i + 2)
+        entries_remove(td, vms, i + 1, i + 2)
         if gone.object != NULL:
             vm_object_deallocate(td, gone.object)
         entry_free(td, gone)
@@ -177,9 +211,9 @@ cdef uint32_t simplify(thread* td, vmspace* vms, uint32_t i) noexcept nogil:
 
 # Map what is resident of a file, for reading, before anyone asks for it.
 #
-# Locks in:   map X.
+# Locks in:   the map lock, exclusively.
 # Locks out:  the same.
-# May block:  on the object, pmap and PV list locks.
+# May block:  on the object's lock and, holding that, on the pmap's locks.
 # Stands for: FreeBSD vm_map_pmap_enter(), with MAP_PREFAULT or MAP_PREFAULT_PARTIAL.
 cdef void vm_map_pmap_enter(thread* td, vmspace* vms, const vm_map_entry* entry, bint partial) noexcept nogil:
     cdef vm_object* obj = entry.object
@@ -187,6 +221,7 @@ cdef void vm_map_pmap_enter(thread* td, vmspace* vms, const vm_map_entry* entry,
     cdef vm_pindex_t pages = (entry.end - entry.start) >> PAGE_SHIFT
     cdef vm_pindex_t i, run
     cdef vm_page* m = NULL
+    VM_MAP_ASSERT_XLOCKED(td, vms)
     if not entry.protection & (VM_PROT_READ | VM_PROT_EXECUTE):
         return
     rw_rlock(td, &obj.lock, SITE_PREMAP)
@@ -219,15 +254,17 @@ cdef void vm_map_pmap_enter(thread* td, vmspace* vms, const vm_map_entry* entry,
 # Enter a mapping into a range where nothing is mapped.  The object's reference goes over to the entry.  Anonymous
 # memory behind anonymous memory of the same kind extends that one.
 #
-# Locks in:   map X.
+# Locks in:   the map lock, exclusively.
 # Locks out:  the same.
-# May block:  on the object, pmap and PV list locks.
+# May block:  on object locks, on the free page and the pmap's locks.  Sleeps, as vm_object_deallocate() does, when it
+#             merges entries.
 # Stands for: FreeBSD vm_map_insert().
 cdef void vm_map_insert(thread* td, vmspace* vms, vm_offset_t start, vm_offset_t end, vm_object* obj,
                         vm_pindex_t offset, const map_request* request) noexcept nogil:
-    cdef uint32_t i = vm_map_find(vms, start)
+    cdef uint32_t i = vm_map_find(td, vms, start)
     cdef vm_map_entry like
     cdef vm_map_entry* low
+    VM_MAP_ASSERT_XLOCKED(td, vms)
     charge(td, td.machine.cost.op, OPS_SEARCH)
     if unlikely(i < vms.nentries and vms.entries[i].start < end):
         panic(td, b"vm_map_insert: something is mapped there")
@@ -271,9 +308,9 @@ cdef void vm_map_insert(thread* td, vmspace* vms, vm_offset_t start, vm_offset_t
 
 # Unmap a range.
 #
-# Locks in:   map X.
+# Locks in:   the map lock, exclusively.
 # Locks out:  the same.
-# May block:  on object, pmap and PV list locks.
+# May block:  on object locks, on the free page and the pmap's locks.  Never sleeps.
 # Returns:    the entries, taken out of the map, as a list for vm_map_process_deferred().
 # Stands for: FreeBSD vm_map_delete(), vm_map_entry_delete().
 cdef vm_map_entry* vm_map_delete(thread* td, vmspace* vms, vm_offset_t start, vm_offset_t end) noexcept nogil:
@@ -282,10 +319,9 @@ cdef vm_map_entry* vm_map_delete(thread* td, vmspace* vms, vm_offset_t start, vm
     cdef vm_map_entry* deferred = NULL
     cdef vm_object* obj
     cdef vm_pindex_t last
-    if unlikely(not sx_xlocked(td, &vms.lock)):
-        panic(td, b"vm_map_delete: the map is not locked")
+    VM_MAP_ASSERT_XLOCKED(td, vms)
     charge(td, td.machine.cost.op, OPS_SEARCH)
-    first = vm_map_find(vms, start)
+    first = vm_map_find(td, vms, start)
     if first >= vms.nentries or vms.entries[first].start >= end:
         return NULL
     first = clip_at(td, vms, start)
@@ -309,7 +345,7 @@ cdef vm_map_entry* vm_map_delete(thread* td, vmspace* vms, vm_offset_t start, vm
         entry.next = deferred
         deferred = entry
         i += 1
-    entries_remove(vms, first, i)
+    entries_remove(td, vms, first, i)
     return deferred
 
 
@@ -317,7 +353,7 @@ cdef vm_map_entry* vm_map_delete(thread* td, vmspace* vms, vm_offset_t start, vm
 #
 # Locks in:   no map lock.
 # Locks out:  the same.
-# May block:  on object locks, and those that freeing pages takes.
+# May block:  on object locks, on the free page and the pmap's locks.  Sleeps, as vm_object_deallocate() does.
 # Stands for: FreeBSD vm_map_process_deferred().
 cdef void vm_map_process_deferred(thread* td, vm_map_entry* entries) noexcept nogil:
     cdef vm_map_entry* entry
@@ -335,7 +371,8 @@ cdef void vm_map_process_deferred(thread* td, vm_map_entry* entries) noexcept no
 #
 # Locks in:   none.
 # Locks out:  none.
-# May block:  on the object lock, the map lock (sleeps), and under it on object, pmap and PV list locks.
+# May block:  on the object's lock; sleeps on the map lock; under that, and after it, on object locks, on the free page
+#             and the pmap's locks.  Sleeps, as vm_object_deallocate() does.
 # Stands for: FreeBSD vm_mmap_vnode() (without its vnode lock, which comes with the vfs layer: shared, around all of
 #             this), vm_mmap_object(), vm_map_fixed().
 cdef void vm_map_mmap(thread* td, vmspace* vms, vm_offset_t start, vm_offset_t end, vm_object* obj,
@@ -344,7 +381,7 @@ cdef void vm_map_mmap(thread* td, vmspace* vms, vm_offset_t start, vm_offset_t e
     if obj != NULL:
         rw_wlock(td, &obj.lock, SITE_MMAP)
         obj.ref_count += 1
-        vm_object_color(obj, 0)
+        vm_object_color(td, obj, 0)
         rw_wunlock(td, &obj.lock)
     sx_xlock(td, &vms.lock, SITE_MMAP)
     deferred = vm_map_delete(td, vms, start, end)
@@ -355,9 +392,12 @@ cdef void vm_map_mmap(thread* td, vmspace* vms, vm_offset_t start, vm_offset_t e
     vm_map_process_deferred(td, deferred)
 
 
+# Unmap a range.
+#
 # Locks in:   none.
 # Locks out:  none.
-# May block:  on the map lock (sleeps), and on object, pmap and PV list locks.
+# May block:  sleeps on the map lock; on object locks, on the free page and the pmap's locks.  Sleeps, as
+#             vm_object_deallocate() does.
 # Stands for: FreeBSD kern_munmap().
 cdef void vm_map_munmap(thread* td, vmspace* vms, vm_offset_t start, vm_offset_t end) noexcept nogil:
     cdef vm_map_entry* deferred
@@ -372,7 +412,8 @@ cdef void vm_map_munmap(thread* td, vmspace* vms, vm_offset_t start, vm_offset_t
 #
 # Locks in:   none.
 # Locks out:  none.
-# May block:  on the map lock (sleeps), and on object and pmap locks.
+# May block:  sleeps on the map lock; on object locks, on the free page and the pmap's locks.  Sleeps, as
+#             vm_object_deallocate() does, when it merges entries.
 # Stands for: FreeBSD vm_map_protect().
 cdef void vm_map_mprotect(thread* td, vmspace* vms, vm_offset_t start, vm_offset_t end, uint8_t prot) noexcept nogil:
     cdef uint32_t i
@@ -399,7 +440,8 @@ cdef void vm_map_mprotect(thread* td, vmspace* vms, vm_offset_t start, vm_offset
 #
 # Locks in:   none.
 # Locks out:  none.
-# May block:  on the map lock (sleeps), and on object, pmap and PV list locks.
+# May block:  sleeps on the map lock; on object locks, on the free page and the pmap's locks.  Sleeps, as
+#             vm_object_deallocate() does.
 # Stands for: FreeBSD kern_break().
 cdef void vm_map_brk(thread* td, vmspace* vms, vm_offset_t old, vm_offset_t end) noexcept nogil:
     cdef vm_map_entry* deferred
@@ -423,7 +465,8 @@ cdef void vm_map_brk(thread* td, vmspace* vms, vm_offset_t old, vm_offset_t end)
 #
 # Locks in:   none.
 # Locks out:  none.
-# May block:  on the map lock (sleeps).
+# May block:  sleeps on the map lock; on object locks, on the free page and the pmap's locks.  Sleeps, as
+#             vm_object_deallocate() does, when it merges entries.
 # Returns:    True when va is mapped now.
 # Stands for: FreeBSD vm_map_growstack().
 cdef bint vm_map_growstack(thread* td, vmspace* vms, vm_offset_t va) noexcept nogil:
@@ -432,7 +475,7 @@ cdef bint vm_map_growstack(thread* td, vmspace* vms, vm_offset_t va) noexcept no
     cdef vm_offset_t start, floor
     cdef map_request request
     sx_xlock(td, &vms.lock, SITE_GROW)
-    i = vm_map_find(vms, va)
+    i = vm_map_find(td, vms, va)
     if i >= vms.nentries:
         sx_xunlock(td, &vms.lock)
         return False

@@ -3,6 +3,7 @@
 
 from libc.stdint cimport uint8_t
 
+from finegrain.kernel.phys cimport VM_OBJECT_ASSERT_WLOCKED
 from finegrain.kernel.types cimport vm_object, vm_offset_t, vm_pindex_t
 from finegrain.machine.thread cimport thread
 
@@ -35,7 +36,11 @@ cdef inline bint vm_object_anonymous(vm_object* obj) noexcept nogil:
     return obj.type == 0                # OBJT_DEFAULT
 
 
-# The object's pages may come from reservations from now on, aligned by `color` (pages).  Object W.
-cdef inline void vm_object_color(vm_object* obj, vm_pindex_t color) noexcept nogil:
+# The object's pages may come from reservations from now on, aligned by `color` (pages).
+#
+# Locks in: the object's lock, for writing.  Locks out: the same.  May block: never.  Stands for: FreeBSD
+# vm_object_color().
+cdef inline void vm_object_color(thread* td, vm_object* obj, vm_pindex_t color) noexcept nogil:
+    VM_OBJECT_ASSERT_WLOCKED(td, obj)
     if obj.color < 0:
         obj.color = color & COLOR_MASK

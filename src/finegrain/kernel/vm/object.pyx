@@ -20,8 +20,10 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t
 
 from finegrain.kernel.list cimport list_insert_head, list_remove
 from finegrain.kernel.locks cimport (
-    LO_DUPOK, lock_name, lock_site, rw_init, rw_try_wlock, rw_wlock, rw_wowned, rw_wunlock)
-from finegrain.kernel.phys cimport vm_page_free, vm_page_lookup, vm_page_rename, vm_radix_free, vm_reserv_break_all
+    LO_DUPOK, lock_name, lock_site, rw_init, rw_try_wlock, rw_wlock, rw_wunlock)
+from finegrain.kernel.phys cimport (
+    VM_OBJECT_ASSERT_LOCKED, VM_OBJECT_ASSERT_WLOCKED, vm_page_free, vm_page_lookup, vm_page_rename, vm_radix_free,
+    vm_reserv_break_all)
 from finegrain.kernel.pmap cimport pmap_remove_all
 from finegrain.kernel.types cimport OBJT_DEFAULT, OBJT_VNODE, VPB_UNBUSIED, vm_object, vm_page, vm_pindex_t
 from finegrain.kernel.vm.state cimport vm_of, vm_state
@@ -47,8 +49,12 @@ cdef int64_t RETRY_PS = 1000000000
 
 # --- making and linking
 
-# Locks in: none.  Locks out: the same.  May block: no.
-# Returns: an object with one reference and no pages.
+# Make an object.
+#
+# Locks in:   none.
+# Locks out:  none.
+# May block:  never.
+# Returns:    an object with one reference and no pages.
 # Stands for: FreeBSD vm_object_allocate().
 cdef vm_object* vm_object_allocate(thread* td, int type, vm_pindex_t size) noexcept nogil:
     cdef vm_state* st = vm_of(td)
@@ -71,7 +77,12 @@ cdef vm_object* vm_object_allocate(thread* td, int type, vm_pindex_t size) noexc
     return obj
 
 
-# The memory of an object that has no pages, no references and no lock held.
+# Give the memory of an object back that has no pages and no references.
+#
+# Locks in:   any but this object's.
+# Locks out:  the same.
+# May block:  never.
+# Stands for: FreeBSD vm_object_destroy().
 cdef void vm_object_destroy(thread* td, vm_object* obj) noexcept nogil:
     cdef vm_state* st = vm_of(td)
     raw_lock(td, &st.lock)
@@ -82,26 +93,40 @@ cdef void vm_object_destroy(thread* td, vm_object* obj) noexcept nogil:
     arena_free(td.machine, obj, sizeof(vm_object))
 
 
-# obj shadows backing.  Locks in: backing W.  Locks out: the same.  May block: no.
+# obj shadows backing from now on.
+#
+# Locks in:   the lock of backing, for writing.
+# Locks out:  the same.
+# May block:  never.
+# Stands for: the LIST_INSERT_HEAD() on shadow_head and shadow_count++ of FreeBSD vm_object.c.
 cdef void shadow_insert(thread* td, vm_object* obj, vm_object* backing) noexcept nogil:
+    VM_OBJECT_ASSERT_WLOCKED(td, backing)
     obj.backing_object = backing
     list_insert_head(<void**>&backing.shadow_first, NULL, obj, <void**>&obj.shadow_next, <void**>&obj.shadow_prev)
     backing.shadow_count += 1
     charge(td, td.machine.cost.op, OPS_LINK)
 
 
-# obj no longer shadows its backing object.  Locks in: the backing object W.  Locks out: the same.  May block: no.
+# obj no longer shadows its backing object.
+#
+# Locks in:   the lock of the backing object, for writing.
+# Locks out:  the same.
+# May block:  never.
+# Stands for: the LIST_REMOVE() on shadow_head and shadow_count-- of FreeBSD vm_object.c.
 cdef void shadow_remove(thread* td, vm_object* obj) noexcept nogil:
     cdef vm_object* backing = obj.backing_object
+    VM_OBJECT_ASSERT_WLOCKED(td, backing)
     list_remove(<void**>&backing.shadow_first, NULL, obj, <void**>&obj.shadow_next, <void**>&obj.shadow_prev)
     obj.backing_object = NULL
     backing.shadow_count -= 1
     charge(td, td.machine.cost.op, OPS_LINK)
 
 
-# Locks in:   none, or locks above objects.
+# Take a reference.
+#
+# Locks in:   none, or map locks.
 # Locks out:  the same.
-# May block:  on the object lock.
+# May block:  on the object's lock.
 # Stands for: FreeBSD vm_object_reference() (counts changed under the write lock until r354158).
 cdef void vm_object_reference(thread* td, vm_object* obj) noexcept nogil:
     rw_wlock(td, &obj.lock, SITE_REFERENCE)
@@ -113,8 +138,11 @@ cdef void vm_object_reference(thread* td, vm_object* obj) noexcept nogil:
 
 # Free a page of an object; a page that collapse found hidden may still be mapped read-only somewhere.
 #
-# Locks in: the page's object W.  Locks out: the same.  May block: on reservation, page and PV list locks.
+# Locks in: the lock of the page's object, for writing.  Locks out: the same.
+# May block: on the free page locks; if the page is mapped, on the pmap's locks.
+# Stands for: the pmap_remove_all() and vm_page_free() of FreeBSD vm_object_page_remove() and vm_object_collapse_scan().
 cdef inline void page_destroy(thread* td, vm_page* m) noexcept nogil:
+    VM_OBJECT_ASSERT_WLOCKED(td, m.object)
     if unlikely(m.md.pv_first != NULL):
         pmap_remove_all(td, m)
     vm_page_free(td, m)
@@ -122,14 +150,15 @@ cdef inline void page_destroy(thread* td, vm_page* m) noexcept nogil:
 
 # Free the pages from index start up to, not including, end.
 #
-# Locks in:   the object W; the pages are unmapped.
+# Locks in:   the object's lock, for writing; the pages are unmapped, or a few still mapped read-only.
 # Locks out:  the same.
-# May block:  on reservation and free page locks.
+# May block:  on the free page locks; if a page is mapped, on the pmap's locks.
 # Stands for: FreeBSD vm_object_page_remove() with OBJPR_NOTMAPPED.
 cdef void vm_object_page_remove(thread* td, vm_object* obj, vm_pindex_t start, vm_pindex_t end) noexcept nogil:
     cdef vm_page* m
     cdef vm_page* after
     cdef vm_pindex_t i
+    VM_OBJECT_ASSERT_WLOCKED(td, obj)
     if end - start < <vm_pindex_t>obj.resident_page_count:
         for i in range(start, end):
             m = vm_page_lookup(obj, i)
@@ -146,12 +175,13 @@ cdef void vm_object_page_remove(thread* td, vm_object* obj, vm_pindex_t start, v
 
 # Free all pages of an object that nothing refers to, and the object.
 #
-# Locks in:   the object W.
+# Locks in:   the object's lock, for writing.
 # Locks out:  none: the object is gone.
-# May block:  on reservation and free page locks.
+# May block:  on the free page locks.
 # Stands for: FreeBSD vm_object_terminate(), vm_object_terminate_pages().
 cdef void vm_object_terminate(thread* td, vm_object* obj) noexcept nogil:
     cdef vm_page* m
+    VM_OBJECT_ASSERT_WLOCKED(td, obj)
     obj.flags |= OBJ_DEAD
     while obj.memq_first != NULL:
         m = obj.memq_first
@@ -167,9 +197,9 @@ cdef void vm_object_terminate(thread* td, vm_object* obj) noexcept nogil:
 # Give up a reference.  The last one frees the object, and gives up its reference to its backing object, and so on
 # down.  The last but one of anonymous memory with a single shadow collapses it into that shadow.
 #
-# Locks in:   none, or locks above objects (never a map lock when the object may be the last user of a file).
+# Locks in:   none, or map locks (not when the object may be the last user of a file).
 # Locks out:  the same.
-# May block:  on object locks, and on those that freeing pages takes.  Sleeps a tick when the shadow is locked.
+# May block:  on object locks, on the free page and the pmap's locks.  Sleeps a tick when the shadow is locked.
 # Stands for: FreeBSD vm_object_deallocate().
 cdef void vm_object_deallocate(thread* td, vm_object* obj) noexcept nogil:
     cdef vm_object* backing
@@ -222,9 +252,9 @@ cdef void vm_object_deallocate(thread* td, vm_object* obj) noexcept nogil:
 # Replace an object by a new shadow of it, of `size` pages from offset[0] on, and offset[0] by 0.  The new object
 # takes the reference over.  Nothing happens to anonymous memory that has no other reference: it needs no copy.
 #
-# Locks in:   the map lock X of the entry that obj and offset belong to.
+# Locks in:   the map lock, exclusively: obj and offset are an entry's.
 # Locks out:  the same.
-# May block:  on the object lock.
+# May block:  on the object's lock.
 # Stands for: FreeBSD vm_object_shadow().
 cdef void vm_object_shadow(thread* td, vm_object** obj, vm_pindex_t* offset, vm_pindex_t size) noexcept nogil:
     cdef vm_object* source = obj[0]
@@ -246,15 +276,21 @@ cdef void vm_object_shadow(thread* td, vm_object** obj, vm_pindex_t* offset, vm_
     offset[0] = 0
 
 
-# The object has a page of its own there, ready to be used.  Locks in: the object R.  Locks out: the same.
-cdef inline bint hides(vm_object* obj, vm_pindex_t pindex) noexcept nogil:
+# Has the object a page of its own there, ready to be used?
+#
+# Locks in: the object's lock, for reading or for writing.  Locks out: the same.  May block: never.
+# Stands for: the vm_page_lookup() and vm_page_none_valid() of FreeBSD vm_object_scan_all_shadowed().
+cdef inline bint hides(thread* td, vm_object* obj, vm_pindex_t pindex) noexcept nogil:
     cdef vm_page* m = vm_page_lookup(obj, pindex)
+    VM_OBJECT_ASSERT_LOCKED(td, obj)
     return m != NULL and m.valid != 0
 
 
-# Every page of the backing object that obj can see is hidden by one of its own.
+# Is every page of the backing object that obj can see hidden by one of its own?
 #
-# Locks in: both objects W.  Locks out: the same.  May block: no.
+# Locks in:   the locks of both objects, for writing.
+# Locks out:  the same.
+# May block:  never.
 # Stands for: FreeBSD vm_object_scan_all_shadowed().
 cdef bint all_shadowed(thread* td, vm_object* obj, vm_object* backing) noexcept nogil:
     cdef vm_pindex_t offset = obj.backing_object_offset
@@ -262,17 +298,19 @@ cdef bint all_shadowed(thread* td, vm_object* obj, vm_object* backing) noexcept 
     cdef vm_page* m
     cdef int64_t seen = 0
     cdef bint answer = True
+    VM_OBJECT_ASSERT_WLOCKED(td, obj)
+    VM_OBJECT_ASSERT_WLOCKED(td, backing)
     if obj.size < <vm_pindex_t>backing.resident_page_count:
         for i in range(obj.size):
             seen += 1
-            if vm_page_lookup(backing, offset + i) != NULL and not hides(obj, i):
+            if vm_page_lookup(backing, offset + i) != NULL and not hides(td, obj, i):
                 answer = False
                 break
     else:
         m = backing.memq_first
         while m != NULL:
             seen += 1
-            if offset <= m.pindex < offset + obj.size and not hides(obj, m.pindex - offset):
+            if offset <= m.pindex < offset + obj.size and not hides(td, obj, m.pindex - offset):
                 answer = False
                 break
             m = m.listq_next
@@ -281,15 +319,19 @@ cdef bint all_shadowed(thread* td, vm_object* obj, vm_object* backing) noexcept 
 
 
 # Move the pages of a backing object that only obj refers to into obj; free those that obj hides or cannot see.
-# False when a page is busy: its user needs it where it is.
 #
-# Locks in: both objects W.  Locks out: the same.  May block: on reservation and free page locks.
+# Locks in:   the locks of both objects, for writing.
+# Locks out:  the same.
+# May block:  on the free page locks; if a page that goes is mapped, on the pmap's locks.
+# Returns:    False when a page is busy: its user needs it where it is.
 # Stands for: FreeBSD vm_object_collapse_scan().
 cdef bint collapse_scan(thread* td, vm_object* obj, vm_object* backing) noexcept nogil:
     cdef vm_pindex_t offset = obj.backing_object_offset
     cdef vm_page* m = backing.memq_first
     cdef vm_page* after
     cdef vm_page* mine
+    VM_OBJECT_ASSERT_WLOCKED(td, obj)
+    VM_OBJECT_ASSERT_WLOCKED(td, backing)
     while m != NULL:
         after = m.listq_next
         charge(td, td.machine.cost.op, OPS_PAGE)
@@ -311,15 +353,14 @@ cdef bint collapse_scan(thread* td, vm_object* obj, vm_object* backing) noexcept
 
 # Take in backing objects that nobody else refers to, and bypass those that can no longer be seen.
 #
-# Locks in:   the object W.
+# Locks in:   the object's lock, for writing.
 # Locks out:  the same.
-# May block:  on the locks of its backing objects, and on those that freeing pages takes.
+# May block:  on the locks of its backing objects, on the free page and the pmap's locks.  Never sleeps.
 # Stands for: FreeBSD vm_object_collapse().
 cdef void vm_object_collapse(thread* td, vm_object* obj) noexcept nogil:
     cdef vm_object* backing
     cdef vm_object* below
-    if unlikely(not rw_wowned(td, &obj.lock)):
-        panic(td, b"vm_object_collapse: the object is not write-locked")
+    VM_OBJECT_ASSERT_WLOCKED(td, obj)
     while obj.backing_object != NULL and obj.paging_in_progress == 0:
         backing = obj.backing_object
         rw_wlock(td, &backing.lock, SITE_COLLAPSE)
@@ -365,9 +406,10 @@ cdef void vm_object_collapse(thread* td, vm_object* obj) noexcept nogil:
 # Let an object of anonymous memory reach `more` pages further, for a mapping that follows right behind the one that
 # ends at offset + pages.
 #
-# Locks in:   the map lock X.
+# Locks in:   the map lock, exclusively: offset and pages are an entry's.
 # Locks out:  the same.
-# May block:  on the object lock, and on those that freeing pages takes.
+# May block:  on the object's lock and those of its backing objects, on the free page and the pmap's locks.  Never
+#             sleeps.
 # Returns:    False when it cannot: other mappings may use those indexes, or it is no anonymous memory.
 # Stands for: FreeBSD vm_object_coalesce().
 cdef bint vm_object_coalesce(thread* td, vm_object* prev, vm_pindex_t offset, vm_pindex_t pages,

@@ -54,6 +54,12 @@ cdef void count_references(vm_state* st) noexcept nogil:
         vms = vms.all_next
 
 
+# One object: its references, its pages, its shadows.
+#
+# Locks in:   none; the machine has stopped.
+# Locks out:  none.
+# May block:  never.
+# Stands for: nothing in FreeBSD.
 cdef void audit_object(auditor* a, vm_object* obj, bint quiet) noexcept nogil:
     cdef vm_page* m = obj.memq_first
     cdef vm_object* shadow = obj.shadow_first
@@ -81,6 +87,12 @@ cdef void audit_object(auditor* a, vm_object* obj, bint quiet) noexcept nogil:
         found(a, b"object %lu counts other than the %lu shadows that it has", obj.id, <uint64_t>n)
 
 
+# One map: its entries, its pmap.
+#
+# Locks in:   none; the machine has stopped.
+# Locks out:  none.
+# May block:  never.
+# Stands for: nothing in FreeBSD.
 cdef void audit_map(auditor* a, machine* m, vmspace* vms, bint quiet) noexcept nogil:
     cdef uint32_t i
     cdef vm_map_entry* entry
@@ -93,6 +105,11 @@ cdef void audit_map(auditor* a, machine* m, vmspace* vms, bint quiet) noexcept n
         a.faults += pmap_audit(m, &vms.pm, a.why if a.faults == 0 else NULL, a.why_size if a.faults == 0 else 0)
 
 
+# Locks in:   none; the machine has stopped.
+# Locks out:  none.
+# May block:  never.
+# Returns:    how many faults were found; the first one's description is in why.
+# Stands for: nothing in FreeBSD.
 cdef int64_t vm_audit(machine* m, bint quiet, char* why, uint64_t why_size) noexcept nogil:
     cdef vm_state* st = <vm_state*>m.vm
     cdef auditor a

@@ -16,7 +16,7 @@ from finegrain.kernel.pmap cimport (
     pmap_activate, pmap_copy, pmap_deactivate, pmap_pinit, pmap_protect, pmap_release, pmap_remove_pages)
 from finegrain.kernel.types cimport (
     OBJT_DEFAULT, PAGE_SHIFT, VM_PROT_WRITE, vm_map_entry, vm_object, vm_offset_t, vmspace)
-from finegrain.kernel.vm.map cimport vm_map_append, vm_map_delete, vm_map_process_deferred
+from finegrain.kernel.vm.map cimport VM_MAP_ASSERT_XLOCKED, vm_map_append, vm_map_delete, vm_map_process_deferred
 from finegrain.kernel.vm.object cimport (
     OBJ_ONEMAPPING, vm_object_allocate, vm_object_anonymous, vm_object_collapse, vm_object_shadow)
 from finegrain.kernel.vm.state cimport vm_of, vm_state
@@ -38,8 +38,12 @@ cdef extern from *:
     const vm_offset_t FG_END_OF_SPACE
 
 
-# Locks in: none.  Locks out: none.  May block: on free page locks.
-# Returns: an empty address space with one reference.
+# Make an address space.
+#
+# Locks in:   none.
+# Locks out:  none.
+# May block:  on the free page locks.  Sleeps for memory.
+# Returns:    an empty address space with one reference.
 # Stands for: FreeBSD vmspace_alloc().
 cdef vmspace* vmspace_alloc(thread* td) noexcept nogil:
     cdef vm_state* st = vm_of(td)
@@ -64,7 +68,12 @@ cdef vmspace* vmspace_alloc(thread* td) noexcept nogil:
     return vms
 
 
-# Locks in: none.  Locks out: none.  May block: no.  Stands for: the shared address space of FreeBSD vm_forkproc().
+# Take a reference.
+#
+# Locks in:   none; the caller has one.
+# Locks out:  none.
+# May block:  never.
+# Stands for: the shared address space of FreeBSD vm_forkproc().
 cdef void vmspace_ref(thread* td, vmspace* vms) noexcept nogil:
     atomic_fetchadd(td, &vms.refcount, 1)
 
@@ -73,7 +82,8 @@ cdef void vmspace_ref(thread* td, vmspace* vms) noexcept nogil:
 #
 # Locks in:   none; the pmap is empty already.
 # Locks out:  none.
-# May block:  on the map lock (sleeps), object locks, and those that freeing pages takes.
+# May block:  sleeps on the map lock; on object locks, on the free page and the pmap's locks.  Sleeps, as
+#             vm_object_deallocate() does.
 # Stands for: FreeBSD vm_map_remove() over the whole map.
 cdef void vm_map_remove_all(thread* td, vmspace* vms) noexcept nogil:
     cdef vm_map_entry* deferred
@@ -83,9 +93,12 @@ cdef void vm_map_remove_all(thread* td, vmspace* vms) noexcept nogil:
     vm_map_process_deferred(td, deferred)
 
 
+# Free an address space.
+#
 # Locks in:   none; no reference is left, nobody uses the pmap.
 # Locks out:  none: it is gone.
-# May block:  on the map lock (sleeps), object locks, and those that freeing pages takes.
+# May block:  sleeps on the map lock; on object locks, on the free page and the pmap's locks.  Sleeps, as
+#             vm_object_deallocate() does.
 # Stands for: FreeBSD vmspace_dofree().
 cdef void vmspace_dofree(thread* td, vmspace* vms) noexcept nogil:
     cdef vm_state* st = vm_of(td)
@@ -104,7 +117,8 @@ cdef void vmspace_dofree(thread* td, vmspace* vms) noexcept nogil:
 #
 # Locks in:   none; the address space is the thread's current one.
 # Locks out:  none; the thread has none.
-# May block:  if it is the last user: on pmap, PV list, map (sleeps) and object locks, and those that freeing takes.
+# May block:  if it is the last user: on the pmap's locks; sleeps on the map lock; on object locks and the free page
+#             locks.  Sleeps, as vm_object_deallocate() does.
 # Stands for: FreeBSD vmspace_exit().
 cdef void vmspace_exit(thread* td, vmspace* vms) noexcept nogil:
     if atomic_fetchadd(td, &vms.refcount, ~<uint64_t>0) != 1:
@@ -119,7 +133,8 @@ cdef void vmspace_exit(thread* td, vmspace* vms) noexcept nogil:
 #
 # Locks in:   none; vms is the thread's current address space.
 # Locks out:  none; the result is.
-# May block:  on pmap, PV list, map (sleeps) and object locks, and those that allocation and freeing take.
+# May block:  on the pmap's locks; sleeps on the map lock; on object locks and the free page locks.  Sleeps for memory,
+#             and as vm_object_deallocate() does.
 # Returns:    vms, emptied; or a new one, when another process uses vms too (after vfork).
 # Stands for: FreeBSD exec_new_vmspace(), vmspace_exec().
 cdef vmspace* vmspace_exec(thread* td, vmspace* vms) noexcept nogil:
@@ -138,12 +153,13 @@ cdef vmspace* vmspace_exec(thread* td, vmspace* vms) noexcept nogil:
 
 # One more mapping of an entry's memory, which both may write: the object that is shared must exist.
 #
-# Locks in:   both maps X.
+# Locks in:   the map locks of parent and child, exclusively.
 # Locks out:  the same.
-# May block:  on the object lock.
+# May block:  on the object's lock.
 # Stands for: the VM_INHERIT_SHARE part of FreeBSD vmspace_fork().
-cdef void share_entry(thread* td, vm_map_entry* entry) noexcept nogil:
+cdef void share_entry(thread* td, vmspace* parent, vm_map_entry* entry) noexcept nogil:
     cdef vm_object* obj
+    VM_MAP_ASSERT_XLOCKED(td, parent)
     if entry.object == NULL:
         entry.object = vm_object_allocate(td, OBJT_DEFAULT, (entry.end - entry.start) >> PAGE_SHIFT)
         entry.offset = 0
@@ -159,12 +175,13 @@ cdef void share_entry(thread* td, vm_map_entry* entry) noexcept nogil:
 
 # Prepare an entry for copying: the parent's pages become read-only, whoever writes first gets the copy.
 #
-# Locks in:   both maps X.
+# Locks in:   the map locks of parent and child, exclusively.
 # Locks out:  the same.
-# May block:  on the pmap lock, on object locks.
+# May block:  on object locks, on the free page and the pmap's locks.  Never sleeps.
 # Stands for: FreeBSD vm_map_copy_entry() (without vm_object_split(), which only trims partly used objects).
 cdef void copy_entry(thread* td, vmspace* parent, vm_map_entry* entry) noexcept nogil:
     cdef vm_object* obj = entry.object
+    VM_MAP_ASSERT_XLOCKED(td, parent)
     if not entry.needs_copy and entry.protection & VM_PROT_WRITE:
         pmap_protect(td, &parent.pm, entry.start, entry.end, entry.protection & ~VM_PROT_WRITE)
     if obj == NULL:
@@ -183,7 +200,8 @@ cdef void copy_entry(thread* td, vmspace* parent, vm_map_entry* entry) noexcept 
 #
 # Locks in:   none.
 # Locks out:  none.
-# May block:  on both map locks (sleeps), object, pmap and PV list locks, and those that allocation takes.
+# May block:  sleeps on the parent's map lock; on object locks, on the free page and the pmap's locks.  Sleeps for
+#             memory.
 # Returns:    the child's, with one reference.
 # Stands for: FreeBSD vmspace_fork().
 cdef vmspace* vmspace_fork(thread* td, vmspace* parent) noexcept nogil:
@@ -196,7 +214,7 @@ cdef vmspace* vmspace_fork(thread* td, vmspace* parent) noexcept nogil:
     for i in range(parent.nentries):
         entry = parent.entries[i]
         if entry.inherit_shared:
-            share_entry(td, entry)
+            share_entry(td, parent, entry)
         else:
             copy_entry(td, parent, entry)
         vm_map_append(td, child, entry)
