@@ -29,6 +29,7 @@ class Design:
         False  # pmap_remove_pages frees the chunks that it empties after it has dropped the PV list lock
     )
 
+
 @dataclass(frozen=True)
 class Layout:
     """What a spelling stands for: a layout, the options that may follow, and the fields before any does."""

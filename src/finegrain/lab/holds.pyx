@@ -2,7 +2,7 @@
 
 from operator import index
 
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport uint64_t
 
 from finegrain.kernel.phys cimport phys_state
 from finegrain.kernel.types cimport PAGE_SHIFT, PDRSHIFT, vm_object, vm_page

@@ -11,7 +11,7 @@ from finegrain.kernel.phys cimport (
     vm_page_unwire, vm_page_wire, vm_page_xunbusy, vm_radix_free, vm_radix_lookup_le, vm_reserv, vm_reserv_break_all,
     vm_reserv_level_iffullpop, vm_reserv_reclaim_inactive, vm_reserv_to_superpage)
 from finegrain.kernel.types cimport PAGE_SHIFT, PG_ALLOCATED, VPB_EXCLUSIVE
-from finegrain.lab.run cimport MAX_INDEX, PAGE, checked_config, fresh, lacks, shown, whole
+from finegrain.lab.run cimport PAGE, checked_config, fresh, lacks, shown, whole
 from finegrain.machine.seam cimport arena_alloc, charge, sleep_for, user
 from finegrain.machine.simulated.simulated cimport SimulatedMachine
 

@@ -18,7 +18,7 @@ from finegrain.kernel.pmap cimport (
 from finegrain.kernel.types cimport (
     NPCM, NPTEPG, PAGE_SHIFT, PDRSHIFT, PG_ALLOCATED, VM_PROT_WRITE, pv_chunk, pv_entry, vm_page)
 from finegrain.lab.memory cimport add_times, page_address
-from finegrain.lab.run cimport ALONE, PAGE, Operations, checked_config, fresh, lab_call, lab_job, lacks, whole
+from finegrain.lab.run cimport ALONE, Operations, checked_config, fresh, lab_call, lab_job, lacks, whole
 from finegrain.machine.seam cimport arena_offset, panic
 from finegrain.machine.simulated.simulated cimport SimulatedMachine
 from finegrain.machine.thread cimport machine as machine_struct, thread
@@ -263,8 +263,8 @@ OPERATIONS.add("release", "!pmap", op_release, "give an empty pmap up")
 OPERATIONS.add("activate", "pmap", op_activate, "the thread runs with the pmap from now on")
 OPERATIONS.add("deactivate", "pmap", op_deactivate, "the thread runs with no pmap")
 OPERATIONS.add("enter", "pmap va page prot access=0 superpage=0", op_enter,
-               "map a page (1: the superpage that it begins) for an access of 1 read, 2 write, 4 execute, plus 0x100: do "
-               "not sleep, 0x200: wired; 0, or 6 when memory was short")
+               "map a page (1: the superpage that it begins) for an access of 1 read, 2 write, 4 execute, plus 0x100: "
+               "do not sleep, 0x200: wired; 0, or 6 when memory was short")
 OPERATIONS.add("enter_object", "pmap start:va end page prot", op_enter_object,
                "map what is resident of an object from a page on, read-only, into a range")
 OPERATIONS.add("enter_quick", "pmap va page prot", op_enter_quick, "map a page read-only, if nothing is mapped there")

@@ -1,6 +1,6 @@
 # The lock profile of a stopped machine, read from Python.
 
-from operator import index
+import operator
 
 from libc.stdint cimport int64_t, uint32_t
 
@@ -22,7 +22,7 @@ cdef lock_profile* profile_of(Machine m) except NULL:
 
 
 cdef ps_t time_of(object at) except -1:
-    number = index(at)
+    number = operator.index(at)
     if not 0 <= number < 1 << 63:
         raise ValueError("the time must be a number of picoseconds from 0 on, below 2**63")
     return number

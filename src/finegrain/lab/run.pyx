@@ -8,7 +8,7 @@ from libc.stdint cimport int64_t, uint64_t
 from finegrain.machine.seam cimport arena_alloc, arena_free, now, panic, sched_point
 from finegrain.machine.simulated.types cimport STOP_PANIC, sim
 
-from finegrain.design import HEAD_LOCKS, MAX_HASHED_LOCKS, Design, parse_design
+from finegrain.design import MAX_HASHED_LOCKS, Design, parse_design
 from finegrain.errors import UserError
 from finegrain.machine.errors import KernelPanic
 

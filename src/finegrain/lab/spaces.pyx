@@ -15,11 +15,11 @@ from finegrain.kernel.types cimport (
     OBJT_SWAP, PAGE_SHIFT, VM_PROT_READ, VM_PROT_WRITE, pmap, vm_map_entry, vm_offset_t, vm_paddr_t, vm_page)
 from finegrain.kernel.vm cimport (
     FAULT_KINDS, map_request, vm_audit, vm_fault, vm_map_brk, vm_map_mmap, vm_map_mprotect, vm_map_munmap,
-    vm_object_allocate, vm_object_deallocate, vm_of, vm_state, vmspace_alloc, vmspace_exec, vmspace_exit,
+    vm_object_allocate, vm_object_deallocate, vm_state, vmspace_alloc, vmspace_exec, vmspace_exit,
     vmspace_fork, vmspace_ref)
 from finegrain.lab.memory cimport add_times
 from finegrain.lab.run cimport (
-    MAX_INDEX, PAGE, Operations, checked_config, fresh, lab_call, lab_job, lacks, shown, whole)
+    MAX_INDEX, Operations, checked_config, fresh, lab_call, lab_job, lacks, shown, whole)
 from finegrain.machine.seam cimport arena_alloc, charge, panic
 from finegrain.machine.simulated.simulated cimport SimulatedMachine
 from finegrain.machine.thread cimport thread
@@ -247,7 +247,8 @@ OPERATIONS.add("vfork", "space !child:space", op_vfork, "share an address space 
 OPERATIONS.add("exec", "!space", op_exec, "a new program: the space is emptied, or left to who shares it")
 OPERATIONS.add("exit", "!space", op_exit, "give an address space up")
 OPERATIONS.add("mmap", "space start:va end prot file=-1 offset:index=0 shared:flag=0 grows_down:flag=0 premap=0",
-               op_mmap, "map memory (file -1) or a file, in place of what is there; premap 1 some, 2 all resident pages")
+               op_mmap,
+               "map memory (file -1) or a file, in place of what is there; premap 1 some, 2 all resident pages")
 OPERATIONS.add("munmap", "space start:va end", op_munmap, "unmap a range")
 OPERATIONS.add("mprotect", "space start:va end prot", op_mprotect, "change the protection of a range")
 OPERATIONS.add("brk", "space end new_end:end", op_brk, "move the end of the heap")
