@@ -88,6 +88,18 @@ cdef int64_t op_deactivate(thread* td, lab_call* c) noexcept nogil:
 
 # --- making mappings
 
+# Is the page the first of a full reservation?
+#
+# Locks in: not its object.  Locks out: the same.  May block: on the object's lock.
+cdef bint begins_superpage(thread* td, vm_page* m) noexcept nogil:
+    cdef vm_object* obj = m.object
+    cdef bint answer
+    rw_rlock(td, &obj.lock, SITE_OBJECT)
+    answer = vm_reserv_to_superpage(td, m) == m
+    rw_runlock(td, &obj.lock)
+    return answer
+
+
 cdef int64_t op_enter(thread* td, lab_call* c) noexcept nogil:
     cdef vm_page* m = page_at(td, c, 2)
     cdef int64_t* a = c.a
@@ -98,7 +110,7 @@ cdef int64_t op_enter(thread* td, lab_call* c) noexcept nogil:
     if a[5] and (lacks(c, (a[1] | a[2]) & (SUPERPAGE - 1) == 0, b"a superpage is mapped at multiples of 2 MB")
                  or lacks(c, not a[4] & PMAP_ENTER_WIRED, b"a superpage mapping cannot be wired")
                  or lacks(c, not write or a[4] & VM_PROT_WRITE, b"a writable superpage mapping must be written to")
-                 or lacks(c, vm_reserv_to_superpage(td, m) == m, b"the page does not begin a full superpage")):
+                 or lacks(c, begins_superpage(td, m), b"the page does not begin a full superpage")):
         return 0
     return pmap_enter(td, pmap_at(c, 0), <uint64_t>a[1], m, <int>a[3], <int>a[4], <int>a[5])
 
