@@ -169,7 +169,7 @@ def test_a_lab_is_not_used_while_its_machine_runs() -> None:
         raise StopIteration
 
     for _ in range(1000):  # progress is told now and then: long enough runs are
-        lab.start([("user", 10**13)])
+        lab.start([("user", 10**13)] * 1000)
         with suppress(StopIteration):
             lab.machine.run(progress=inside)
         if seen:
