@@ -65,7 +65,11 @@ def make_measurement(pv_wait_us: int = 1000, map_wait_us: int = 300) -> Measurem
         batch_exits=[5] * 10,
         counts={"exits": 50, "faults": 1000},
         chunks_freed=[[1, 30], [3, 20]],
-        pv_locks=[row | {"collision_ps": share // 4, "sharing_ps": share - share // 4}],
+        pv_locks=[
+            row
+            | {"collision_ps": share // 4, "sharing_ps": share - share // 4}
+            | {"first_pa": 7 << 21, "end_pa": 8 << 21, "period": 0}
+        ],
         superpages=[row | {"collision_ps": share // 4, "sharing_ps": share - share // 4}],
         superpage_holds={7: [Holding("file", "/usr/bin/cc1", 3, 300), Holding("anonymous", None, 1, 212)]},
         pv_bytes=10240,
