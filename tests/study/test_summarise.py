@@ -75,11 +75,3 @@ def test_what_a_pv_lock_covers_is_as_the_kernel_says(replications: int) -> None:
     (lock,) = summarise(make_task(), measurements).pv_locks
     assert (lock.physical, lock.period) == ((4096, 8192), 1 << 30)
     assert lock.acquisitions == 10 * replications
-
-
-@pytest.mark.parametrize(
-    ("design", "period"), [("head", 256 << 21), ("hashed:locks=512", 512 << 21), ("superpage", 0)]
-)
-def test_what_a_pv_lock_covers_where_the_kernel_does_not_say(design: str, period: int) -> None:
-    (lock,) = summarise(make_task(design), [make_measurement()]).pv_locks
-    assert (lock.physical, lock.period) == ((7 << 21, 8 << 21), period)
