@@ -62,3 +62,19 @@ def test_threads_fork_write_and_exit_at_once(design: str) -> None:
     assert spaces.run(*(("read", 0, HERE + i * PAGE) for i in range(64))) == list(range(64))
     spaces.do("exit", 0)
     assert set(spaces.in_use().values()) == {0}
+
+
+def test_a_file_is_not_given_up_under_a_thread_that_maps_it() -> None:
+    """One thread maps a file while another gives the files up: whoever comes second is refused, at any moment."""
+    said = set()
+    for moment in range(0, 4_000_000, 50_000):
+        m = SimulatedMachine(sockets=1, cores=4, threads=1, memory=64 * MIB)
+        spaces = AddressSpaces(m, files=[40])
+        spaces.run(("new", 0), ("fill",))
+        spaces.start([("charge", 1_000_000), ("mmap", 0, HERE, HERE + 40 * PAGE, "r", 0), ("read", 0, HERE)])
+        spaces.start([("charge", moment), ("empty",)])
+        with pytest.raises(ValueError, match="file|another thread") as refused:
+            spaces.join()
+        said.add(str(refused.value).partition("): ")[2].partition(";")[0])
+        assert spaces.audit() == ""
+    assert said == {"another thread is at work on it", "a space still maps a file", "the file is not filled"}

@@ -19,7 +19,7 @@ from finegrain.kernel.vm cimport (
     vmspace_fork, vmspace_ref)
 from finegrain.lab.memory cimport add_times
 from finegrain.lab.run cimport (
-    MAX_INDEX, Operations, checked_config, fresh, lab_call, lab_job, lacks, shown, whole)
+    ALONE, MAX_INDEX, Operations, checked_config, fresh, lab_call, lab_job, lacks, shown, whole)
 from finegrain.machine.seam cimport arena_alloc, charge, panic
 from finegrain.machine.simulated.simulated cimport SimulatedMachine
 from finegrain.machine.thread cimport thread
@@ -95,6 +95,15 @@ cdef int64_t op_exit(thread* td, lab_call* c) noexcept nogil:
 
 # --- mappings
 
+# The files, in use by one operation more; False: refused.  With `checked` off nobody counts.
+cdef bint take_files(lab_call* c) noexcept nogil:
+    cdef uint32_t* uses = c.world.slots[SLOT_FILES]
+    if lacks(c, uses[0] != ALONE, b"another thread is at work on the files"):
+        return False
+    uses[0] += 1
+    return True
+
+
 cdef int64_t op_mmap(thread* td, lab_call* c) noexcept nogil:
     cdef spaces_world* w = <spaces_world*>c.world
     cdef int64_t* a = c.a
@@ -103,7 +112,8 @@ cdef int64_t op_mmap(thread* td, lab_call* c) noexcept nogil:
     cdef vmspace* vms
     if (bad_range(c) or lacks(c, a[4] < 0 or file != NULL, b"the file is not filled")
             or lacks(c, not a[7] or (a[4] < 0 and not a[6]), b"a stack is private and of no file")
-            or lacks(c, a[4] >= 0 or (a[5] == 0 and a[8] == 0), b"offset and premap are for files")):
+            or lacks(c, a[4] >= 0 or (a[5] == 0 and a[8] == 0), b"offset and premap are for files")
+            or not take_files(c)):
         return 0
     vms = space_at(td, c)
     if vms != NULL:
@@ -113,6 +123,7 @@ cdef int64_t op_mmap(thread* td, lab_call* c) noexcept nogil:
         request.grows_down = a[7] != 0
         request.premap = <unsigned char>a[8]
         vm_map_mmap(td, vms, <uint64_t>a[1], <uint64_t>a[2], file, <uint64_t>a[5], &request)
+    c.world.slots[SLOT_FILES][0] -= 1
     return done(td, 0)
 
 
