@@ -73,7 +73,7 @@ def test_a_file_is_not_given_up_under_a_thread_that_maps_it() -> None:
         spaces.run(("new", 0), ("fill",))
         spaces.start([("charge", 1_000_000), ("mmap", 0, HERE, HERE + 40 * PAGE, "r", 0), ("read", 0, HERE)])
         spaces.start([("charge", moment), ("empty",)])
-        with pytest.raises(ValueError, match="file|another thread") as refused:
+        with pytest.raises(ValueError, match=r"file|another thread") as refused:
             spaces.join()
         said.add(str(refused.value).partition("): ")[2].partition(";")[0])
         assert spaces.audit() == ""
