@@ -56,6 +56,7 @@ cdef int init_locks(pvlock_state* s, uint64_t start, uint64_t count) except -1:
 cdef int create_hashed(machine* m, pvlock_state* s, const pvlock_design* design, uint64_t superpages) except -1:
     cdef uint64_t n = design.locks
     s.hash_modulus = design.locks
+    s.hash_inverse = ~<uint64_t>0 // n + 1
     s.nlocks = <uint32_t>n
     s.lock_stride = PADALIGN if design.padded else LOCK_SIZE
     s.lock_base = <char*>arena_alloc(m, n * s.lock_stride)
