@@ -9,7 +9,7 @@ from finegrain.kernel.locks.profile cimport lock_name, lock_site
 from finegrain.kernel.locks.rw cimport rw_init, rw_rlock, rw_runlock, rw_wlock, rw_wunlock, rwlock
 from finegrain.kernel.locks.sx cimport sx, sx_init, sx_slock, sx_sunlock, sx_xlock, sx_xunlock
 from finegrain.machine.machine cimport Machine
-from finegrain.machine.seam cimport arena_alloc, charge, user
+from finegrain.machine.seam cimport arena_alloc, charge, stopping, user
 from finegrain.machine.thread cimport thread
 
 cdef uint16_t NAMES[3]
@@ -60,7 +60,7 @@ cdef void customer(thread* td, void* argument) noexcept nogil:
     cdef bint write
     for _ in range(8):
         next_random(&state)
-    while not td.machine.stopping:
+    while not stopping(td.machine):
         if c.preemptible:
             user(td, duration(&state, c.think, c.think_exponential))
         else:

@@ -9,7 +9,8 @@ from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memset
 
 from finegrain.machine.machine cimport Machine
-from finegrain.machine.seam cimport arena_alloc, arena_free, arena_offset, charge, now, park, sched_point, unpark
+from finegrain.machine.seam cimport (
+    arena_alloc, arena_free, arena_offset, charge, now, park, sched_point, stopping, unpark)
 from finegrain.machine.thread cimport ps_t, thread
 
 cdef enum:
@@ -153,7 +154,7 @@ cdef void live(thread* td, void* argument) noexcept nogil:
     cdef customer* c = <customer*>argument
     cdef station* s = c.at
     c.td = td
-    while not td.machine.stopping:
+    while not stopping(td.machine):
         charge(td, <ps_t>duration(c, s.think), 1)
         c.writer = s.writers >= 1.0 or uniform(&c.random) < s.writers
         ask(s, c)

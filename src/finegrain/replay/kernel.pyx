@@ -26,7 +26,7 @@ from finegrain.kernel.vm cimport (
     FAULT_ZERO, PREMAP_FULL, PREMAP_NONE, PREMAP_PARTIAL, map_request, vm_audit, vm_fault, vm_map_brk,
     vm_map_mmap, vm_map_mprotect, vm_map_munmap, vm_state, vmspace_alloc, vmspace_fork, vmspace_ref)
 from finegrain.machine.machine cimport Machine
-from finegrain.machine.seam cimport arena_alloc, charge, now, sleep_for, unlikely, user
+from finegrain.machine.seam cimport arena_alloc, charge, now, sleep_for, stopping, unlikely, user
 from finegrain.machine.thread cimport ps_t, thread
 from finegrain.replay.image cimport image_fill, image_free
 
@@ -186,7 +186,7 @@ cdef void run_steps(thread* td, proc* p, const steps* s, int64_t i, int64_t end,
             if pending > 0:
                 user(td, pending)
                 pending = 0
-            if unlikely(td.machine.stopping):
+            if unlikely(stopping(td.machine)):
                 return
             touch(td, p, arg0, prot)
             i += 1
@@ -194,7 +194,7 @@ cdef void run_steps(thread* td, proc* p, const steps* s, int64_t i, int64_t end,
         if pending > 0:
             user(td, pending)
             pending = 0
-        if unlikely(td.machine.stopping) or op == OP_EXIT:
+        if unlikely(stopping(td.machine)) or op == OP_EXIT:
             return
         charge(td, td.machine.cost.syscall, 1)
         if op == OP_MMAP:
@@ -331,7 +331,7 @@ cdef void builder_main(thread* td, void* argument) noexcept nogil:
     fork_live(td, reaper, -1)
     while True:
         ended = proc_wait(td, reaper, WAIT_ANY)
-        if td.machine.stopping:
+        if stopping(td.machine):
             if ended < 0:
                 break
         elif ended == 0:

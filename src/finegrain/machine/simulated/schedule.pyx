@@ -25,6 +25,9 @@ from finegrain.machine.thread cimport (
 cdef extern from "fiber.h" nogil:
     void fiber_switch(void** save, void* load)
 
+cdef extern from *:
+    void prefetch "__builtin_prefetch"(const void* address) noexcept nogil
+
 cdef extern from "<time.h>" nogil:
     cdef struct timespec:
         int64_t tv_sec
@@ -118,6 +121,7 @@ cdef void sim_reschedule(thread* kernel_td) noexcept nogil:
     next = e.td
     if next.td.state == TD_RUNNING and next.event == e.number and e.time < s.until and s.breath > 1:
         # The common case: change places with the earliest thread.
+        prefetch(next.context)          # with a hundred fibers its stack is seldom in the nearest cache
         s.breath -= 1
         s.events += 1
         s.time = e.time
