@@ -45,7 +45,7 @@ def test_the_hashed_array_is_only_there_where_locks_are_hashed() -> None:
 @pytest.mark.parametrize(
     ("text", "names"),
     [
-        ("heap", "head, hashed, superpage"),
+        ("heap", ", ".join(LAYOUTS)),
         ("head+fast", "'+batch'"),
         ("head:locks=3", "allows: none"),
         ("hashed:locks=0", "1 to"),

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from finegrain.profile.read import File, read_stream
+from finegrain.profile.readers import READERS
 
 Row = dict[str, Any]
 
@@ -327,13 +328,17 @@ def mangled(draw: st.DrawFn, text: str, *, narrowest: int) -> bytes:
 
 
 FORMATS = {
-    "lock_profiling": (lock_profiling, 72),
-    "lock_stat": (lock_stat, 66),
+    "FreeBSD LOCK_PROFILING": (lock_profiling, 72),
+    "Linux lock_stat": (lock_stat, 66),
     "lockstat": (lockstat, 66),
-    "perf_contention": (perf_contention, 66),
-    "perf_report": (perf_report, 72),
+    "perf lock contention": (perf_contention, 66),
+    "perf lock report": (perf_report, 72),
     "klockstat": (klockstat, 66),
 }
+
+
+def test_every_format_that_is_read_is_printed_here() -> None:
+    assert set(FORMATS) == {reader.format for reader in READERS}
 
 
 def check(read_rows: list[Row], rows: list[Row]) -> None:
