@@ -9,7 +9,7 @@ ctypedef int64_t ps_t                   # simulated time: picoseconds; 2**63 of 
 
 cdef enum:
     MAX_HELD = 48                       # locks that one thread may hold at once
-    WAIT_CHAINS = 512
+    WAIT_CHAINS = 4096
     MAX_CPUS = 1024
     CPU_WORDS = 16                      # words of a set of CPUs
 
@@ -99,15 +99,7 @@ cdef struct lock_delay_arg:
 # waiters' raw lock; y the kernel layer named
 cdef struct thread:
     held_lock held[MAX_HELD]            # s
-    # the lock layer, waiting
-    thread* wait_next                   # w: waiters of the same chain
-    thread* wait_prev                   # w
-    ps_t wait_since                     # s: when the wait began
-    ps_t wait_charged                   # w: up to when the wait is charged to holders
-    ps_t blocked                        # s: how much of the wait was off the CPU
-    uint16_t wanted_site                # s
-    uint8_t wanted_shared               # s
-    uint8_t blocked_queue               # t: exclusive or shared
+    # the lock layer, off the CPU
     void* blocked_on                    # t: turnstile or sleep queue channel it is queued on
     thread* queue_next                  # t: turnstile or sleep queue links
     thread* queue_prev                  # t
@@ -119,11 +111,21 @@ cdef struct thread:
     thread* all_next                    # m: every thread
     thread* all_prev                    # m
     uint32_t read_held[2]               # s: rw and sx locks held for reading
-    # What every lock operation looks at lies together at the end, on one cache line with the machine's first field.
+    uint64_t to_a_line[6]               # what follows begins a cache line
+    # One cache line: what those look at who charge the waits of others.
     lock_id wanted                      # s, w: the lock it waits for; address NULL: none
+    thread* wait_next                   # w: waiters of the same chain
+    thread* wait_prev                   # w
+    ps_t wait_since                     # s: when the wait began
+    ps_t wait_charged                   # w: up to when the wait is charged to holders
+    ps_t blocked                        # s: how much of the wait was off the CPU
+    uint32_t superpage                  # s: the superpage whose PV list lock is wanted or worked on
+    uint16_t wanted_site                # s
+    uint8_t wanted_shared               # s
+    uint8_t blocked_queue               # t: exclusive or shared
+    # One cache line, with what the machine keeps first: what every lock operation looks at.
     void* profile                       # c: where its locks are counted
     machine* machine                    # c
-    uint32_t superpage                  # s: the superpage whose PV list lock is wanted or worked on
     uint32_t nheld                      # s
     uint32_t critical                   # s: critical sections open (td_critnest)
     uint32_t id                         # c: counts from 1, in order of creation
