@@ -31,6 +31,7 @@ class CostModel:
     share_socket: float = 50.0  # [MLC] a clean line from a peer's cache
     share_cross: float = 115.0  # [MLC, A]
     rmw_hit_cycles: float = 18.0  # [InstLat] LOCK-prefixed operation on a line held here
+    line_local_first: int = 4  # [A] facts: 0 (in order of arrival) to 16; see machine/simulated/arbiter.pxd
     pause_cycles: float = 140.0  # [InstLat] Skylake-SP; Cascade Lake 40
     syscall: float = 70.0  # [LKP, D]
     fault_cycles: float = 1050.0  # [Torvalds] exception entry and return, no page-table isolation
@@ -59,6 +60,8 @@ class CostModel:
             if field.name.startswith("smt_"):
                 out[field.name + "_num"] = round(value * 1000)
                 out[field.name + "_den"] = 1000
+            elif field.name == "line_local_first":
+                out[field.name] = int(value)
             elif field.name.endswith("_cycles"):
                 out[field.name.removesuffix("_cycles")] = round(value * cycle_ps)
             else:

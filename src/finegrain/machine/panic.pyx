@@ -5,7 +5,7 @@ from libc.stdio cimport snprintf
 
 from finegrain.machine.seam cimport cpu_id, now
 from finegrain.machine.thread cimport (
-    TD_BLOCKED, TD_RUNNABLE, TD_RUNNING, TD_SLEEPING, TD_SPINNING, TD_STARTING, machine, thread)
+    TD_BLOCKED, TD_RUNNABLE, TD_RUNNING, TD_SLEEPING, TD_SPINNING, TD_STALLED, TD_STARTING, machine, thread)
 
 cdef enum:
     LINE_ROOM = 512                     # what a thread's lines may take
@@ -17,6 +17,8 @@ cdef const char* state_name(uint8_t state) noexcept nogil:
         return b"waking up"
     if state == TD_RUNNING:
         return b"running"
+    if state == TD_STALLED:
+        return b"waits for a cache line"
     if state == TD_SPINNING:
         return b"spinning"
     if state == TD_RUNNABLE:

@@ -36,7 +36,7 @@ from finegrain.machine.simulated.coherence cimport (
     sim_atomic_access, sim_charge, sim_cpu_id, sim_domain, sim_last_line, sim_now, sim_sched_point, sim_touch,
     sim_wait_until, sim_word_changed)
 from finegrain.machine.thread cimport (
-    LINE_HIT, TD_BLOCKED, TD_RUNNING, TD_SLEEPING, TD_SPINNING, lock_delay_arg, machine, ps_t, thread)
+    LINE_HIT, TD_BLOCKED, TD_RUNNING, TD_SLEEPING, TD_STALLED, lock_delay_arg, machine, ps_t, thread)
 
 cdef extern from "atomics.h" nogil:
     uint64_t atomic_load_acq(uint64_t* word)
@@ -204,7 +204,7 @@ cdef inline void unpark(thread* td, thread* other) noexcept nogil:
 # The record of a thread that has ended stays one, so an owner's may be looked at in good faith.
 cdef inline bint running(thread* other) noexcept nogil:
     cdef uint8_t state = atomic_load8(&other.state)
-    return state == TD_RUNNING or state == TD_SPINNING
+    return TD_RUNNING <= state <= TD_STALLED
 
 
 # Off its CPU until somebody unparks it, or until a time.

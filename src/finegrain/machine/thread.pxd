@@ -20,6 +20,7 @@ cdef enum thread_state:
     TD_STARTING = 0                     # has been given a CPU; waking up or being switched to
     TD_RUNNING                          # on a CPU
     TD_SPINNING                         # on a CPU, busy waiting on a word
+    TD_STALLED                          # on a CPU, waiting for a cache line
     TD_RUNNABLE                         # waiting for a CPU
     TD_BLOCKED                          # off the CPU until unpark
     TD_SLEEPING                         # off the CPU until a time
@@ -46,6 +47,7 @@ cdef struct cost_model:
     ps_t share_socket                   # a clean line from a cache in the socket, the other socket
     ps_t share_cross
     ps_t rmw_hit                        # an atomic read-modify-write on a line held here
+    int64_t line_local_first            # a contended line passes over the one that waits longest so often for its socket
     ps_t pause
     ps_t syscall
     ps_t fault                          # exception entry and return

@@ -183,7 +183,8 @@ def test_all_costs_times_k_give_all_times_times_k(
         def picoseconds(self) -> dict[str, int]:
             halves = {"smt_kernel_num": 1, "smt_kernel_den": 2, "smt_user_num": 1, "smt_user_den": 2}
             base = CostModel().picoseconds()
-            return {k: v * self.factor for k, v in base.items() if k not in halves} | halves
+            same = {"line_local_first": base["line_local_first"]}  # a number of times, no time
+            return {k: v * self.factor for k, v in base.items() if k not in halves} | halves | same
 
     def scaled(k: int) -> list[list[tuple[Any, ...]]]:
         # User time passes in pieces of a fixed length, which do not scale; work in the kernel does.

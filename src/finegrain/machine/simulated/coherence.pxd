@@ -110,21 +110,26 @@ cdef inline void sim_sched_point(thread* td) noexcept nogil:
         (<sim*>td.machine).reschedule(td)
 
 
-# Wait for one's turn on a line that an atomic operation needs, and pay for it.
+# Wait for one's turn on a line that an atomic operation needs, and pay for it.  Others have to wait until the line is
+# here, and while the operation runs on a line that has been here all along; what an operation costs beyond the transfer
+# is its thread's affair.  (Transfers were measured between threads that do atomic operations in turn [c2c], so those
+# are in their time.)
 cdef inline void sim_atomic_access(thread* td, const void* word, bint write) noexcept nogil:
     cdef line* at
     cdef ps_t t
     sim_sched_point(td)
     at = line_of(<sim*>td.machine, word)
-    if at.busy_until > (<sim_thread*>td).clock:
-        sim_charge_memory(td, at.busy_until - (<sim_thread*>td).clock)
+    if unlikely(at.busy_until > (<sim_thread*>td).clock):
+        (<sim*>td.machine).stall(td, at)
     t = line_cost(td, at, write)
     if write:
+        at.busy_until = (<sim_thread*>td).clock + t
         t += td.machine.cost.rmw_hit
-        sim_charge_memory(td, t)
-        at.busy_until = (<sim_thread*>td).clock
-    else:
-        sim_charge_memory(td, t)
+        if sim_last_line(td) == LINE_HIT:
+            at.busy_until += td.machine.cost.rmw_hit
+    sim_charge_memory(td, t)
+    if unlikely((<sim*>td.machine).stalled_count != 0):
+        (<sim*>td.machine).served(<sim*>td.machine, at, at.busy_until if write else (<sim_thread*>td).clock)
 
 
 cdef inline void sim_word_changed(thread* td, uint64_t* word) noexcept nogil:

@@ -15,7 +15,7 @@
 
 from libc.stdint cimport int64_t, uint64_t
 
-from finegrain.machine.simulated.types cimport sim, sim_thread
+from finegrain.machine.simulated.types cimport line, sim, sim_thread
 from finegrain.machine.thread cimport lock_delay_arg, ps_t, thread
 
 cdef enum:
@@ -29,6 +29,8 @@ cdef void leave_for_main(sim* s, sim_thread* td) noexcept nogil
 # The scheduling point, out of line: an event is due; the question by time, or whatever `choose` says.
 cdef void sim_reschedule(thread* td) noexcept nogil
 cdef void sim_reschedule_ask(thread* td) noexcept nogil
+# The wait for a busy cache line.
+cdef void sim_stall(thread* td, line* at) noexcept nogil
 
 # The seam's calls.
 cdef void sim_spin_until_changed(thread* td, uint64_t* word, uint64_t seen, thread* owner, lock_delay_arg* delay,

@@ -3,7 +3,7 @@
 # Every simulated thread is a fiber with a clock.  A thread runs on until a scheduling point of the seam finds an
 # earlier event; then it queues an event for itself and the fiber of the next thread is switched to, directly, with no
 # scheduler between.  Pending events are: a running thread whose clock another thread's event has reached, a spinning
-# thread's next look at its word, a sleeper's alarm.
+# thread's next look at its word, a sleeper's alarm, a busy cache line's next service.
 #
 # Nobody ever acts before the machine's time, so lock operations happen in the order of simulated time.  Between
 # scheduling points a thread's clock runs ahead of the others; what it does there is private or lock-protected.
@@ -14,13 +14,14 @@
 from libc.stdint cimport int64_t, uint64_t
 
 from finegrain.machine.seam cimport unlikely
-from finegrain.machine.simulated.coherence cimport sim_charge, sim_sched_point
+from finegrain.machine.simulated.arbiter cimport line_join, line_turn
+from finegrain.machine.simulated.coherence cimport sim_charge, sim_sched_point, sim_wait_until
 from finegrain.machine.simulated.cpus cimport leave_cpu, make_runnable, run_insert
 from finegrain.machine.simulated.events cimport new_event, push_event, remove_event, set_next_event, sift_down
 from finegrain.machine.simulated.spin cimport pay_stolen, spin_begin, spin_look
 from finegrain.machine.simulated.types cimport STOP_BREATHE, STOP_EMPTY, STOP_UNTIL, cpu, event
 from finegrain.machine.thread cimport (
-    TD_BLOCKED, TD_RUNNABLE, TD_RUNNING, TD_SLEEPING, TD_SPINNING, TD_STARTING)
+    TD_BLOCKED, TD_RUNNABLE, TD_RUNNING, TD_SLEEPING, TD_SPINNING, TD_STALLED, TD_STARTING)
 
 cdef extern from "fiber.h" nogil:
     void fiber_switch(void** save, void* load)
@@ -77,6 +78,9 @@ cdef void dispatch(sim* s, sim_thread* td) noexcept nogil:
         elif next.td.state == TD_SPINNING:
             if not spin_look(s, next, e.time):
                 continue
+        elif next.td.state == TD_STALLED:
+            next = line_turn(s, next)
+            sim_wait_until(&next.td, e.time)
         elif next.td.state == TD_SLEEPING:
             make_runnable(s, next, e.time)
             continue
@@ -144,6 +148,15 @@ cdef void sim_reschedule_ask(thread* kernel_td) noexcept nogil:
         td.td.machine.ops.panic(kernel_td, b"a scheduling point in a critical section")
     push_event(s, td, td.clock)
     dispatch(s, td)
+
+
+# A cache line is busy: until it is td's turn.
+cdef void sim_stall(thread* kernel_td, line* at) noexcept nogil:
+    cdef sim* s = <sim*>kernel_td.machine
+    if unlikely(kernel_td.critical != 0):
+        kernel_td.machine.ops.panic(kernel_td, b"a wait for a cache line in a critical section")
+    line_join(s, <sim_thread*>kernel_td, at)
+    dispatch(s, <sim_thread*>kernel_td)
 
 
 # --- the seam's calls

@@ -9,11 +9,12 @@ from finegrain.machine.arena cimport (
     address_space, address_space_release, arena_create, arena_destroy, arena_give, arena_take)
 from finegrain.machine.machine cimport Machine
 from finegrain.machine.panic cimport panic_text
+from finegrain.machine.simulated.arbiter cimport line_served
 from finegrain.machine.simulated.cpus cimport sim_cpus_using, sim_set_priority, sim_shootdown
 from finegrain.machine.simulated.fibers cimport sim_spawn, stacks_create, stacks_destroy, stacks_unwatch, stacks_watch
 from finegrain.machine.simulated.schedule cimport (
-    BREATH, dispatch, leave_for_main, sim_park, sim_reschedule, sim_sleep_for, sim_spin_until_changed, sim_unpark,
-    sim_user)
+    BREATH, dispatch, leave_for_main, sim_park, sim_reschedule, sim_sleep_for, sim_spin_until_changed, sim_stall,
+    sim_unpark, sim_user)
 from finegrain.machine.simulated.spin cimport spin_word_changed
 from finegrain.machine.simulated.types cimport (
     LINE_SHIFT, NO_CPU, PANIC_TEXT, STOP_EMPTY, STOP_PANIC, STOP_UNTIL, cpu, event, line, sim, sim_thread)
@@ -112,6 +113,8 @@ cdef class SimulatedMachine(Machine):
         s.breath = BREATH
         s.reschedule = sim_reschedule
         s.word_changed = spin_word_changed
+        s.stall = sim_stall
+        s.served = line_served
         s.m.ops.cpus_using = sim_cpus_using
         s.m.ops.spin_until_changed = sim_spin_until_changed
         s.m.ops.park = sim_park

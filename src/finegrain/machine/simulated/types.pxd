@@ -9,6 +9,7 @@ cdef enum:
     LINE_SHIFT = 6                      # a 64-byte cache line
     NO_CPU = 0xffff
     SPIN_BUCKETS = 1024
+    STALL_BUCKETS = 256
     PANIC_TEXT = 32768
 
 cdef enum stop_reason:
@@ -71,6 +72,9 @@ cdef struct sim_thread:
     sim_thread* owner_next              # threads that spin because spin_owner runs
     sim_thread* owner_prev
     sim_thread* spun_by                 # head of that list, for this thread as owner
+    line* stalled_on                    # the cache line it waits for, or NULL
+    sim_thread* stall_next              # threads that wait for lines of one hash bucket, longest first
+    int64_t passed_over                 # how often others got the line before it
     sim_thread* run_next                # run queue
     sim_thread* run_prev
     void (*start)(thread* td, void* argument) noexcept nogil
@@ -81,12 +85,18 @@ cdef struct event:
     uint64_t number                     # ties go to the older one
     sim_thread* td
 
+cdef struct sim
+
 cdef struct sim:
     machine m                           # first: a sim* is a machine*
     ps_t next_event                     # earliest pending event; a thread ahead of it must let others go first
-    # what the inline calls (coherence) need of the modules above them: an event is due; somebody spins on the word
+    # what the inline calls (coherence) need of the modules above them: an event is due; somebody spins on the word; the
+    # line is busy; it has been served
     void (*reschedule)(thread* td) noexcept nogil
     void (*word_changed)(thread* td, uint64_t* word) noexcept nogil
+    void (*stall)(thread* td, line* at) noexcept nogil
+    void (*served)(sim* s, line* at, ps_t free) noexcept nogil
+    uint64_t stalled_count              # threads that wait for a line
     line* lines                         # a line for each 64 bytes of the arena
     # events: a heap with four children a node
     event* heap
@@ -113,6 +123,7 @@ cdef struct sim:
     uint64_t idle[CPU_WORDS]            # CPUs that run nothing
     uint32_t idle_count
     sim_thread* spinning[SPIN_BUCKETS]
+    sim_thread* stalled[STALL_BUCKETS]
     # threads
     uint32_t nthreads                   # alive
     uint32_t last_thread_id
