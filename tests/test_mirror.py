@@ -10,7 +10,6 @@ ELSEWHERE = {
     "kernel/locks/create": "tests/kernel/test_boot.py, which makes kernels as far up as their locks",
     "kernel/pmap/pt": "tests/kernel/pmap/test_model.py, which compares every entry and counts page tables",
     "lab/run": "tests/lab/test_arguments.py and test_fuzz.py, and every test that uses a lab",
-    "machine/costs": "numbers with their sources; tests/machine/simulated sets them and sees what they do",
     "machine/errors": "a class without anything to go wrong",
     "machine/machine": "a handle without methods",
     "machine/panic": "tests/kernel/locks/test_mtx.py: what a panic names",

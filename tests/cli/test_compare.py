@@ -32,6 +32,8 @@ def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess
         (["--images", "mixed"], "private and shared"),
         (["--workload", "absent.fgrec"], "absent.fgrec"),
         (["--json", "absent/out.json"], "no directory"),
+        (["--cost", "rmw=3"], "there is no cost 'rmw'"),
+        (["--cost", "xfer_cross=-1"], "a number from 0"),
         (["--frobnicate"], "--frobnicate"),
         (["--seconds", "soon"], "--seconds"),
     ],

@@ -12,7 +12,8 @@ from finegrain.kernel.locks.turnstile cimport SLEEPQUEUE, TURNSTILE, turnstile_c
 from finegrain.lab.locks cimport LockScripts, lock_at, locks_world, release, script_lock
 from finegrain.lab.run cimport Operations, lab_call, whole
 from finegrain.machine.seam cimport (
-    arena_offset, charge, critical_enter, critical_exit, park, sched_point, shootdown, touch_read, touch_write, unpark)
+    arena_offset, atomic_fetchadd, charge, critical_enter, critical_exit, park, sched_point, shootdown, touch_read,
+    touch_write, unpark)
 from finegrain.machine.thread cimport CPU_WORDS, thread
 
 
@@ -37,6 +38,10 @@ cdef int64_t op_shootdown(thread* td, lab_call* c) noexcept nogil:
 cdef int64_t op_read(thread* td, lab_call* c) noexcept nogil:
     touch_read(td, (<locks_world*>c.world).lines + 64 * c.a[0])
     return 0
+
+
+cdef int64_t op_add(thread* td, lab_call* c) noexcept nogil:
+    return atomic_fetchadd(td, <uint64_t*>((<locks_world*>c.world).lines + 64 * c.a[0]), 1)
 
 
 cdef int64_t op_write(thread* td, lab_call* c) noexcept nogil:
@@ -102,6 +107,7 @@ cdef class Scripts(LockScripts):
             OPERATIONS.add("shootdown", "cpus pages", op_shootdown, "have a set of CPUs forget pages")
             OPERATIONS.add("read", "line", op_read, "read a cache line")
             OPERATIONS.add("write", "line", op_write, "write a cache line")
+            OPERATIONS.add("add", "line", op_add, "add 1 to a cache line's first word, atomically: what it was")
             OPERATIONS.add("park", "", op_park, "leave the CPU until an unpark")
             OPERATIONS.add("unpark", "script", op_unpark, "end a park, or the next one")
             OPERATIONS.add("critical", "point:flag", op_critical, "critical sections, with a scheduling point or not")

@@ -4,6 +4,7 @@ from html.parser import HTMLParser
 import pytest
 from rich.console import Console
 
+from finegrain.machine.costs import CostModel, parse_costs
 from finegrain.report.result import as_dict, as_json, factor, html, rich, text
 from make_result import make_result
 
@@ -15,6 +16,15 @@ def test_the_table_has_a_column_a_design_each_sorted_by_its_waits() -> None:
     assert "5400000 ±0% (rw:pmap pv list)" in lines[head + 1]
     assert "2430000 ±0% (sx:vm map (user))" in lines[head + 1]
     assert "never waited" not in text(make_result())
+
+
+def test_costs_that_are_not_the_defaults_stand_above_it() -> None:
+    result = make_result()
+    assert "costs" not in text(result)
+    result.machine["costs_ps"] = CostModel().picoseconds()
+    assert "costs" not in text(result)
+    result.machine["costs_ps"] = parse_costs(["xfer_cross=180", "line_local_first=0"]).picoseconds()
+    assert "\ncosts other than the defaults: xfer_cross 180 ns, line_local_first 0\n" in text(result)
 
 
 def test_under_it_stand_the_factors_the_split_and_the_throughput() -> None:

@@ -10,6 +10,7 @@ import finegrain
 from finegrain.design import DEFAULT_DESIGNS, parse_designs
 from finegrain.errors import UserError
 from finegrain.files import check_writable, write_text
+from finegrain.machine.costs import parse_costs
 from finegrain.machine.shape import parse_shape, shape_of
 from finegrain.report import result as report
 from finegrain.study.defaults import DEFAULT_SECONDS, DEFAULT_WARMUP, DEFAULT_WORKLOAD
@@ -42,6 +43,12 @@ def command(
     warmup: Annotated[float, typer.Option(help="Simulated seconds before that.")] = DEFAULT_WARMUP,
     replications: Annotated[int, typer.Option(help="Independent runs of each design.")] = 1,
     seed: Annotated[int, typer.Option(help="Seed of the first run.")] = 1,
+    cost: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A cost of the machine that differs, such as rmw_hit_cycles=23.", metavar="NAME=VALUE"
+        ),
+    ] = None,
     counts: Annotated[
         bool, typer.Option("--counts", help="Also show what the kernel counted: faults, promotions, ...")
     ] = False,
@@ -54,6 +61,7 @@ def command(
     if shape is not None and cpus is not None:
         raise UserError("--shape and --cpus both say how many CPUs; give one of them")
     shapes = [parse_shape(shape)] if shape is not None else [shape_of(n) for n in parse_cpus(cpus or "104")]
+    costs = parse_costs(cost or [])
     if json is not None:
         check_writable(Path(json))
     console = Console()
@@ -69,6 +77,7 @@ def command(
             warmup=warmup,
             replications=replications,
             seed=seed,
+            costs=costs,
         )
         results.append(result)
         if number:

@@ -16,12 +16,16 @@ from finegrain.kernel.pmap cimport (
     pmap_remove_all, pmap_remove_pages, pmap_remove_write, pmap_state, pmap_ts_referenced, pv_audit, pv_lock_id,
     pv_lock_index, pv_state, pvlock)
 from finegrain.kernel.types cimport (
-    NPCM, NPTEPG, PAGE_SHIFT, PDRSHIFT, PG_ALLOCATED, VM_PROT_WRITE, pv_chunk, pv_entry, vm_page)
+    NPCM, NPTEPG, PAGE_SHIFT, PDRSHIFT, PG_ALLOCATED, VM_PROT_WRITE, VPB_EXCLUSIVE, VPB_UNBUSIED, pv_chunk, pv_entry,
+    vm_page)
 from finegrain.lab.memory cimport add_times, page_address
 from finegrain.lab.run cimport ALONE, Operations, checked_config, fresh, lab_call, lab_job, lacks, whole
-from finegrain.machine.seam cimport arena_offset, panic
+from finegrain.machine.seam cimport arena_offset, panic, sleep_for, stopping
 from finegrain.machine.simulated.simulated cimport SimulatedMachine
 from finegrain.machine.thread cimport machine as machine_struct, thread
+
+cdef enum:
+    BUSY_PS = 1000000                   # 1 us: between looks whether a page is still busied
 
 cdef uint16_t NAME_OBJECT = lock_name(b"rw", b"vm object")
 cdef uint16_t SITE_OBJECT = lock_site(b"lab/object")
@@ -86,6 +90,21 @@ cdef int64_t op_deactivate(thread* td, lab_call* c) noexcept nogil:
     return 0
 
 
+# One thread at a time maps a page, takes its mappings away or makes them read-only: those functions need it, and their
+# callers in FreeBSD busy the page.  Costs no time unless another thread is at it.
+#
+# Locks in: none.  Locks out: the page is busied.  May block: sleeps until it is not.
+cdef void page_busy(thread* td, vm_page* m) noexcept nogil:
+    while m.busy_lock != VPB_UNBUSIED and not stopping(td.machine):
+        sleep_for(td, BUSY_PS)
+    m.busy_lock = VPB_EXCLUSIVE
+
+
+# Locks in: the page is busied by td.  Locks out: it is not.  May block: never.
+cdef void page_unbusy(vm_page* m) noexcept nogil:
+    m.busy_lock = VPB_UNBUSIED
+
+
 # --- making mappings
 
 # Is the page the first of a full reservation?
@@ -104,6 +123,7 @@ cdef int64_t op_enter(thread* td, lab_call* c) noexcept nogil:
     cdef vm_page* m = page_at(td, c, 2)
     cdef int64_t* a = c.a
     cdef bint write = (a[3] & VM_PROT_WRITE) != 0
+    cdef int result
     if (not_made(c, 0) or not_yours(c, m)
             or lacks(c, write or not a[4] & VM_PROT_WRITE, b"an access that writes needs the right to write")):
         return 0
@@ -112,7 +132,10 @@ cdef int64_t op_enter(thread* td, lab_call* c) noexcept nogil:
                  or lacks(c, not write or a[4] & VM_PROT_WRITE, b"a writable superpage mapping must be written to")
                  or lacks(c, begins_superpage(td, m), b"the page does not begin a full superpage")):
         return 0
-    return pmap_enter(td, pmap_at(c, 0), <uint64_t>a[1], m, <int>a[3], <int>a[4], <int>a[5])
+    page_busy(td, m)
+    result = pmap_enter(td, pmap_at(c, 0), <uint64_t>a[1], m, <int>a[3], <int>a[4], <int>a[5])
+    page_unbusy(m)
+    return result
 
 
 cdef int64_t op_enter_object(thread* td, lab_call* c) noexcept nogil:
@@ -170,14 +193,18 @@ cdef int64_t op_remove_pages(thread* td, lab_call* c) noexcept nogil:
 cdef int64_t op_remove_all(thread* td, lab_call* c) noexcept nogil:
     cdef vm_page* m = page_at(td, c, 0)
     if not not_yours(c, m):
+        page_busy(td, m)
         pmap_remove_all(td, m)
+        page_unbusy(m)
     return 0
 
 
 cdef int64_t op_remove_write(thread* td, lab_call* c) noexcept nogil:
     cdef vm_page* m = page_at(td, c, 0)
     if not not_yours(c, m):
+        page_busy(td, m)
         pmap_remove_write(td, m)
+        page_unbusy(m)
     return 0
 
 

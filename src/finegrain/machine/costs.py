@@ -7,7 +7,12 @@ Linux kernel test robot's mails on a 104-thread two-socket Skylake-SP; [Norov] t
 arithmetic; [A] an assumption, no figure found.
 """
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from finegrain.errors import UserError
 
 PS_PER_NS = 1000
 
@@ -31,7 +36,9 @@ class CostModel:
     share_socket: float = 50.0  # [MLC] a clean line from a peer's cache
     share_cross: float = 115.0  # [MLC, A]
     rmw_hit_cycles: float = 18.0  # [InstLat] LOCK-prefixed operation on a line held here
-    line_local_first: int = 4  # [A] facts: 0 (in order of arrival) to 16; see machine/simulated/arbiter.pxd
+    line_local_first: float = (
+        4.0  # [A] 0 (in order of arrival) to 16; a whole number, see simulated/arbiter.pxd
+    )
     pause_cycles: float = 140.0  # [InstLat] Skylake-SP; Cascade Lake 40
     syscall: float = 70.0  # [LKP, D]
     fault_cycles: float = 1050.0  # [Torvalds] exception entry and return, no page-table isolation
@@ -72,6 +79,43 @@ class CostModel:
         """Give the model with every cache-line transfer cost times `factor` (1: unchanged)."""
         names = ("xfer_smt", "xfer_socket", "xfer_cross", "share_socket", "share_cross")
         return replace(self, **{name: getattr(self, name) * factor for name in names})
+
+
+def parse_costs(texts: Iterable[str]) -> CostModel:
+    """Read costs that differ from the defaults, each spelled `NAME=VALUE` in the units of `CostModel`.
+
+    UserError for a name that there is not, a value that is no number, is below 0 or too large, or a name given twice.
+    """
+    names = [field.name for field in fields(CostModel)]
+    given: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if name not in names:
+            raise UserError(f"--cost {text!r}: there is no cost {name!r}; there are {', '.join(names)}")
+        if name in given:
+            raise UserError(f"--cost {text!r}: {name} is given twice")
+        try:
+            number = float(value)
+        except ValueError:
+            number = math.nan
+        low, high = _LIMITS.get(name, (0.0, 1e9))
+        if not equals or not low <= number <= high:
+            raise UserError(f"--cost {text!r}: give {name} a number from {low:g} to {high:g}")
+        given[name] = number
+    if "line_local_first" in given and not given["line_local_first"].is_integer():
+        raise UserError("--cost line_local_first: give it a whole number")
+    return replace(CostModel(), **given)
+
+
+# A clock, a speed of at most one thread alone, a slice and a pause that end; the rest are times.
+_LIMITS = {
+    "frequency_ghz": (0.1, 100.0),
+    "smt_kernel": (0.01, 1.0),
+    "smt_user": (0.01, 1.0),
+    "time_slice": (1e3, 1e12),
+    "pause_cycles": (0.1, 1e6),
+    "line_local_first": (0.0, 1e6),
+}
 
 
 FREE = CostModel(

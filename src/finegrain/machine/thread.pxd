@@ -47,7 +47,7 @@ cdef struct cost_model:
     ps_t share_socket                   # a clean line from a cache in the socket, the other socket
     ps_t share_cross
     ps_t rmw_hit                        # an atomic read-modify-write on a line held here
-    int64_t line_local_first            # a contended line passes over the one that waits longest so often for its socket
+    int64_t line_local_first            # so often is who waits longest for a line passed over for its socket
     ps_t pause
     ps_t syscall
     ps_t fault                          # exception entry and return

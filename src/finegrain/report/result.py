@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.text import Text
 
+from finegrain.machine.costs import CostModel
 from finegrain.report.table import Column, Table, as_html
 from finegrain.report.terminal import as_rich, plain
 from finegrain.report.words import Cell, count_name, holder
@@ -38,7 +39,19 @@ def title(result: Result) -> list[str]:
         f"us over 90 minutes, scaled from {result.simulated_seconds:g} s simulated "
         f"after {result.warmup_seconds:g} s of warm-up; "
         f"±: 95% confidence from {batches} batches",
+        *_other_costs(machine.get("costs_ps", {})),
     ]
+
+
+def _other_costs(costs: dict[str, int]) -> list[str]:
+    """Say which costs are not the defaults, if any are."""
+    usual = CostModel().picoseconds()
+    other = [name for name in usual if costs.get(name, usual[name]) != usual[name]]
+    counts = ("line_local_first", *(name for name in usual if name.startswith("smt_")))
+    said = [
+        f"{name} {costs[name]}" if name in counts else f"{name} {costs[name] / 1000:g} ns" for name in other
+    ]
+    return [f"costs other than the defaults: {', '.join(said)}"] if said else []
 
 
 def waits_table(designs: Sequence[DesignResult]) -> Table:

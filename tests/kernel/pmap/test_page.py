@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kernel.pmap_door import (
+    PAGE,
     PMAP,
     PV,
     READ,
@@ -36,14 +37,20 @@ def test_bottom_up_try_failure_then_a_blocking_lock() -> None:
 
 @pytest.mark.parametrize("operation", ["remove_all", "remove_write", "ts_referenced", "is_modified"])
 def test_bottom_up_starts_again_when_the_list_changed(operation: str) -> None:
-    w = World(pages=8)
+    w = World(pages=8, pmaps=3)
     w.do("enter", 0, VA, w.pages[0], READ | WRITE, 0, 0)
+    another = ("enter", 1, VA, w.pages[0], READ | WRITE, WRITE, 0)
+    if operation.startswith(
+        "remove"
+    ):  # which needs the page busied: nobody enters it meanwhile, but fork copies
+        w.do("enter", 2, VA, w.pages[0], READ | WRITE, WRITE, 0)
+        another = ("copy", 1, 2, VA, VA + PAGE)
     # While it waits for pmap 0, pmap 1 maps the page too.
     w.door.start([("hold_pmap", 0, 300 * US)])
     w.machine.run(until=w.machine.time_ps + US)
     thread = w.door.start([(operation, w.pages[0])])
     w.machine.run(until=w.machine.time_ps + 20 * US)
-    w.door.start([("enter", 1, VA, w.pages[0], READ | WRITE, WRITE, 0)])
+    w.door.start([another])
     w.machine.run()
     assert w.door.counts()["restarts"] == 1
     answer = w.door.results(thread)[0]

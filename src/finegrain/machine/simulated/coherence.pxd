@@ -119,7 +119,8 @@ cdef inline void sim_atomic_access(thread* td, const void* word, bint write) noe
     cdef ps_t t
     sim_sched_point(td)
     at = line_of(<sim*>td.machine, word)
-    if unlikely(at.busy_until > (<sim_thread*>td).clock):
+    if unlikely(at.busy_until > (<sim_thread*>td).clock or
+                (at.busy_until == (<sim_thread*>td).clock and (<sim*>td.machine).stalled_count != 0)):
         (<sim*>td.machine).stall(td, at)
     t = line_cost(td, at, write)
     if write:

@@ -14,7 +14,7 @@
 from libc.stdint cimport int64_t, uint64_t
 
 from finegrain.machine.seam cimport unlikely
-from finegrain.machine.simulated.arbiter cimport line_join, line_turn
+from finegrain.machine.simulated.arbiter cimport line_join, line_turn, longest_waiting
 from finegrain.machine.simulated.coherence cimport sim_charge, sim_sched_point, sim_wait_until
 from finegrain.machine.simulated.cpus cimport leave_cpu, make_runnable, run_insert
 from finegrain.machine.simulated.events cimport new_event, push_event, remove_event, set_next_event, sift_down
@@ -150,11 +150,13 @@ cdef void sim_reschedule_ask(thread* kernel_td) noexcept nogil:
     dispatch(s, td)
 
 
-# A cache line is busy: until it is td's turn.
+# A cache line is busy, or becomes free just now and others may wait for it: until it is td's turn.
 cdef void sim_stall(thread* kernel_td, line* at) noexcept nogil:
     cdef sim* s = <sim*>kernel_td.machine
     if unlikely(kernel_td.critical != 0):
         kernel_td.machine.ops.panic(kernel_td, b"a wait for a cache line in a critical section")
+    if at.busy_until == (<sim_thread*>kernel_td).clock and longest_waiting(s, at) == NULL:
+        return
     line_join(s, <sim_thread*>kernel_td, at)
     dispatch(s, <sim_thread*>kernel_td)
 
