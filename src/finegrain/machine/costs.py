@@ -81,6 +81,18 @@ class CostModel:
         return replace(self, **{name: getattr(self, name) * factor for name in names})
 
 
+# A clock, a speed of at most one thread alone, a slice and a pause that end; the rest are times, of a millisecond or a million
+# cycles at most, which keeps sums of them far from the end of the clock (2**63 ps).
+_LIMITS = {
+    "frequency_ghz": (0.1, 100.0),
+    "smt_kernel": (0.01, 1.0),
+    "smt_user": (0.01, 1.0),
+    "time_slice": (1e3, 1e9),
+    "pause_cycles": (0.1, 1e6),
+    "line_local_first": (0.0, 1e6),
+}
+
+
 def parse_costs(texts: Iterable[str]) -> CostModel:
     """Read costs that differ from the defaults, each spelled `NAME=VALUE` in the units of `CostModel`.
 
@@ -98,24 +110,13 @@ def parse_costs(texts: Iterable[str]) -> CostModel:
             number = float(value)
         except ValueError:
             number = math.nan
-        low, high = _LIMITS.get(name, (0.0, 1e9))
+        low, high = _LIMITS.get(name, (0.0, 1e6))
         if not equals or not low <= number <= high:
             raise UserError(f"--cost {text!r}: give {name} a number from {low:g} to {high:g}")
         given[name] = number
     if "line_local_first" in given and not given["line_local_first"].is_integer():
         raise UserError("--cost line_local_first: give it a whole number")
     return replace(CostModel(), **given)
-
-
-# A clock, a speed of at most one thread alone, a slice and a pause that end; the rest are times.
-_LIMITS = {
-    "frequency_ghz": (0.1, 100.0),
-    "smt_kernel": (0.01, 1.0),
-    "smt_user": (0.01, 1.0),
-    "time_slice": (1e3, 1e12),
-    "pause_cycles": (0.1, 1e6),
-    "line_local_first": (0.0, 1e6),
-}
 
 
 FREE = CostModel(

@@ -153,10 +153,10 @@ cdef void sim_reschedule_ask(thread* kernel_td) noexcept nogil:
 # A cache line is busy, or becomes free just now and others may wait for it: until it is td's turn.
 cdef void sim_stall(thread* kernel_td, line* at) noexcept nogil:
     cdef sim* s = <sim*>kernel_td.machine
-    if unlikely(kernel_td.critical != 0):
-        kernel_td.machine.ops.panic(kernel_td, b"a wait for a cache line in a critical section")
     if at.busy_until == (<sim_thread*>kernel_td).clock and longest_waiting(s, at) == NULL:
         return
+    if unlikely(kernel_td.critical != 0):
+        kernel_td.machine.ops.panic(kernel_td, b"a wait for a cache line in a critical section")
     line_join(s, <sim_thread*>kernel_td, at)
     dispatch(s, <sim_thread*>kernel_td)
 

@@ -85,8 +85,6 @@ cdef struct event:
     uint64_t number                     # ties go to the older one
     sim_thread* td
 
-cdef struct sim
-
 cdef struct sim:
     machine m                           # first: a sim* is a machine*
     ps_t next_event                     # earliest pending event; a thread ahead of it must let others go first
