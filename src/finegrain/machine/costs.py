@@ -81,8 +81,8 @@ class CostModel:
         return replace(self, **{name: getattr(self, name) * factor for name in names})
 
 
-# A clock, a speed of at most one thread alone, a slice and a pause that end; the rest are times, of a millisecond or a million
-# cycles at most, which keeps sums of them far from the end of the clock (2**63 ps).
+# A clock, a speed of at most one thread alone, a slice and a pause that end; the rest are times, of a millisecond
+# or a million cycles at most, which keeps sums of them far from the end of the clock (2**63 ps).
 _LIMITS = {
     "frequency_ghz": (0.1, 100.0),
     "smt_kernel": (0.01, 1.0),
