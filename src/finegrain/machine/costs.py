@@ -1,10 +1,11 @@
 """What things cost on the simulated machine, with the source of every figure.
 
-Sources: [InstLat] InstLatx64 dumps for Skylake-SP; [MLC] Intel Memory Latency Checker logs; [c2c] the
-core-to-core-latency project's result tables; [SOSP13] David, Guerraoui, Trigonakis, SOSP 2013; [LKP] the
-Linux kernel test robot's mails on a 104-thread two-socket Skylake-SP; [Norov] the Linux IPI benchmark posting;
-[Torvalds] page-fault cost post of 2014; [intel_idle] the exit latencies in Linux's driver of that name; [Downs] "A concurrency cost hierarchy"; [D] derived from such figures by
-arithmetic; [A] an assumption, no figure found.
+Sources: [InstLat] InstLatx64 dumps for Skylake-SP; [MLC] Intel Memory Latency Checker logs; [c2c] the core-
+to-core-latency project's result tables; [SOSP13] David, Guerraoui, Trigonakis, SOSP 2013; [LKP] the Linux
+kernel test robot's mails on a 104-thread two-socket Skylake-SP; [Norov] the Linux IPI benchmark posting;
+[Torvalds] page-fault cost post of 2014; [intel_idle] the exit latencies in Linux's driver of that name;
+[Downs] "A concurrency cost hierarchy"; [D] derived from such figures by arithmetic; [A] an assumption, no
+figure found.
 """
 
 import math

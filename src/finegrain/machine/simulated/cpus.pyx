@@ -198,6 +198,8 @@ cdef void wait_for_cpu(sim* s, sim_thread* td, cpu* here) noexcept nogil:
         return
     if c == here and td.td.priority < current.td.priority:
         c.need_resched = 1
+        if current.in_user:             # it was an interrupt, which returns to user code
+            push_event(s, current, max(td.clock, current.clock))
     if not should_preempt(td.td.priority, current.td.priority, c != here):
         return
     c.preempt = 1

@@ -23,9 +23,7 @@ cdef inline void start_ticks(sim* s, cpu* c, ps_t t) noexcept nogil:
         c.next_tick = NO_TICK
     else:
         phase = period * c.id // s.m.ncpus
-        c.next_tick = t if t < phase else t - (t - phase) % period
-        while c.next_tick <= t:
-            c.next_tick += period
+        c.next_tick = phase if t < phase else t - (t - phase) % period + period
     c.interrupt_at = c.next_tick if c.stolen == 0 else 0
 
 
