@@ -18,4 +18,3 @@ cdef void spin_word_changed(thread* td, uint64_t* word) noexcept nogil
 # td ends: threads that spin because it ran find that its lock has changed hands, even if the next owner's record turns
 # out to be the same one.
 cdef void disown_spinners(sim_thread* td) noexcept nogil
-
