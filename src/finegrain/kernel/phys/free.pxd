@@ -14,6 +14,7 @@ cdef int vm_phys_alloc_npages(thread* td, phys_state* s, int domain, int pool, i
                               int* blocks) noexcept nogil
 cdef int vm_phys_free_pages(thread* td, phys_state* s, vm_page* m, int order, int pool) noexcept nogil  # blocks handled
 cdef int vm_phys_free_contig(thread* td, phys_state* s, vm_page* m, int64_t npages, int pool) noexcept nogil
+cdef void queue_started(phys_state* s, vm_domain* d) noexcept nogil  # for who looks at the queues from outside
 cdef void vm_phys_init(phys_state* s) noexcept nogil            # all memory of the segments becomes free
 
 # Free counts (atomic).
