@@ -18,9 +18,10 @@ from finegrain.kernel.phys cimport (
     FREE_LOCK_ALLOC, FREE_LOCK_FREE, VM_ALLOC_NOBUSY, VM_ALLOC_NORMAL, VM_FREEPOOL_DEFAULT, phys_of, phys_state,
     vm_domain, vm_domain_allocate, vm_domain_free_lock, vm_domain_free_unlock, vm_domain_freecnt_inc, vm_page_alloc,
     vm_phys_alloc_pages, vm_phys_free_pages)
-from finegrain.kernel.types cimport OBJT_SWAP, vm_object, vm_page
+from finegrain.kernel.types cimport OBJT_SWAP, PAGE_LINES, vm_object, vm_page
 from finegrain.kernel.vm cimport vm_object_allocate, vm_object_deallocate
-from finegrain.machine.seam cimport arena_alloc, arena_free, charge, domain as domain_of, panic, unlikely, user
+from finegrain.machine.seam cimport (
+    arena_alloc, arena_free, charge_lines, domain as domain_of, panic, unlikely, user)
 from finegrain.machine.thread cimport thread
 
 cdef uint16_t SITE_FILL = lock_site(b"uiomove_object_page")
@@ -117,7 +118,7 @@ cdef void image_fill(thread* td, image* im, const int64_t* sizes, const fill_run
                 m.dirty = 0xff
                 page += 1
             rw_wunlock(td, &obj.lock)
-            charge(td, td.machine.cost.copy_4k, WRITE_PAGES)
+            charge_lines(td, td.machine.cost.copy_4k * WRITE_PAGES, 2 * WRITE_PAGES * PAGE_LINES)
             user(td, <int64_t>(next_random(&state) % (<uint64_t>2 * WRITE_USER_PS)))
 
 

@@ -47,11 +47,15 @@ def _other_costs(costs: dict[str, int]) -> list[str]:
     """Say which costs are not the defaults, if any are."""
     usual = CostModel().picoseconds()
     other = [name for name in usual if costs.get(name, usual[name]) != usual[name]]
-    counts = ("line_local_first", *(name for name in usual if name.startswith("smt_")))
-    said = [
-        f"{name} {costs[name]}" if name in counts else f"{name} {costs[name] / 1000:g} ns" for name in other
-    ]
+    said = [f"{name} {_cost(name, costs[name])}" for name in other]
     return [f"costs other than the defaults: {', '.join(said)}"] if said else []
+
+
+def _cost(name: str, value: int) -> str:
+    """Give a cost in its unit: a number of something, lines a microsecond, or nanoseconds."""
+    if name.startswith("smt_") or name.endswith("_lines") or name == "line_local_first":
+        return str(value)
+    return f"{value / 1000:g}" if name.endswith("_fills") else f"{value / 1000:g} ns"
 
 
 def waits_table(designs: Sequence[DesignResult]) -> Table:

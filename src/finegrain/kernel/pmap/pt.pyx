@@ -13,7 +13,7 @@ from finegrain.kernel.locks cimport lock_site
 from finegrain.kernel.phys cimport VM_ALLOC_NORMAL, VM_ALLOC_WIRED, VM_ALLOC_ZERO, vm_page_alloc_noobj, vm_page_free
 from finegrain.kernel.pmap.pvlock cimport PV_LIST_CARRIED_ASSERT, RELEASE_PV_LIST_LOCK
 from finegrain.kernel.types cimport PG_ZERO
-from finegrain.machine.seam cimport atomic_load_acq, charge, cpus_using, shootdown, sleep_for
+from finegrain.machine.seam cimport atomic_load_acq, charge, charge_zeroed, cpus_using, shootdown, sleep_for
 from finegrain.machine.thread cimport CPU_WORDS, ps_t, thread
 
 cdef uint16_t SITE_WAIT = lock_site(b"pmap_allocpte/pmap")
@@ -62,7 +62,7 @@ cdef vm_page* ptp_alloc(thread* td, bint zero) noexcept nogil:
     pmap_state_of(td).shortages = 0
     if zero and (m.flags & PG_ZERO) == 0:
         memset(PHYS_TO_DMAP(td, m.phys_addr), 0, PAGE_SIZE)
-        charge(td, td.machine.cost.zero_4k, 1)
+        charge_zeroed(td, PHYS_TO_DMAP(td, m.phys_addr))
     m.valid = 0
     m.listq_next = NULL
     m.listq_prev = NULL

@@ -29,14 +29,15 @@ from finegrain.kernel.phys cimport (
     vm_page_rename, vm_page_xunbusy, vm_reserv_to_superpage)
 from finegrain.kernel.pmap cimport KERN_SUCCESS, PMAP_ENTER_NOSLEEP, pmap_enter, pmap_enter_quick, pmap_is_prefaultable
 from finegrain.kernel.types cimport (
-    OBJT_DEFAULT, PAGE_SHIFT, PAGE_SIZE, PG_ZERO, VM_PROT_WRITE, VPB_EXCLUSIVE, VPB_UNBUSIED, vm_map_entry, vm_object,
-    vm_offset_t, vm_page, vm_pindex_t, vmspace)
+    OBJT_DEFAULT, PAGE_LINES, PAGE_SHIFT, PAGE_SIZE, PG_ZERO, VM_PROT_WRITE, VPB_EXCLUSIVE, VPB_UNBUSIED, vm_map_entry,
+    vm_object, vm_offset_t, vm_page, vm_pindex_t, vmspace)
 from finegrain.kernel.vm.map cimport VM_MAP_ASSERT_LOCKED, vm_map_find, vm_map_growstack
 from finegrain.kernel.vm.object cimport (
     vm_object_allocate, vm_object_anonymous, vm_object_color, vm_object_deallocate, vm_object_shadow)
 from finegrain.kernel.vm.state cimport (
     FAULT_BACKING, FAULT_BAD, FAULT_COPY, FAULT_FAST, FAULT_MOVE, FAULT_RESIDENT, FAULT_SUPERPAGE, FAULT_ZERO, vm_of)
-from finegrain.machine.seam cimport atomic_fetchadd, charge, panic, sleep_for, touch_read, touch_write, unlikely
+from finegrain.machine.seam cimport (
+    atomic_fetchadd, charge, charge_lines, panic, sleep_for, touch_read, touch_write, unlikely)
 from finegrain.machine.thread cimport ps_t, thread
 
 cdef uint16_t SITE_MAP = lock_site(b"vm_map_lookup")
@@ -83,7 +84,7 @@ cdef struct faultstate:
 # Stands for: FreeBSD pmap_zero_page().
 cdef inline void zero_page(thread* td, vm_page* m) noexcept nogil:
     if not m.flags & PG_ZERO:
-        charge(td, td.machine.cost.zero_4k, 1)
+        charge_lines(td, td.machine.cost.zero_4k, PAGE_LINES)
     if unlikely(vm_of(td).contents != NULL):
         vm_of(td).contents[m.phys_addr >> PAGE_SHIFT] = 0
 
@@ -92,7 +93,7 @@ cdef inline void zero_page(thread* td, vm_page* m) noexcept nogil:
 # Stands for: FreeBSD pmap_copy_page().
 cdef inline void copy_page(thread* td, vm_page* source, vm_page* target) noexcept nogil:
     cdef uint32_t* contents = vm_of(td).contents
-    charge(td, td.machine.cost.copy_4k, 1)
+    charge_lines(td, td.machine.cost.copy_4k, 2 * PAGE_LINES)
     if unlikely(contents != NULL):
         contents[target.phys_addr >> PAGE_SHIFT] = contents[source.phys_addr >> PAGE_SHIFT]
 

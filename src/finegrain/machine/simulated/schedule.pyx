@@ -15,6 +15,7 @@ from libc.stdint cimport int64_t, uint64_t
 
 from finegrain.machine.seam cimport unlikely
 from finegrain.machine.simulated.arbiter cimport line_join, line_turn, longest_waiting
+from finegrain.machine.simulated.caches cimport user_fills
 from finegrain.machine.simulated.coherence cimport sim_charge, sim_sched_point, sim_wait_until
 from finegrain.machine.simulated.cpus cimport leave_cpu, make_runnable, run_insert
 from finegrain.machine.simulated.events cimport new_event, push_event, remove_event, set_next_event, sift_down
@@ -222,6 +223,7 @@ cdef void sim_user(thread* td, ps_t duration) noexcept nogil:
             t = t * s.m.cost.smt_user_den // s.m.cost.smt_user_num
         me.clock += t
         c.times.user += t
+        user_fills(s, c, piece, me.clock)
         duration -= piece
 
 
