@@ -51,6 +51,9 @@ class CostModel:
         4.0  # [A] 0 (in order of arrival) to 16; a whole number, see simulated/arbiter.pxd
     )
     pause_cycles: float = 140.0  # [InstLat] Skylake-SP; Cascade Lake 40
+    probe: float = (
+        125.0  # [D] 100-150: LOCK_PROFILING's own work for a pair of lock and unlock; 0: not profiled
+    )
     syscall: float = 70.0  # [LKP, D]
     fault_cycles: float = 1050.0  # [Torvalds] exception entry and return, no page-table isolation
     invlpg_cycles: float = 180.0  # [D]

@@ -59,6 +59,7 @@ cdef struct cost_model:
     int64_t user_l2_fills
     int64_t user_llc_fills
     ps_t pause
+    ps_t probe                          # what the lock profile takes for a pair of lock and unlock; 0: it takes nothing
     ps_t syscall
     ps_t fault                          # exception entry and return
     ps_t invlpg

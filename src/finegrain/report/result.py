@@ -39,14 +39,24 @@ def title(result: Result) -> list[str]:
         f"us over 90 minutes, scaled from {result.simulated_seconds:g} s simulated "
         f"after {result.warmup_seconds:g} s of warm-up; "
         f"±: 95% confidence from {batches} batches",
+        _probe(machine.get("costs_ps", {}).get("probe", 0)),
         *_other_costs(machine.get("costs_ps", {})),
     ]
+
+
+def _probe(cost: int) -> str:
+    """Say whether counting takes time, as LOCK_PROFILING's does."""
+    return (
+        f"lock profiling takes {cost / 1000:g} ns a lock and unlock"
+        if cost
+        else "lock profiling takes no time"
+    )
 
 
 def _other_costs(costs: dict[str, int]) -> list[str]:
     """Say which costs are not the defaults, if any are."""
     usual = CostModel().picoseconds()
-    other = [name for name in usual if costs.get(name, usual[name]) != usual[name]]
+    other = [name for name in usual if name != "probe" and costs.get(name, usual[name]) != usual[name]]
     said = [f"{name} {_cost(name, costs[name])}" for name in other]
     return [f"costs other than the defaults: {', '.join(said)}"] if said else []
 

@@ -87,7 +87,7 @@ def test_relabelling_cpus_of_a_socket_changes_no_total() -> None:
         return read_profile(m), read_charged(m), sums, m.time_ps
 
     one = total([0, 1, 2, 3, 4, 5, 6, 7])
-    assert one[0][0]["contested"] > 50
+    assert one[0][0]["contested"] > 40
     assert total([4, 1, 6, 3, 2, 5, 0, 7]) == one
 
 
@@ -112,7 +112,7 @@ def test_identities_in_every_window(kind: str, threads: int) -> None:
         check_times(m)
         start = end
         reset_profile(m, end)
-    assert sum(row["acquisitions"] for row in rows) > 1000
+    assert sum(row["acquisitions"] for row in rows) > 500
 
 
 @pytest.mark.parametrize(

@@ -50,11 +50,10 @@ cdef void caches_destroy(sim* s) noexcept nogil:
 
 # Lines (thousandths) have come in by `when`.
 cdef inline void fill(cache_clock* k, int64_t amount, int64_t when) noexcept nogil:
-    cdef int i
     if k.step == 0:
         return
     k.left -= amount
-    for i in range(CACHE_MARKS):
+    for _ in range(CACHE_MARKS):
         if k.left > 0:
             return
         k.left += k.step

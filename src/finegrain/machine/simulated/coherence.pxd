@@ -49,7 +49,7 @@ cdef inline void sim_wait_until(thread* td, ps_t t) noexcept nogil:
         sim_charge_memory(td, t - (<sim_thread*>td).clock)
 
 
-# How long ago the line was last used, at `when` (both in units of its `used`); below 0: by a thread whose clock is ahead.
+# How long ago the line was last used, at `when` (both in units of its `used`).  Below 0: by one whose clock is ahead.
 cdef inline int64_t line_age(line* at, int64_t when) noexcept nogil:
     return <int64_t>((<uint64_t>when - at.used) << (64 - AGE_BITS)) >> (64 - AGE_BITS)
 
