@@ -27,7 +27,7 @@ cdef inline void vm_domain_free_assert_locked(thread* td, vm_domain* d) noexcept
 
 
 cdef void vm_domain_free_lock(thread* td, vm_domain* d, int why) noexcept nogil
-# What handling so many blocks costs while it is held: heads of blocks are rarely in a near cache.
+# What handling so many blocks costs while it is held, beside their lines.
 cdef void charge_blocks(thread* td, vm_domain* d, int blocks) noexcept nogil
 cdef void vm_domain_free_unlock(thread* td, vm_domain* d) noexcept nogil
 cdef enum:                                                      # why: the acquisition point

@@ -224,7 +224,7 @@ cdef void vm_fault_prefault(thread* td, faultstate* fs, bint obj_locked) noexcep
         obj = entry.object
         if not obj_locked:
             rw_rlock(td, &obj.lock, SITE_PREFAULT)
-        m = vm_page_lookup(obj, pindex)
+        m = vm_page_lookup(td, obj, pindex)
         while m == NULL and vm_object_anonymous(obj) and obj.backing_object != NULL:
             backing = obj.backing_object
             pindex += obj.backing_object_offset
@@ -232,7 +232,7 @@ cdef void vm_fault_prefault(thread* td, faultstate* fs, bint obj_locked) noexcep
             if not obj_locked or obj != entry.object:
                 rw_runlock(td, &obj.lock)
             obj = backing
-            m = vm_page_lookup(obj, pindex)
+            m = vm_page_lookup(td, obj, pindex)
         if m != NULL and m.valid == 0xff:
             pmap_enter_quick(td, &fs.vms.pm, va, m, entry.protection)
         if not obj_locked or obj != entry.object:
@@ -274,7 +274,7 @@ cdef bint vm_page_ps_test(thread* td, vm_page* m, bint write, vm_page* skip) noe
 # Returns:    False: this fault is not of that kind.
 # Stands for: FreeBSD vm_fault_soft_fast().
 cdef bint soft_fast(thread* td, faultstate* fs) noexcept nogil:
-    cdef vm_page* m = vm_page_lookup(fs.first_object, fs.first_pindex)
+    cdef vm_page* m = vm_page_lookup(td, fs.first_object, fs.first_pindex)
     cdef vm_page* m_map
     cdef vm_page* m_super
     cdef vm_offset_t va = fs.va
@@ -347,7 +347,7 @@ cdef int find_page(thread* td, faultstate* fs) noexcept nogil:
     VM_MAP_ASSERT_LOCKED(td, fs.vms)
     VM_OBJECT_ASSERT_WLOCKED(td, fs.object)
     while True:
-        fs.m = vm_page_lookup(fs.object, fs.pindex)
+        fs.m = vm_page_lookup(td, fs.object, fs.pindex)
         if fs.m != NULL:
             touch_write(td, &fs.m.busy_lock)
             if fs.m.busy_lock != VPB_UNBUSIED:
