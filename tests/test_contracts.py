@@ -45,7 +45,7 @@ NO_ASSERTION: dict[str, str] = {
     "kernel/phys/free/nothing_smaller": _FREE,
     "kernel/phys/free/queue_started": _FREE,
     "kernel/phys/free/vm_phys_free_contig": "vm_phys_free_pages(), to which it gives each block, asserts it",
-    "kernel/phys/objpages/vm_page_lookup": _AUDITS,
+    "kernel/phys/objpages/vm_radix_lookup": _AUDITS,
     "kernel/phys/objpages/vm_radix_lookup_le": _AUDITS,
     "kernel/vm/object/vm_object_coalesce": _AN_ENTRY,
     "kernel/vm/object/vm_object_shadow": _AN_ENTRY,

@@ -1,5 +1,6 @@
 """`finegrain compare`: designs side by side on a recorded build."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -49,6 +50,12 @@ def command(
             help="A cost of the machine that differs, such as rmw_hit_cycles=23.", metavar="NAME=VALUE"
         ),
     ] = None,
+    probe: Annotated[
+        str,
+        typer.Option(
+            help="on: locks are profiled as the measured ones were, which takes time; off: for nothing."
+        ),
+    ] = "on",
     counts: Annotated[
         bool, typer.Option("--counts", help="Also show what the kernel counted: faults, promotions, ...")
     ] = False,
@@ -62,6 +69,12 @@ def command(
         raise UserError("--shape and --cpus both say how many CPUs; give one of them")
     shapes = [parse_shape(shape)] if shape is not None else [shape_of(n) for n in parse_cpus(cpus or "104")]
     costs = parse_costs(cost or [])
+    if probe not in ("on", "off"):
+        raise UserError(f"--probe {probe!r}: give on or off")
+    if probe == "off":
+        if any(text.startswith("probe=") for text in cost or []):
+            raise UserError("--probe off and --cost probe both say what profiling costs; give one of them")
+        costs = replace(costs, probe=0.0)
     if json is not None:
         check_writable(Path(json))
     console = Console()

@@ -14,6 +14,7 @@ ctypedef uint64_t pt_entry_t            # a PTE, PDE, PDPE or PML4E with x86-64 
 cdef enum:
     PAGE_SHIFT = 12
     PAGE_SIZE = 4096
+    PAGE_LINES = 64                     # cache lines of a page
     PDRSHIFT = 21
     NPTEPG = 512
     NPCPV = 168                         # pv entries in a chunk (_NPCPV)

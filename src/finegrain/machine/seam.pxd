@@ -9,6 +9,8 @@
 #   cpu_id, domain  where it runs: the CPU, its memory domain
 #   cpus_using      which other CPUs run with a pmap
 #   charge          work costs time
+#   charge_lines, charge_zeroed
+#                   work on whole pages, which pass through the caches
 #   touch_read, touch_write
 #                   a data line that other CPUs write is read or written
 #   atomic_*        a lock word is read or written: a point where other threads may run first
@@ -36,8 +38,8 @@
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from finegrain.machine.simulated.coherence cimport (
-    sim_atomic_access, sim_charge, sim_cpu_id, sim_domain, sim_last_line, sim_now, sim_sched_point, sim_touch,
-    sim_wait_until, sim_word_changed)
+    sim_atomic_access, sim_charge, sim_charge_lines, sim_charge_zeroed, sim_cpu_id, sim_domain, sim_last_line, sim_now,
+    sim_sched_point, sim_touch, sim_wait_until, sim_word_changed)
 from finegrain.machine.thread cimport (
     LINE_HIT, TD_BLOCKED, TD_RUNNING, TD_SLEEPING, TD_STALLED, lock_delay_arg, machine, ps_t, thread)
 
@@ -96,6 +98,19 @@ cdef inline void charge(thread* td, ps_t cost, int64_t n) noexcept nogil:
 cdef inline void wait_until(thread* td, ps_t t) noexcept nogil:
     if likely(td.simulated):
         sim_wait_until(td, t)
+
+
+# Work that passes so many lines through this CPU's caches, of pages that nobody else touches line by line: user pages
+# zeroed or copied.
+cdef inline void charge_lines(thread* td, ps_t cost, int64_t lines) noexcept nogil:
+    if likely(td.simulated):
+        sim_charge_lines(td, cost, lines)
+
+
+# A page of the kernel's own, in the direct map, has been zeroed.
+cdef inline void charge_zeroed(thread* td, const void* page) noexcept nogil:
+    if likely(td.simulated):
+        sim_charge_zeroed(td, page)
 
 
 # A data line that other CPUs write is read, or written, under a lock or without one.

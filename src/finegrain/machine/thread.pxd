@@ -39,8 +39,10 @@ cdef enum:
 cdef struct cost_model:
     ps_t op                             # one simple instruction group
     ps_t l1_hit
+    ps_t l2_hit
     ps_t llc_hit
-    ps_t dram_local                     # a line that nobody has touched yet
+    ps_t dram_local                     # from memory of the own socket, of another (0: as the own)
+    ps_t dram_remote
     ps_t xfer_smt                       # a modified line from the sibling, the socket, the other socket
     ps_t xfer_socket
     ps_t xfer_cross
@@ -48,7 +50,16 @@ cdef struct cost_model:
     ps_t share_cross
     ps_t rmw_hit                        # an atomic read-modify-write on a line held here
     int64_t line_local_first            # so often is who waits longest for a line passed over for its socket
+    # What caches hold, in lines (0: everything, for ever): a core's L1, its L2, its part of the socket's LLC
+    int64_t l1_lines
+    int64_t l2_lines
+    int64_t llc_lines
+    # What user code brings into each from further out: thousandths of a line a microsecond
+    int64_t user_l1_fills
+    int64_t user_l2_fills
+    int64_t user_llc_fills
     ps_t pause
+    ps_t probe                          # what the lock profile takes for a pair of lock and unlock; 0: it takes nothing
     ps_t syscall
     ps_t fault                          # exception entry and return
     ps_t invlpg

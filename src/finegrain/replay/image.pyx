@@ -14,9 +14,9 @@ from libc.stdint cimport int64_t, uint16_t, uint64_t
 
 from finegrain.kernel.locks cimport lock_site, rw_wlock, rw_wunlock
 from finegrain.kernel.phys cimport vm_page_alloc_deferred
-from finegrain.kernel.types cimport OBJT_SWAP, vm_object
+from finegrain.kernel.types cimport OBJT_SWAP, PAGE_LINES, vm_object
 from finegrain.kernel.vm cimport vm_object_allocate, vm_object_deallocate
-from finegrain.machine.seam cimport charge, panic, unlikely, user
+from finegrain.machine.seam cimport charge_lines, panic, unlikely, user
 from finegrain.machine.thread cimport thread
 
 cdef uint16_t SITE_FILL = lock_site(b"uiomove_object_page")
@@ -69,7 +69,7 @@ cdef void image_fill(thread* td, image* im, const int64_t* sizes, const fill_run
                     out_of_memory(td)
                 page += 1
             rw_wunlock(td, &obj.lock)
-            charge(td, td.machine.cost.copy_4k, WRITE_PAGES)
+            charge_lines(td, td.machine.cost.copy_4k * WRITE_PAGES, 2 * WRITE_PAGES * PAGE_LINES)
             user(td, <int64_t>(next_random(&state) % (<uint64_t>2 * WRITE_USER_PS)))
 
 

@@ -17,7 +17,8 @@
 from finegrain.kernel.phys.deferred cimport deferred_within, vm_object_undefer, vm_page_alloc_deferred
 from finegrain.kernel.phys.free cimport pgcache_count, queue_started
 from finegrain.kernel.phys.objpages cimport (
-    VM_OBJECT_ASSERT_LOCKED, VM_OBJECT_ASSERT_WLOCKED, vm_page_lookup, vm_radix_free, vm_radix_lookup_le)
+    VM_OBJECT_ASSERT_LOCKED, VM_OBJECT_ASSERT_WLOCKED, vm_page_lookup, vm_radix_free, vm_radix_lookup,
+    vm_radix_lookup_le)
 from finegrain.kernel.phys.page cimport (
     DMAP_TO_PHYS, PHYS_TO_DMAP, PHYS_TO_VM_PAGE, VM_ALLOC_NOBUSY, VM_ALLOC_NORMAL, VM_ALLOC_WIRED, VM_ALLOC_ZERO,
     phys_allocated_pages, phys_audit, phys_create, phys_free_pages, phys_reservations_broken, vm_page_aflag_clear,

@@ -35,10 +35,14 @@ cdef inline void VM_OBJECT_ASSERT_WLOCKED(thread* td, vm_object* obj) noexcept n
     rw_assert_wlocked(td, &obj.lock, b"the object is not write-locked")
 
 
-# The page at pindex; NULL when none is resident.  Object R.
-cdef vm_page* vm_page_lookup(vm_object* obj, vm_pindex_t pindex) noexcept nogil
+# The page at pindex; NULL when none is resident.  Object R.  The first touches what is looked at; the second is for
+# audits.
+cdef vm_page* vm_page_lookup(thread* td, vm_object* obj, vm_pindex_t pindex) noexcept nogil
+cdef vm_page* vm_radix_lookup(vm_object* obj, vm_pindex_t pindex) noexcept nogil
 # The page with the largest index not above pindex; NULL when there is none.  Object R.
 cdef vm_page* vm_radix_lookup_le(vm_object* obj, vm_pindex_t pindex) noexcept nogil
+# Touch the index on the way to pindex.  Object R, or W to write.
+cdef void touch_index(thread* td, vm_object* obj, vm_pindex_t pindex, bint write) noexcept nogil
 # Object W.
 cdef void vm_radix_insert(machine* m, vm_object* obj, vm_page* page) noexcept nogil
 cdef void vm_radix_remove(thread* td, vm_object* obj, vm_pindex_t pindex) noexcept nogil

@@ -3,15 +3,15 @@
 from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcpy
 
-from finegrain.kernel.list cimport list_insert_after, list_remove
+from finegrain.kernel.list cimport list_insert_after, list_remove, list_touch_insert_after, list_touch_remove
 from finegrain.kernel.phys.types cimport VPRC_OBJREF, deferred_pages
 from finegrain.kernel.types cimport vm_object, vm_page, vm_pindex_t
-from finegrain.machine.seam cimport arena_alloc, arena_free, charge, panic, unlikely
+from finegrain.machine.seam cimport arena_alloc, arena_free, charge, panic, touch_read, touch_write, unlikely
 from finegrain.machine.thread cimport machine, thread
 
 cdef enum:
-    INSERT_OPS = 60                     # [A] a descent of FreeBSD's tree (three nodes, mostly from the L2), the list
-    REMOVE_OPS = 60
+    INSERT_OPS = 20                     # [A] a descent of FreeBSD's tree, the list; the lines are extra
+    REMOVE_OPS = 20
     LEAF_SHIFT = 6
     LEAF_BYTES = 64 * 8
     MIN_CAPACITY = 4
@@ -79,8 +79,8 @@ cdef vm_radix* radix_cover(machine* m, vm_object* obj, vm_pindex_t leaf) noexcep
 # Locks out:  the same.
 # May block:  never.
 # Returns:    the page; NULL when it is not resident.
-# Stands for: FreeBSD vm_page_lookup(), vm_radix_lookup().
-cdef vm_page* vm_page_lookup(vm_object* obj, vm_pindex_t pindex) noexcept nogil:
+# Stands for: FreeBSD vm_radix_lookup().
+cdef vm_page* vm_radix_lookup(vm_object* obj, vm_pindex_t pindex) noexcept nogil:
     cdef vm_radix* r = <vm_radix*>obj.pages
     cdef uint64_t i
     if r != NULL:
@@ -90,6 +90,52 @@ cdef vm_page* vm_page_lookup(vm_object* obj, vm_pindex_t pindex) noexcept nogil:
     if unlikely(obj.deferred != NULL):
         return (<deferred_pages*>obj.deferred).look_up(obj, pindex)
     return NULL
+
+
+# Touch what a descent of the index to pindex reads, or with write, changes: its head, the entry of the leaf, the page's
+# slot in that.  As many lines as FreeBSD's tree has nodes on the way, in a file or heap of up to 16 MB: three.
+#
+# Locks in:   the object's lock, for reading or for writing.
+# Locks out:  the same.
+# May block:  never.
+# Stands for: the loads and stores of FreeBSD vm_radix_lookup() and its like.
+cdef void touch_index(thread* td, vm_object* obj, vm_pindex_t pindex, bint write) noexcept nogil:
+    cdef vm_radix* r = <vm_radix*>obj.pages
+    cdef uint64_t i
+    cdef radix_leaf* entry
+    VM_OBJECT_ASSERT_LOCKED(td, obj)
+    if r == NULL:
+        return
+    touch_read(td, r)
+    i = (pindex >> LEAF_SHIFT) - r.first
+    if i >= r.capacity:
+        return
+    entry = &r.directory[i]
+    if write:
+        touch_write(td, entry)
+    else:
+        touch_read(td, entry)
+    if entry.pages != NULL and write:
+        touch_write(td, &entry.pages[pindex & 63])
+    elif entry.pages != NULL:
+        touch_read(td, &entry.pages[pindex & 63])
+
+
+# Find a page by its index, and look at it.
+#
+# Locks in:   the object's lock, for reading or for writing.
+# Locks out:  the same.
+# May block:  never.
+# Returns:    the page; NULL when it is not resident.
+# Stands for: FreeBSD vm_page_lookup().
+cdef vm_page* vm_page_lookup(thread* td, vm_object* obj, vm_pindex_t pindex) noexcept nogil:
+    cdef vm_page* m
+    VM_OBJECT_ASSERT_LOCKED(td, obj)
+    touch_index(td, obj, pindex, False)
+    m = vm_radix_lookup(obj, pindex)
+    if m != NULL:
+        touch_read(td, &m.valid)
+    return m
 
 
 # Find the last page at or before an index.
@@ -202,6 +248,10 @@ cdef void vm_page_insert_after(thread* td, vm_page* m, vm_object* obj, vm_pindex
     if mpred != NULL and mpred.pindex >= pindex:
         panic(td, b"vm_page_insert: a page is resident at this index already")
     become_resident(td.machine, m, obj, pindex, mpred)
+    touch_index(td, obj, pindex, True)
+    touch_write(td, &m.ref_count)
+    touch_write(td, &obj.memq_first)
+    list_touch_insert_after(td, <void**>&obj.memq_first, mpred, m, <void**>&m.listq_next, <void**>&m.listq_prev)
     charge(td, td.machine.cost.op, INSERT_OPS)
 
 
@@ -243,6 +293,9 @@ cdef void vm_page_object_remove(thread* td, vm_page* m) noexcept nogil:
     if unlikely(obj.deferred != NULL):
         panic(td, b"vm_page_remove: the object has deferred pages")
     VM_OBJECT_ASSERT_WLOCKED(td, obj)
+    touch_index(td, obj, m.pindex, True)
+    touch_write(td, &obj.memq_first)
+    list_touch_remove(td, <void**>&obj.memq_first, m, <void**>&m.listq_next, <void**>&m.listq_prev)
     vm_radix_remove(td, obj, m.pindex)
     list_remove(<void**>&obj.memq_first, <void**>&obj.memq_last, m, <void**>&m.listq_next, <void**>&m.listq_prev)
     m.object = NULL

@@ -3,7 +3,7 @@
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
 
-from finegrain.kernel.phys.objpages cimport vm_page_lookup, vm_radix_free, vm_radix_lookup_le
+from finegrain.kernel.phys.objpages cimport vm_page_lookup, vm_radix_free, vm_radix_lookup, vm_radix_lookup_le
 from finegrain.kernel.phys.pagequeue cimport vm_page_activate
 from finegrain.kernel.phys.reserv cimport vm_reserv_break_all, vm_reserv_level_iffullpop, vm_reserv_to_superpage
 from finegrain.kernel.phys.types cimport (
@@ -11,7 +11,7 @@ from finegrain.kernel.phys.types cimport (
 from finegrain.kernel.types cimport (
     PAGE_SHIFT, PG_ALLOCATED, PG_ZERO, VPB_EXCLUSIVE, VPB_UNBUSIED, VPO_UNMANAGED, vm_object, vm_paddr_t, vm_page,
     vm_pindex_t)
-from finegrain.machine.seam cimport touch_write
+from finegrain.machine.seam cimport touch_read, touch_write
 from finegrain.machine.thread cimport machine, thread
 
 cdef enum vm_alloc_request:
@@ -65,7 +65,7 @@ cdef vm_page* vm_page_alloc(thread* td, vm_object* obj, vm_pindex_t pindex, int 
 cdef vm_page* vm_page_alloc_noobj(thread* td, int domain, int request) noexcept nogil
 # Give an unwired page back; it is out of its object and unmapped afterwards.  Object W if it has one.
 cdef void vm_page_free(thread* td, vm_page* m) noexcept nogil
-# vm_page_lookup(obj, pindex): object R.  vm_radix_free(td, obj): release the index of an empty object.
+# vm_page_lookup(td, obj, pindex): object R.  vm_radix_free(td, obj): release the index of an empty object.
 # (objpages) Insert, remove.  Object W.
 cdef void vm_page_insert(thread* td, vm_page* m, vm_object* obj, vm_pindex_t pindex) noexcept nogil
 cdef void vm_page_remove(thread* td, vm_page* m) noexcept nogil
@@ -82,6 +82,8 @@ cdef inline void vm_page_dirty(thread* td, vm_page* m) noexcept nogil:
     if m.dirty != 0xff:
         touch_write(td, &m.dirty)
         m.dirty = 0xff
+    else:
+        touch_read(td, &m.dirty)
 
 
 # Locks in: none.  Locks out: none.  May block: never.  Stands for: FreeBSD vm_page_aflag_set().
@@ -89,6 +91,8 @@ cdef inline void vm_page_aflag_set(thread* td, vm_page* m, int flag) noexcept no
     if (m.aflags & flag) == 0:
         touch_write(td, &m.aflags)
         m.aflags = m.aflags | flag
+    else:
+        touch_read(td, &m.aflags)
 
 
 # Locks in: none.  Locks out: none.  May block: never.  Stands for: FreeBSD vm_page_aflag_clear().

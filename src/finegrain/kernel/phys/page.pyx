@@ -18,7 +18,8 @@ from finegrain.kernel.phys.free cimport (
     FREE_LOCK_ALLOC, FREE_LOCK_FREE, charge_blocks, page_at, pgcache_alloc, pgcache_count, pgcache_free, queue_started,
     vm_domain_allocate, vm_domain_free_lock, vm_domain_free_unlock, vm_domain_freecnt_inc, vm_page_first_use,
     vm_phys_alloc_pages, vm_phys_free_pages, vm_phys_init)
-from finegrain.kernel.phys.objpages cimport VM_OBJECT_ASSERT_WLOCKED, vm_page_insert_after, vm_page_object_remove
+from finegrain.kernel.phys.objpages cimport (
+    VM_OBJECT_ASSERT_WLOCKED, touch_index, vm_page_insert_after, vm_page_object_remove)
 from finegrain.kernel.phys.pagequeue cimport (
     pagequeue_init, vm_page_deactivate_locked, vm_page_dequeue, vm_page_dequeue_deferred, vm_page_lockptr)
 from finegrain.kernel.phys.reserv cimport (
@@ -158,7 +159,7 @@ cdef vm_page* alloc_single(thread* td, phys_state* s, int domain, int pool) noex
 cdef inline void prepare(thread* td, vm_page* m, int pool, int request, uint8_t oflags) noexcept nogil:
     if m.phys_addr == 0:
         vm_page_first_use(phys_of(td), m)
-    touch_write(td, m)
+    touch_write(td, &m.ref_count)
     if m.queue != PQ_NONE:
         vm_page_dequeue(td, m)
     if m.flags & PG_ALLOCATED or m.order != 0 or m.ref_count != 0:
@@ -182,6 +183,7 @@ cdef vm_page* vm_page_alloc(thread* td, vm_object* obj, vm_pindex_t pindex, int 
     cdef int domain
     cdef uint32_t i
     rw_assert_wlocked(td, &obj.lock, b"vm_page_alloc: the object is not write-locked")
+    touch_index(td, obj, pindex, False)
     mpred = vm_radix_lookup_le(obj, pindex)
     if mpred != NULL and mpred.pindex == pindex:
         panic(td, b"vm_page_alloc: a page is resident at this index already")
@@ -233,6 +235,7 @@ cdef void vm_page_free(thread* td, vm_page* m) noexcept nogil:
     cdef phys_state* s = phys_of(td)
     cdef vm_domain* d
     cdef int domain
+    touch_write(td, &m.ref_count)
     if not m.flags & PG_ALLOCATED:
         panic(td, b"vm_page_free: the page is free already")
     if m.object != NULL:
@@ -415,7 +418,7 @@ cdef int64_t phys_audit(machine* m) noexcept nogil:
     cdef int f, pool, order
     for i in range(s.ndomains):
         d = &s.domains[i]
-        queue_started(s, d)
+        queue_started(NULL, s, d)
         pages = 0
         for seg in range(s.nsegs):
             if s.segs[seg].domain == i:

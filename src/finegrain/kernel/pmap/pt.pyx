@@ -13,7 +13,8 @@ from finegrain.kernel.locks cimport lock_site, mtx, mtx_lock_spin, mtx_unlock_sp
 from finegrain.kernel.phys cimport VM_ALLOC_NORMAL, VM_ALLOC_WIRED, VM_ALLOC_ZERO, vm_page_alloc_noobj, vm_page_free
 from finegrain.kernel.pmap.pvlock cimport PV_LIST_CARRIED_ASSERT, RELEASE_PV_LIST_LOCK
 from finegrain.kernel.types cimport PG_ZERO
-from finegrain.machine.seam cimport atomic_load_acq, charge, cpus_using, shootdown, sleep_for
+from finegrain.machine.seam cimport (
+    atomic_load_acq, charge, charge_zeroed, cpus_using, shootdown, sleep_for, touch_read, touch_write)
 from finegrain.machine.thread cimport CPU_WORDS, ps_t, thread
 
 cdef uint16_t SITE_WAIT = lock_site(b"pmap_allocpte/pmap")
@@ -63,7 +64,7 @@ cdef vm_page* ptp_alloc(thread* td, bint zero) noexcept nogil:
     pmap_state_of(td).shortages = 0
     if zero and (m.flags & PG_ZERO) == 0:
         memset(PHYS_TO_DMAP(td, m.phys_addr), 0, PAGE_SIZE)
-        charge(td, td.machine.cost.zero_4k, 1)
+        charge_zeroed(td, PHYS_TO_DMAP(td, m.phys_addr))
     m.valid = 0
     m.listq_next = NULL
     m.listq_prev = NULL
@@ -119,9 +120,13 @@ cdef vm_page* pmap_allocpte_new(thread* td, pmap* pm, vm_pindex_t pindex, pvlock
                 vm_page_free(td, m)
                 return NULL
         else:
-            PHYS_TO_VM_PAGE(td, entry[0] & PG_FRAME).ref_count += 1
+            parent = PHYS_TO_VM_PAGE(td, entry[0] & PG_FRAME)
+            touch_write(td, &parent.ref_count)
+            parent.ref_count += 1
     m.ref_count = 1
     entry = parent_entry(td, pm, pindex)
+    touch_write(td, entry)
+    touch_write(td, &pm.ptp_count)
     entry[0] = m.phys_addr | PG_U | PG_RW | PG_V | PG_A | PG_M
     pm.ptp_count += 1
     charge(td, td.machine.cost.op, OPS_WALK)
@@ -143,6 +148,7 @@ cdef vm_page* pmap_allocpde(thread* td, pmap* pm, vm_offset_t va, pvlock** lockp
         pdpe = pmap_pdpe(td, pm, va)
         if pdpe != NULL and pdpe[0] & PG_V:
             pdpg = PHYS_TO_VM_PAGE(td, pdpe[0] & PG_FRAME)
+            touch_write(td, &pdpg.ref_count)
             pdpg.ref_count += 1
             return pdpg
         pdpg = pmap_allocpte_new(td, pm, NUPDE + (va >> PDPSHIFT), lockp)
@@ -169,6 +175,8 @@ cdef bint pmap_free_ptp(thread* td, pmap* pm, vm_offset_t va, vm_page* mpte, spg
         else:
             above = NULL
         entry = parent_entry(td, pm, mpte.pindex)
+        touch_write(td, entry)
+        touch_write(td, &pm.ptp_count)
         entry[0] = 0
         pm.ptp_count -= 1
         pmap_add_delayed_free_list(mpte, free, True)
@@ -176,6 +184,7 @@ cdef bint pmap_free_ptp(thread* td, pmap* pm, vm_offset_t va, vm_page* mpte, spg
         if above == NULL:
             return True
         mpte = PHYS_TO_VM_PAGE(td, above[0] & PG_FRAME)
+        touch_write(td, &mpte.ref_count)
         mpte.ref_count -= 1
         if mpte.ref_count != 0:
             return True
@@ -271,6 +280,7 @@ cdef vm_page* pmap_remove_pt_page(thread* td, pmap* pm, vm_offset_t va) noexcept
 # May block:  never.
 # Stands for: pm_active, and the CPUs picked from it in FreeBSD pmap_invalidate_page() and its like.
 cdef bint other_cpus(thread* td, pmap* pm, uint64_t* cpus) noexcept nogil:
+    touch_read(td, &pm.pm_active)
     if atomic_load_acq(&pm.pm_active) == (1 if td.pmap == <void*>pm else 0):
         return False
     return cpus_using(td, pm, cpus)

@@ -15,6 +15,7 @@ from libc.stdint cimport int64_t, uint64_t
 
 from finegrain.machine.seam cimport unlikely
 from finegrain.machine.simulated.arbiter cimport line_join, line_turn, longest_waiting
+from finegrain.machine.simulated.caches cimport user_fills
 from finegrain.machine.simulated.coherence cimport sim_charge, sim_sched_point, sim_wait_until
 from finegrain.machine.simulated.cpus cimport give_cpu_up, leave_cpu, make_runnable, to_be_preempted, turn_is_over
 from finegrain.machine.simulated.events cimport new_event, push_event, remove_event, set_next_event, sift_down
@@ -225,7 +226,7 @@ cdef void sim_user(thread* td, ps_t duration) noexcept nogil:
     cdef sim* s = <sim*>td.machine
     cdef sim_thread* me = <sim_thread*>td
     cdef cpu* c
-    cdef ps_t piece, t, ran
+    cdef ps_t piece, t, ran, done
     while duration > 0 and not s.m.stopping:
         sim_sched_point(td)
         if turn_is_over(s, me):
@@ -245,5 +246,7 @@ cdef void sim_user(thread* td, ps_t duration) noexcept nogil:
         ran = s.time - me.clock
         me.clock = s.time
         c.times.user += ran
-        duration -= piece if ran == t else ran * piece // t
+        done = piece if ran == t else ran * piece // t
+        user_fills(s, c, done, me.clock)
+        duration -= done
         account_run(s, me)
