@@ -51,8 +51,18 @@ def _pages(start: str, length: str) -> pl.Expr:
     return end // (1 << PAGE_SHIFT) - _page(start)
 
 
+def _signed(column: str) -> pl.Expr:
+    """Return the low 32 bits as the signed number that they are for the system call."""
+    low = (pl.col(column) & 0xFFFFFFFF).cast(pl.Int64)
+    return pl.when(low >= 1 << 31).then(low - (1 << 32)).otherwise(low)
+
+
 def _number_processes(raw: pl.DataFrame) -> pl.DataFrame:
-    """Add `process`, `thread`, and for fork and wait rows `child`: indices in order of creation."""
+    """Add `process`, `thread`, and for rows that name others `other` and `leader`: indices in order of creation.
+
+    `other` is the child of a fork or wait, the process whose group setpgid changes, or the leader of the group
+    that is killed; `leader` is that of the group that setpgid names.
+    """
     born = raw.filter((pl.col("what") == "fork") & (pl.col("a") != pl.col("pid"))).select(
         pl.col("a").cast(pl.Int64).alias("pid"), "row", "time"
     )
@@ -67,16 +77,24 @@ def _number_processes(raw: pl.DataFrame) -> pl.DataFrame:
         .with_row_index("process")
     )
     raw = raw.sort("row").join_asof(births, on="row", by="pid", strategy="backward", check_sortedness=False)
-    children = births.select(pl.col("pid").alias("child_pid"), pl.col("process").alias("child"), "row")
-    raw = (
-        raw.with_columns(
-            child_pid=pl.when(pl.col("what").is_in(["fork", "wait"])).then(
-                pl.col("a").cast(pl.Int64, strict=False)
-            )
-        )
-        .sort("row")
-        .join_asof(children, on="row", by="child_pid", strategy="backward", check_sortedness=False)
+    named, own, what = pl.col("a").cast(pl.Int64, strict=False), pl.col("pid"), pl.col("what")
+    signed = _signed("a")
+    target = pl.when(named == 0).then(own).otherwise(named)
+    group = pl.col("b").cast(pl.Int64, strict=False)
+    raw = raw.with_columns(
+        other_pid=pl.when(what.is_in(["fork", "wait"]))
+        .then(named)
+        .when(what == "setpgid")
+        .then(target)
+        .when((what == "kill") & (signed <= 0) & (signed != -1))
+        .then(pl.when(signed == 0).then(own).otherwise(-signed)),
+        leader_pid=pl.when(what == "setpgid").then(pl.when(group == 0).then(target).otherwise(group)),
     )
+    for name in ("other", "leader"):
+        names = births.select(pl.col("pid").alias(f"{name}_pid"), pl.col("process").alias(name), "row")
+        raw = raw.sort("row").join_asof(
+            names, on="row", by=f"{name}_pid", strategy="backward", check_sortedness=False
+        )
     others = pl.col("tid").filter(pl.col("tid") != pl.col("pid"))
     threads = (
         raw.group_by("process").agg(others.unique(maintain_order=True)).explode("tid").drop_nulls()
@@ -188,7 +206,7 @@ def _forks(raw: pl.DataFrame) -> pl.DataFrame:
     rows = rows.join_asof(flags.sort("row"), on="row", by="b", strategy="forward", check_sortedness=False)
     shares = (pl.col("flags").fill_null(0) & _CLONE_VM) != 0
     return rows.with_columns(
-        kind=pl.lit(rec.FORK), info=pl.col("child"), pages=pl.when(shares).then(1).otherwise(0)
+        kind=pl.lit(rec.FORK), info=pl.col("other"), pages=pl.when(shares).then(1).otherwise(0)
     )
 
 
@@ -233,8 +251,15 @@ def assemble(raw: pl.DataFrame) -> Assembled:
         only("exec").with_columns(kind=pl.lit(rec.EXEC)),
         _exits(raw),
         only("wait")
-        .filter(pl.col("child").is_not_null())
-        .with_columns(kind=pl.lit(rec.WAIT), info=pl.col("child")),
+        .filter(pl.col("other").is_not_null())
+        .with_columns(kind=pl.lit(rec.WAIT), info=pl.col("other")),
+        only("setpgid")
+        .filter(pl.col("other").is_not_null() & pl.col("leader").is_not_null())
+        .with_columns(kind=pl.lit(rec.SETPGID), info=pl.col("other"), offset=pl.col("leader")),
+        only("setsid").with_columns(kind=pl.lit(rec.SETSID)),
+        only("kill")
+        .filter(pl.col("other").is_not_null())
+        .with_columns(kind=pl.lit(rec.KILLPG), info=pl.col("other")),
         only("enter").with_columns(kind=pl.lit(rec.KERNEL)),
         only("out", "preempted", "in").with_columns(
             kind=switch, info=pl.when(pl.col("what") == "preempted").then(1).otherwise(0)
@@ -257,5 +282,5 @@ def assemble(raw: pl.DataFrame) -> Assembled:
         .select(pl.col(name).fill_null(0).cast(dtype) for name, dtype in rec.COLUMNS.items())
     )
     duration = int(events.select(pl.col("time").max()).item() or 0)
-    processes = int(raw.select(pl.max_horizontal(pl.col("process").max(), pl.col("child").max())).item() or 0)
+    processes = int(raw.select(pl.max_horizontal(pl.col("process").max(), pl.col("other").max())).item() or 0)
     return Assembled(events, files, processes + 1, duration, lost)

@@ -249,6 +249,14 @@ class _Compiler:
                 if child in forked and child not in waited:
                     waited.add(child)
                     self.draft.add(row, pr.WAIT, child)
+            elif kind == rec.SETPGID:
+                _, _, leader, member, _ = self._args(row)
+                if member == process or member in forked:
+                    self.draft.add(row, pr.SETPGID, member, leader)
+            elif kind == rec.SETSID:
+                self.draft.add(row, pr.SETSID)
+            elif kind == rec.KILLPG:
+                self.draft.add(row, pr.KILLPG, self._args(row)[3])
             elif kind == rec.EXIT:
                 self.draft.add(row, pr.EXIT)
                 return

@@ -25,6 +25,7 @@ _TRACEPOINTS = [
     "syscalls:sys_enter_mprotect", "syscalls:sys_enter_brk", "syscalls:sys_exit_brk",
     "syscalls:sys_enter_mremap", "syscalls:sys_exit_mremap", "syscalls:sys_exit_wait4",
     "syscalls:sys_enter_execve", "syscalls:sys_enter_clone", "syscalls:sys_enter_exit_group",
+    "syscalls:sys_enter_setpgid", "syscalls:sys_enter_setsid", "syscalls:sys_enter_kill",
 ]  # fmt: skip
 # system calls that not every kernel and architecture has
 _OPTIONAL = [

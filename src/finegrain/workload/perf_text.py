@@ -15,9 +15,11 @@ millions of lines. A raw record has a time (ns, perf's clock), the pid and tid i
 | mprotect | start, bytes, PROT_* | |
 | enter_mremap | start, old bytes, new bytes | |
 | fork | child's pid, child's tid | |
+| setpgid | pid, process group; 0 is one's own | |
+| kill | pid, signal; a process group is a negative pid, or 0 one's own | |
 | newtask | child's tid, clone flags | |
 | lost | how many records | |
-| exec, exit, enter, enter_brk, out, preempted, in | | |
+| exec, exit, enter, enter_brk, setsid, out, preempted, in | | |
 """
 
 from collections.abc import Iterator
@@ -58,6 +60,9 @@ _HEX_EVENTS = {
     "syscalls:sys_enter_mremap:": ("enter_mremap", rf"addr: {_HEX}, old_len: {_HEX}, new_len: {_HEX}"),
     "syscalls:sys_exit_mremap:": ("exit_mremap", _HEX),
     "syscalls:sys_exit_wait4:": ("wait", _HEX),
+    "syscalls:sys_enter_setpgid:": ("setpgid", rf"pid: {_HEX}, pgid: {_HEX}"),
+    "syscalls:sys_enter_setsid:": ("setsid", None),
+    "syscalls:sys_enter_kill:": ("kill", rf"pid: {_HEX}, sig: {_HEX}"),
     "syscalls:sys_enter_execve:": ("enter", None),
     "syscalls:sys_enter_execveat:": ("enter", None),
     "syscalls:sys_enter_fork:": ("enter", None),

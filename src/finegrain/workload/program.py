@@ -25,6 +25,9 @@ Addresses and lengths are in bytes and multiples of 4096.
 | EXIT | | | |
 | WAIT | child's process index | | |
 | SLEEP | ns off the CPU | | |
+| SETPGID | process index: itself or a child | process index of the group's leader; the same as arg0: a new group | |
+| SETSID | | | |
+| KILLPG | process index of the group's leader; one that leads none: the caller's own group | | |
 
 After EXEC come MMAP steps with MAP_EXEC: the segments of the program and of its interpreter, and the stack.
 """
@@ -46,8 +49,13 @@ EXEC: Final = 7
 EXIT: Final = 8
 WAIT: Final = 9
 SLEEP: Final = 10
+# 11 is not used yet
+SETPGID: Final = 12
+SETSID: Final = 13
+KILLPG: Final = 14
 OP_NAMES: Final = (
     "touch", "mmap", "munmap", "mprotect", "brk", "fork", "vfork", "exec", "exit", "wait", "sleep",
+    "", "setpgid", "setsid", "killpg",
 )  # fmt: skip
 
 TOUCH_WRITE: Final = 1

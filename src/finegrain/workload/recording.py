@@ -15,6 +15,9 @@ on its kind; the others are zero:
 | EXEC, EXIT | | | | | |
 | WAIT | | | | process index of the child that was reaped | |
 | KERNEL | | | | | |
+| SETPGID | | | process index of the group's leader | process index | |
+| SETSID | | | | | |
+| KILLPG | | | | process index of the group's leader, or one's own for one's own group | |
 | OFF | | | | 1 if preempted, 0 if it gave the CPU up | |
 | ON | | | | | |
 
@@ -40,6 +43,7 @@ METADATA_KEY = "finegrain"
 TIME_UNIT_NS = 100
 
 FAULT, MAP, UNMAP, PROTECT, BREAK, MOVE, FORK, EXEC, EXIT, WAIT, KERNEL, OFF, ON = range(1, 14)
+SETPGID, SETSID, KILLPG = range(14, 17)
 
 FAULT_WRITE, FAULT_EXEC = 1, 2  # neither: read
 FAULT_PRESENT = 4  # the page was mapped and the protection stopped the access: copy-on-write, mostly
@@ -171,13 +175,15 @@ def _sound(events: pl.DataFrame, processes: int, files: int) -> bool:
     if not len(events):
         return False
     process = events["process"]
-    child = events.filter(pl.col("kind").is_in([FORK, WAIT]))["info"]
+    other = events.filter(pl.col("kind").is_in([FORK, WAIT, SETPGID, KILLPG]))["info"]
+    leader = events.filter(pl.col("kind") == SETPGID)["offset"]
     return bool(
         process.is_sorted()
         and process[-1] < processes
-        and events["kind"].is_between(FAULT, ON).all()
+        and events["kind"].is_between(FAULT, KILLPG).all()
         and (events["file"] <= files).all()
-        and (child < processes).all()
+        and (other < processes).all()
+        and (leader < processes).all()
     )
 
 
