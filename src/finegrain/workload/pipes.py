@@ -1,5 +1,6 @@
 """Who has which ends of which pipes, and what is in the pipes, as time goes on."""
 
+from bisect import bisect_left
 from collections import defaultdict
 
 import numpy as np
@@ -12,8 +13,8 @@ from finegrain.workload.rows import Rows
 
 End = tuple[int, int]  # pipe, PIPE_READ_END or PIPE_WRITE_END
 _BOTH = (pr.PIPE_READ_END, pr.PIPE_WRITE_END)
-# A process closes its descriptors a little before the record of its exit.
-_BEFORE_EXIT_NS = 1_000_000
+# A process closes its descriptors a little before the record of the exec or exit that does so.
+_BEFORE_RECORD_NS = 1_000_000
 
 
 class Ends:
@@ -67,6 +68,17 @@ def unexplained(rows: Rows) -> set[int]:
         "process", "kind", "pages", "info", began.alias("at"),
         kind.replace_strict(order, default=1, return_dtype=pl.Int8).alias("rank"),
     ).sort("at", "rank", maintain_order=True)  # fmt: skip
+    closes: defaultdict[tuple[int, int], list[int]] = defaultdict(list)  # of write ends, by process and pipe
+    for process, pipe, at in events.filter((kind == rec.CLOSE) & (pl.col("pages") == pr.PIPE_WRITE_END)).select(
+        "process", "info", "at"
+    ).iter_rows():
+        closes[process, pipe].append(at)
+
+    def writes_later(process: int, pipe: int, at: int) -> bool:
+        later = closes[process, pipe]
+        i = bisect_left(later, at)
+        return (later[i] if i < len(later) else int(rows.end[process])) > at + _BEFORE_RECORD_NS
+
     ends, bad = Ends(), set()
     inside: defaultdict[int, int] = defaultdict(int)
     for process, what, number, pipe, at, _ in events.iter_rows():
@@ -91,7 +103,7 @@ def unexplained(rows: Rows) -> set[int]:
             if (
                 (pipe, pr.PIPE_READ_END) not in ends.of[process]
                 or inside[pipe] < 0
-                or any(rows.end[writer] > at + _BEFORE_EXIT_NS for writer in writers)
+                or any(writes_later(writer, pipe, at) for writer in writers)
             ):
                 bad.add(pipe)
     return bad
