@@ -1,10 +1,11 @@
 """What things cost on the simulated machine, with the source of every figure.
 
-Sources: [InstLat] InstLatx64 dumps for Skylake-SP; [MLC] Intel Memory Latency Checker logs; [c2c] the
-core-to-core-latency project's result tables; [SOSP13] David, Guerraoui, Trigonakis, SOSP 2013; [LKP] the
-Linux kernel test robot's mails on a 104-thread two-socket Skylake-SP; [Norov] the Linux IPI benchmark posting;
-[Torvalds] page-fault cost post of 2014; [Downs] "A concurrency cost hierarchy"; [D] derived from such figures by
-arithmetic; [A] an assumption, no figure found.
+Sources: [InstLat] InstLatx64 dumps for Skylake-SP; [MLC] Intel Memory Latency Checker logs; [c2c] the core-
+to-core-latency project's result tables; [SOSP13] David, Guerraoui, Trigonakis, SOSP 2013; [LKP] the Linux
+kernel test robot's mails on a 104-thread two-socket Skylake-SP; [Norov] the Linux IPI benchmark posting;
+[Torvalds] page-fault cost post of 2014; [intel_idle] the exit latencies in Linux's driver of that name;
+[Downs] "A concurrency cost hierarchy"; [D] derived from such figures by arithmetic; [A] an assumption, no
+figure found.
 """
 
 import math
@@ -15,6 +16,10 @@ from typing import Any
 from finegrain.errors import UserError
 
 PS_PER_NS = 1000
+
+
+# Numbers of things, and switches.
+_WHOLE = ("line_local_first", "run_queues", "preemption", "serial_shootdowns")
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,12 @@ class CostModel:
     zero_4k: float = 250.0  # [InstLat, Downs] between hot and DRAM-bound
     copy_4k: float = 400.0  # [InstLat] likewise
     time_slice: float = 94.0e6  # FreeBSD sched_ule.c: 12 ticks at 127 Hz; there less when many wait
+    tick: float = 2000.0  # [A] "a few microseconds": the clock interrupt's handler; 0: no clock interrupts
+    tick_period: float = 1.0e6  # FreeBSD's default hz, 1000
+    idle_exit: float = 2000.0  # [intel_idle] C1, before an idle CPU handles an interrupt
+    run_queues: float = 1.0  # FreeBSD sched_ule.c: 1, each CPU has a run queue; 0, one for all
+    preemption: float = 1.0  # FreeBSD sched_ule.c: 1, its priorities and preemption; 0, none in the kernel
+    serial_shootdowns: float = 1.0  # FreeBSD smp_ipi_mtx: 1, one shootdown at a time; 0, any number
     smt_kernel: float = 0.5  # [LKP, D] speed of each of two busy siblings in the kernel
     smt_user: float = 0.6  # [A] and in user code: 1.2 times one thread for a pair
 
@@ -67,7 +78,7 @@ class CostModel:
             if field.name.startswith("smt_"):
                 out[field.name + "_num"] = round(value * 1000)
                 out[field.name + "_den"] = 1000
-            elif field.name == "line_local_first":
+            elif field.name in _WHOLE:
                 out[field.name] = int(value)
             elif field.name.endswith("_cycles"):
                 out[field.name.removesuffix("_cycles")] = round(value * cycle_ps)
@@ -89,7 +100,12 @@ _LIMITS = {
     "smt_user": (0.01, 1.0),
     "time_slice": (1e3, 1e9),
     "pause_cycles": (0.1, 1e6),
+    "tick": (0.0, 1e5),
+    "tick_period": (1.0e5, 1e9),
     "line_local_first": (0.0, 1e6),
+    "run_queues": (0.0, 1.0),
+    "preemption": (0.0, 1.0),
+    "serial_shootdowns": (0.0, 1.0),
 }
 
 
@@ -114,8 +130,9 @@ def parse_costs(texts: Iterable[str]) -> CostModel:
         if not equals or not low <= number <= high:
             raise UserError(f"--cost {text!r}: give {name} a number from {low:g} to {high:g}")
         given[name] = number
-    if "line_local_first" in given and not given["line_local_first"].is_integer():
-        raise UserError("--cost line_local_first: give it a whole number")
+    for name in _WHOLE:
+        if name in given and not given[name].is_integer():
+            raise UserError(f"--cost {name}: give it a whole number")
     return replace(CostModel(), **given)
 
 
@@ -123,7 +140,7 @@ FREE = CostModel(
     **{
         f.name: 0.0
         for f in fields(CostModel)
-        if f.name not in ("frequency_ghz", "time_slice", "pause_cycles")
+        if f.name not in ("frequency_ghz", "time_slice", "tick_period", "pause_cycles")
     }
     | {"smt_kernel": 1.0, "smt_user": 1.0, "pause_cycles": 1.0}
 )
