@@ -130,7 +130,9 @@ class Model:
                 assert arg0 not in waited
                 assert arg0 in self.spaces, "waits for a child that it has not forked"
                 waited.add(arg0)
-            elif op != pr.EXIT and op != pr.SLEEP:
+            elif op == pr.SETPGID:
+                assert arg0 == process or (p.parent[arg0] == process and arg0 in self.spaces)
+            elif op not in (pr.EXIT, pr.SLEEP, pr.SETSID, pr.KILLPG):
                 self.step(process, op, arg0, arg1, arg2)
                 if op in (pr.FORK, pr.VFORK):
                     assert p.parent[arg0] == process

@@ -206,6 +206,29 @@ def test_switches_kernel_entries_moves_and_losses():
     ]  # fmt: skip
 
 
+def test_process_groups_and_those_who_signal_them():
+    made = assemble(
+        raw(
+            ("exec", 50, {}),
+            ("fork", 50, {"a": 60, "b": 60}),
+            ("setpgid", 50, {"a": 60, "b": 0}),
+            ("setpgid", 60, {"a": 0, "b": 0}),
+            ("setpgid", 50, {"a": 0, "b": 60}),
+            ("setpgid", 50, {"a": 99, "b": 0}),  # nobody we know
+            ("setsid", 60, {}),
+            ("kill", 50, {"a": (1 << 32) - 60, "b": 15}),
+            ("kill", 50, {"a": (1 << 64) - 60, "b": 15}),
+            ("kill", 50, {"a": 0, "b": 15}),
+            ("kill", 50, {"a": 60, "b": 15}),  # one process, no group
+            ("kill", 50, {"a": (1 << 64) - 1, "b": 15}),  # everybody
+        )
+    )
+    assert [row for row in rows(made, "process", "info", "offset") if row[0] >= rec.SETPGID] == [
+        (rec.SETPGID, 0, 1, 1), (rec.SETPGID, 0, 0, 1), (rec.KILLPG, 0, 1, 0), (rec.KILLPG, 0, 1, 0),
+        (rec.KILLPG, 0, 0, 0), (rec.SETPGID, 1, 1, 1), (rec.SETSID, 1, 0, 0),
+    ]  # fmt: skip
+
+
 def test_nothing_gives_nothing():
     made = assemble(raw())
     assert len(made.events) == made.lost == made.duration_ns == 0

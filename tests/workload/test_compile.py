@@ -223,6 +223,23 @@ def test_pauses_become_waits_and_sleeps(make_recording, model):
     assert program.time[[5, 6]].tolist() == [8000, 5000_000]
 
 
+def test_process_groups(make_recording, model):
+    rows = [
+        *begin(),
+        row(1, rec.FORK, info=1),
+        row(2, rec.SETPGID, info=1, offset=1),
+        row(3, rec.SETPGID, info=2, offset=1),  # not its child
+        row(4, rec.KILLPG, info=1),
+        row(6, rec.EXIT),
+        row(2, rec.SETSID, 1),
+        row(5, rec.EXIT, 1),
+        row(5, rec.EXIT, 2),
+    ]
+    program = compiled(make_recording, model, rows)
+    assert steps(program)[5:] == [("setpgid", 1, 1, 0), ("killpg", 1, 0, 0), ("exit", 0, 0, 0)]
+    assert steps(program, 1) == [("setsid", 0, 0, 0), ("exit", 0, 0, 0)]
+
+
 def test_software_kind_infers_how_pages_were_touched(make_recording, model):
     rows = [row(i, rec.FAULT, page=p, info=rec.FAULT_UNKNOWN) for i, p in enumerate((101, 107, TOP - 1), 1)]
     rows += [
@@ -280,7 +297,9 @@ kinds = {
     ),
     rec.FORK: st.fixed_dictionaries({"info": st.integers(1, 4), "pages": st.integers(0, 1)}),
     rec.WAIT: st.fixed_dictionaries({"info": st.integers(1, 4)}),
-    **dict.fromkeys([rec.EXEC, rec.EXIT, rec.KERNEL, rec.ON], st.just({})),
+    rec.SETPGID: st.fixed_dictionaries({"info": st.integers(0, 4), "offset": st.integers(0, 4)}),
+    rec.KILLPG: st.fixed_dictionaries({"info": st.integers(0, 4)}),
+    **dict.fromkeys([rec.EXEC, rec.EXIT, rec.KERNEL, rec.ON, rec.SETSID], st.just({})),
     rec.OFF: st.fixed_dictionaries({"info": st.integers(0, 1)}),
 }  # fmt: skip
 rows_of_any_kind = st.lists(

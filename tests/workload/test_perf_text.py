@@ -55,6 +55,15 @@ LINES = [
     ),
     ("1/1   1.000000007:   syscalls:sys_exit_mremap: 0x9000", (1_000_000_007, 1, 1, "exit_mremap", 0x9000)),
     ("1/1   1.000000008:       syscalls:sys_exit_wait4: 0x4cf8", (1_000_000_008, 1, 1, "wait", 0x4CF8)),
+    (
+        "1/1   1.000000018: syscalls:sys_enter_setpgid: pid: 0x0000001e, pgid: 0x00000000",
+        (1_000_000_018, 1, 1, "setpgid", 30, 0),
+    ),
+    ("1/1   1.000000019: syscalls:sys_enter_setsid: ", (1_000_000_019, 1, 1, "setsid")),
+    (
+        "1/1   1.000000020: syscalls:sys_enter_kill: pid: 0xffffffe2, sig: 0x0000000f",
+        (1_000_000_020, 1, 1, "kill", 0xFFFFFFE2, 15),
+    ),
     ("1/1   1.000000009: syscalls:sys_enter_exit_group: error_code: 0x00000000", (1_000_000_009, 1, 1, "enter")),
     ("1/1   1.000000010: PERF_RECORD_FORK(30:31):(28:29)", (1_000_000_010, 28, 29, "fork", 30, 31)),
     ("1/1   1.000000011: PERF_RECORD_EXIT(30:31):(28:29)", (1_000_000_011, 30, 31, "exit")),

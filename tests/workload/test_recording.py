@@ -53,7 +53,9 @@ row = st.fixed_dictionaries(
         "process": st.integers(0, 3),
         "thread": st.integers(0, 2),
         "time": st.integers(0, 10**9).map(lambda t: t * rec.TIME_UNIT_NS),
-        "kind": st.integers(rec.FAULT, rec.ON).filter(lambda kind: kind not in (rec.FORK, rec.WAIT)),
+        "kind": st.integers(rec.FAULT, rec.KILLPG).filter(
+            lambda kind: kind not in (rec.FORK, rec.WAIT, rec.SETPGID, rec.KILLPG)
+        ),
         "page": st.integers(0, 1 << 36),
         "pages": st.integers(0, 1 << 36),
         "offset": st.integers(0, 1 << 36),

@@ -124,13 +124,15 @@ class Replay:
         starts = Starts(program)
         past: list[Start] = []
         live: list[tuple[int, ...]] = []
+        pipes: list[tuple[int, ...]] = []
         builders: list[tuple[int, ...]] = []
         steps = 0
         for k in range(jobs):
             start = starts.at(int(at[k]))
             rows = _live_rows(program, start, steps)
             share = (len(runs) * k // jobs, len(runs) * (k + 1) // jobs) if shared else (0, len(runs))
-            builders.append((*share, len(live), len(live) + len(rows), int(seeds[k])))
+            builders.append((*share, len(live), len(live) + len(rows), len(pipes), len(pipes) + len(start.pipes), int(seeds[k])))
+            pipes += start.pipes
             live += [(n, p + len(live) if p >= 0 else -1, *rest) for n, p, *rest in rows]
             past.append(start)
             steps += len(start.op)
@@ -138,7 +140,7 @@ class Replay:
             np.concatenate([getattr(start, name) for start in past])
             for name in ("op", "arg0", "arg1", "arg2")
         ]
-        self.kernel.load(program, columns, live, runs, builders, shared=shared)
+        self.kernel.load(program, columns, live, pipes, runs, builders, shared=shared)
 
     def prepare(self) -> int:
         """Fill the images, put what was alive in place, and go to where the replay begins.

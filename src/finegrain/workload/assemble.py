@@ -2,15 +2,17 @@
 
 What this adds to the raw records: which process a row belongs to (pids are used again); one MAP row for
 each successful mmap call, from the call's arguments, its result and the mapping record between them;
-the heap's end from the result of brk; and it drops the mapping records that mprotect and brk also cause
+the heap's end from the result of brk; which reads, writes and closes are of pipes (see descriptors); and it drops the mapping records that mprotect and brk also cause
 when the calls themselves are there to say more.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import polars as pl
 
 from finegrain.workload import recording as rec
+from finegrain.workload.descriptors import pipe_rows
 
 PAGE_SHIFT = 12
 _USER_ADDRESSES = 1 << 47  # x86-64 and aarch64 with 48-bit addresses: user space lies below
@@ -51,8 +53,18 @@ def _pages(start: str, length: str) -> pl.Expr:
     return end // (1 << PAGE_SHIFT) - _page(start)
 
 
+def _signed(column: str) -> pl.Expr:
+    """Return the low 32 bits as the signed number that they are for the system call."""
+    low = (pl.col(column) & 0xFFFFFFFF).cast(pl.Int64)
+    return pl.when(low >= 1 << 31).then(low - (1 << 32)).otherwise(low)
+
+
 def _number_processes(raw: pl.DataFrame) -> pl.DataFrame:
-    """Add `process`, `thread`, and for fork and wait rows `child`: indices in order of creation."""
+    """Add `process`, `thread`, and for rows that name others `other` and `leader`: indices in order of creation.
+
+    `other` is the child of a fork or wait, the process whose group setpgid changes, or the leader of the group
+    that is killed; `leader` is that of the group that setpgid names.
+    """
     born = raw.filter((pl.col("what") == "fork") & (pl.col("a") != pl.col("pid"))).select(
         pl.col("a").cast(pl.Int64).alias("pid"), "row", "time"
     )
@@ -67,16 +79,24 @@ def _number_processes(raw: pl.DataFrame) -> pl.DataFrame:
         .with_row_index("process")
     )
     raw = raw.sort("row").join_asof(births, on="row", by="pid", strategy="backward", check_sortedness=False)
-    children = births.select(pl.col("pid").alias("child_pid"), pl.col("process").alias("child"), "row")
-    raw = (
-        raw.with_columns(
-            child_pid=pl.when(pl.col("what").is_in(["fork", "wait"])).then(
-                pl.col("a").cast(pl.Int64, strict=False)
-            )
-        )
-        .sort("row")
-        .join_asof(children, on="row", by="child_pid", strategy="backward", check_sortedness=False)
+    named, own, what = pl.col("a").cast(pl.Int64, strict=False), pl.col("pid"), pl.col("what")
+    signed = _signed("a")
+    target = pl.when(named == 0).then(own).otherwise(named)
+    group = pl.col("b").cast(pl.Int64, strict=False)
+    raw = raw.with_columns(
+        other_pid=pl.when(what.is_in(["fork", "wait"]))
+        .then(named)
+        .when(what == "setpgid")
+        .then(target)
+        .when((what == "kill") & (signed <= 0) & (signed != -1))
+        .then(pl.when(signed == 0).then(own).otherwise(-signed)),
+        leader_pid=pl.when(what == "setpgid").then(pl.when(group == 0).then(target).otherwise(group)),
     )
+    for name in ("other", "leader"):
+        names = births.select(pl.col("pid").alias(f"{name}_pid"), pl.col("process").alias(name), "row")
+        raw = raw.sort("row").join_asof(
+            names, on="row", by=f"{name}_pid", strategy="backward", check_sortedness=False
+        )
     others = pl.col("tid").filter(pl.col("tid") != pl.col("pid"))
     threads = (
         raw.group_by("process").agg(others.unique(maintain_order=True)).explode("tid").drop_nulls()
@@ -188,7 +208,7 @@ def _forks(raw: pl.DataFrame) -> pl.DataFrame:
     rows = rows.join_asof(flags.sort("row"), on="row", by="b", strategy="forward", check_sortedness=False)
     shares = (pl.col("flags").fill_null(0) & _CLONE_VM) != 0
     return rows.with_columns(
-        kind=pl.lit(rec.FORK), info=pl.col("child"), pages=pl.when(shares).then(1).otherwise(0)
+        kind=pl.lit(rec.FORK), info=pl.col("other"), pages=pl.when(shares).then(1).otherwise(0)
     )
 
 
@@ -198,8 +218,11 @@ def _exits(raw: pl.DataFrame) -> pl.DataFrame:
     return rows.with_columns(kind=pl.lit(rec.EXIT), thread=pl.lit(0))
 
 
-def assemble(raw: pl.DataFrame) -> Assembled:
-    """Make a recording's rows out of raw records (see perf_text) in perf's order."""
+def assemble(raw: pl.DataFrame, descriptors: Iterable[int] = range(3)) -> Assembled:
+    """Make a recording's rows out of raw records (see perf_text) in perf's order.
+
+    `descriptors` are those that the first process begins with.
+    """
     lost = int(raw.filter(pl.col("what") == "lost")["a"].sum() or 0)
     raw = raw.filter(pl.col("what") != "lost").with_row_index("row")
     special = (pl.col("what") == "map") & pl.col("name").str.slice(5).str.contains(_SPECIAL)
@@ -233,9 +256,17 @@ def assemble(raw: pl.DataFrame) -> Assembled:
         only("exec").with_columns(kind=pl.lit(rec.EXEC)),
         _exits(raw),
         only("wait")
-        .filter(pl.col("child").is_not_null())
-        .with_columns(kind=pl.lit(rec.WAIT), info=pl.col("child")),
+        .filter(pl.col("other").is_not_null())
+        .with_columns(kind=pl.lit(rec.WAIT), info=pl.col("other")),
+        only("setpgid")
+        .filter(pl.col("other").is_not_null() & pl.col("leader").is_not_null())
+        .with_columns(kind=pl.lit(rec.SETPGID), info=pl.col("other"), offset=pl.col("leader")),
+        only("setsid").with_columns(kind=pl.lit(rec.SETSID)),
+        only("kill")
+        .filter(pl.col("other").is_not_null())
+        .with_columns(kind=pl.lit(rec.KILLPG), info=pl.col("other")),
         only("enter").with_columns(kind=pl.lit(rec.KERNEL)),
+        pipe_rows(raw, descriptors),
         only("out", "preempted", "in").with_columns(
             kind=switch, info=pl.when(pl.col("what") == "preempted").then(1).otherwise(0)
         ),
@@ -245,7 +276,7 @@ def assemble(raw: pl.DataFrame) -> Assembled:
         part.select(pl.col(name).cast(dtype) for name, dtype in blank.schema.items() if name in part.columns)
         for part in parts
     ]
-    events = pl.concat([blank, *shaped], how="diagonal").sort("process", "row")
+    events = pl.concat([blank, *shaped], how="diagonal").sort("process", "row", pl.col("kind") == rec.EXEC)
     files = events["file_name"].drop_nulls().unique(maintain_order=True).sort().to_list()
     index = pl.DataFrame({"file_name": files, "number": range(1, len(files) + 1)})
     index = index.cast({"file_name": pl.String, "number": pl.UInt32})
@@ -257,5 +288,5 @@ def assemble(raw: pl.DataFrame) -> Assembled:
         .select(pl.col(name).fill_null(0).cast(dtype) for name, dtype in rec.COLUMNS.items())
     )
     duration = int(events.select(pl.col("time").max()).item() or 0)
-    processes = int(raw.select(pl.max_horizontal(pl.col("process").max(), pl.col("child").max())).item() or 0)
+    processes = int(raw.select(pl.max_horizontal(pl.col("process").max(), pl.col("other").max())).item() or 0)
     return Assembled(events, files, processes + 1, duration, lost)

@@ -7,6 +7,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
 from finegrain.kernel.locks cimport mtx, sx
 from finegrain.kernel.types cimport vm_object, vm_page, vmspace
+from finegrain.kernel.vfs cimport filedesc
 from finegrain.machine.thread cimport machine, ps_t, thread
 
 cdef enum:
@@ -29,6 +30,7 @@ cdef struct proc_plan:
 cdef struct proc:
     mtx p_mtx                           # "process lock"; initialised once: the memory of a process stays one
     vmspace* p_vmspace                  # s: NULL: runs no program (a reaper)
+    filedesc p_fd                       # s
     proc* p_pptr                        # t
     proc* p_children                    # t: youngest first
     proc* p_sibling_next                # t

@@ -22,6 +22,7 @@ from finegrain.kernel.locks cimport (
     sx_assert_xlocked, sx_init, sx_xlock, sx_xunlock, wakeup)
 from finegrain.kernel.phys cimport vm_page_lookup, vm_page_unwire, vm_page_wire
 from finegrain.kernel.types cimport vm_object, vm_page, vmspace
+from finegrain.kernel.vfs cimport fdcopy, fdescfree
 from finegrain.kernel.vm cimport vmspace_exec, vmspace_exit
 from finegrain.machine.seam cimport arena_alloc, charge, panic, raw_lock, raw_unlock, spawn, unlikely
 from finegrain.machine.thread cimport machine, thread
@@ -176,8 +177,8 @@ cdef void child_remove(thread* td, proc* child) noexcept nogil:
 # Locks out:  none.
 # May block:  sleeps on allproc and proctree; on process locks.  Sleeps after vfork until the child lets it go.
 # Returns:    the child; after vfork it may have ended already, and waits to be reaped.
-# Stands for: FreeBSD fork1(), do_fork(), vm_forkproc(), after vmspace_fork().  The process group's lock, the
-#             descriptor table's and the identifier bitmap's are left out.
+# Stands for: FreeBSD fork1(), do_fork(), vm_forkproc(), after vmspace_fork().  The process group's lock and
+#             the identifier bitmap's are left out; of descriptors there are pipes'.
 cdef proc* proc_fork(thread* td, proc* p1, vmspace* vms, bint vfork, const proc_plan* plan,
                      void (*start)(thread* td, void* p2) noexcept nogil) noexcept nogil:
     cdef proc_state* st = proc_of(td)
@@ -196,6 +197,7 @@ cdef proc* proc_fork(thread* td, proc* p1, vmspace* vms, bint vfork, const proc_
     mtx_unlock(td, &p1.p_mtx)
     mtx_unlock(td, &p2.p_mtx)
 
+    fdcopy(td, &p1.p_fd, &p2.p_fd)
     mtx_lock(td, &p2.p_mtx, SITE_FORK)                      # signals, limits, profiling state
     mtx_lock(td, &p1.p_mtx, SITE_FORK)
     mtx_unlock(td, &p1.p_mtx)
@@ -274,9 +276,9 @@ cdef void proc_exec_end(thread* td, proc* p, vm_page* first_page) noexcept nogil
 #
 # Locks in:   none.
 # Locks out:  none; the process is the parent's to reap.
-# May block:  on process locks; as vmspace_exit(), which sleeps; sleeps on allproc and proctree.
-# Stands for: FreeBSD exit1().  Its process_exit handlers (pfs_exit), descriptor table, process group and signal
-#             action locks are left out.
+# May block:  on process locks; as fdescfree() and vmspace_exit(), which sleep; sleeps on allproc and proctree.
+# Stands for: FreeBSD exit1().  Its process_exit handlers (pfs_exit), process group and signal action locks are left
+#             out.
 cdef void proc_exit(thread* td, proc* p) noexcept nogil:
     cdef proc_state* st = proc_of(td)
     cdef proc* parent
@@ -286,6 +288,7 @@ cdef void proc_exit(thread* td, proc* p) noexcept nogil:
     charge(td, td.machine.cost.op, OPS_EXIT)
     mtx_lock(td, &p.p_mtx, SITE_EXIT)
     mtx_unlock(td, &p.p_mtx)
+    fdescfree(td, &p.p_fd)
     if p.p_vmspace != NULL:
         vms = p.p_vmspace
         p.p_vmspace = NULL
