@@ -35,6 +35,7 @@ cdef struct builder:
     int64_t fill_last
     int64_t live_first                  # its live processes
     int64_t live_last
+    int64_t age_pages                   # free memory that it mixes before the replay
     uint64_t seed
     proc* reaper
 
