@@ -45,7 +45,15 @@ def test_a_backtick():
 
 
 def test_a_read_stands_at_its_end_and_says_how_long_it_took():
-    made = assemble(raw(*call("pipe", 7, 0), ("enter_read", 7, {"a": 3}), ("out", 7, {}), ("in", 7, {}), ("exit_read", 7, {"a": 1})))
+    made = assemble(
+        raw(
+            *call("pipe", 7, 0),
+            ("enter_read", 7, {"a": 3}),
+            ("out", 7, {}),
+            ("in", 7, {}),
+            ("exit_read", 7, {"a": 1}),
+        )
+    )
     assert made.events.select("kind", "time", "offset").rows()[1:] == [
         (rec.OFF, 3000, 0), (rec.ON, 4000, 0), (rec.READ, 5000, 30),
     ]  # fmt: skip

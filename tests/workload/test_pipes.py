@@ -48,7 +48,9 @@ def test_a_whole_story_becomes_steps(make_recording):
     assert "pipes left out" not in program.inferred
     steps = [
         (pr.OP_NAMES[op], arg0, arg1)
-        for op, arg0, arg1 in zip(program.op.tolist(), program.arg0.tolist(), program.arg1.tolist(), strict=True)
+        for op, arg0, arg1 in zip(
+            program.op.tolist(), program.arg0.tolist(), program.arg1.tolist(), strict=True
+        )
     ]
     assert steps == [
         ("pipe", 0, 0), ("fork", 1, 0), ("close", 0, 1), ("fork", 2, 0), ("read", 0, 5), ("read", 0, 0), ("close", 0, 0),
@@ -73,7 +75,10 @@ def test_a_story_with_a_gap_is_left_out(make_recording, at, changed):
 
 
 def test_the_record_of_an_exit_may_come_a_little_late(make_recording):
-    program = compiled(make_recording, [*STORY[:5], (0, 12, rec.READ, 0, 20_000, 0), *STORY[6:10], (1, 12, rec.EXIT, 0, 0, 0), *STORY[11:]])
+    program = compiled(
+        make_recording,
+        [*STORY[:5], (0, 12, rec.READ, 0, 20_000, 0), *STORY[6:10], (1, 12, rec.EXIT, 0, 0, 0), *STORY[11:]],
+    )
     assert "pipes left out" not in program.inferred
 
 

@@ -104,7 +104,15 @@ class CostModel:
 
 
 # Numbers of lines, or of turns; and switches.
-_WHOLE = ("line_local_first", "l1_lines", "l2_lines", "llc_lines", "run_queues", "preemption", "serial_shootdowns")
+_WHOLE = (
+    "line_local_first",
+    "l1_lines",
+    "l2_lines",
+    "llc_lines",
+    "run_queues",
+    "preemption",
+    "serial_shootdowns",
+)
 
 # A clock, a speed of at most one thread alone, a slice and a pause that end; the rest are times, of a millisecond
 # or a million cycles at most, which keeps sums of them far from the end of the clock (2**63 ps).

@@ -45,6 +45,7 @@ cdef struct builder:
     int64_t live_last
     int64_t pipe_first                  # its pipes
     int64_t pipe_last
+    int64_t age_pages                   # free memory that it mixes before the replay
     uint64_t seed
     proc* reaper
 

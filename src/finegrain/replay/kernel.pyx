@@ -1,7 +1,7 @@
 # Processes that take the steps of a program.
 #
-# A builder is a reaper thread and the processes under it.  First the builder's part of the file image is filled.
-# Then the processes that are alive where the builder enters the recording are made: each takes the steps of its
+# A builder is a reaper thread and the processes under it.  First the builder's part of the file image is filled,
+# and free memory mixed (see age.pyx).  Then the processes that are alive where the builder enters the recording are made: each takes the steps of its
 # past, which put its mappings and pages in place, makes those of its live children that no fork of its past has
 # made, and waits.  When all processes of all builders are ready, all go on at once, each with the step that comes
 # next in the recording.  When a builder's first process ends, the builder starts it again from the beginning.
@@ -31,6 +31,7 @@ from finegrain.kernel.vm cimport (
 from finegrain.machine.machine cimport Machine
 from finegrain.machine.seam cimport arena_alloc, charge, now, sleep_for, stopping, unlikely, user
 from finegrain.machine.thread cimport ps_t, thread
+from finegrain.replay.age cimport memory_age
 from finegrain.replay.image cimport image_fill, image_free
 
 from finegrain.workload import program as pr
@@ -411,7 +412,8 @@ cdef void fork_root(thread* td, proc* reaper) noexcept nogil:
 #
 # Locks in:   none.
 # Locks out:  none.
-# May block:  on "replay"; as image_fill(), make_live_pipes(), fork_live(), proc_wait(), image_free() and proc_exit(): sleeps.
+# May block:  on "replay"; as image_fill(), make_live_pipes(), memory_age(), fork_live(), proc_wait(), image_free() and
+#             proc_exit(): sleeps.
 # Stands for: whoever drives a build, and reaps what its processes leave behind.
 cdef void builder_main(thread* td, void* argument) noexcept nogil:
     cdef proc* reaper = <proc*>argument
@@ -429,6 +431,7 @@ cdef void builder_main(thread* td, void* argument) noexcept nogil:
         msleep(td, &r.filled, &r.lock, SITE_READY)
     mtx_unlock(td, &r.lock)
     make_live_pipes(td, r, b)
+    memory_age(td, b.age_pages, ~b.seed)
     fork_live(td, reaper, -1)
     while True:
         ended = proc_wait(td, reaper, WAIT_ANY)
@@ -497,7 +500,7 @@ cdef class Kernel:
         together; `live` has a row (number, parent, inherits, past, past_end, step, pause_ns, user_ns) for each process
         alive at the start, `pipes` a row (number, bytes, readers, writers) for each pipe there, `runs` a row (file,
         page, pages) for each piece of an image, and `builders` a row (fill_first, fill_last, live_first, live_last,
-        pipe_first, pipe_last, seed) for each builder. With `shared` they map one image.
+        pipe_first, pipe_last, age_pages, seed) for each builder. With `shared` they map one image.
         """
         cdef replay_state* r = self.r
         cdef int64_t i
@@ -540,7 +543,7 @@ cdef class Kernel:
             r.builders[i].number = <int32_t>i
             r.builders[i].files = &r.images[0 if shared else i]
             (r.builders[i].fill_first, r.builders[i].fill_last, r.builders[i].live_first, r.builders[i].live_last,
-             r.builders[i].pipe_first, r.builders[i].pipe_last, r.builders[i].seed) = row
+             r.builders[i].pipe_first, r.builders[i].pipe_last, r.builders[i].age_pages, r.builders[i].seed) = row
 
     def start(self):
         """Put the builders' threads on the machine."""

@@ -50,7 +50,9 @@ def user_time(events: pl.DataFrame) -> tuple[npt.NDArray[np.int64], dict[str, in
     )  # fmt: skip
     gaps = events.select(
         (pl.col("time") - pl.col("time").shift(1).over(thread) - in_kernel)
-        .fill_null(0).clip(lower_bound=0).alias("gap"),
+        .fill_null(0)
+        .clip(lower_bound=0)
+        .alias("gap"),
         group.shift(1).over(thread).fill_null(-1).alias("group"),
         "kind",
     )

@@ -94,8 +94,18 @@ def _choose(perf: str, folder: Path) -> tuple[Method, set[int]]:
     reason = ""
     for method in _methods():
         trial = subprocess.run(
-            [perf, "record", "-q", "-o", str(folder / "trial"), *method.options, "--", sys.executable, "-ISc",
-             _LIST_DESCRIPTORS],
+            [
+                perf,
+                "record",
+                "-q",
+                "-o",
+                str(folder / "trial"),
+                *method.options,
+                "--",
+                sys.executable,
+                "-ISc",
+                _LIST_DESCRIPTORS,
+            ],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

@@ -69,9 +69,11 @@ def unexplained(rows: Rows) -> set[int]:
         kind.replace_strict(order, default=1, return_dtype=pl.Int8).alias("rank"),
     ).sort("at", "rank", maintain_order=True)  # fmt: skip
     closes: defaultdict[tuple[int, int], list[int]] = defaultdict(list)  # of write ends, by process and pipe
-    for process, pipe, at in events.filter((kind == rec.CLOSE) & (pl.col("pages") == pr.PIPE_WRITE_END)).select(
-        "process", "info", "at"
-    ).iter_rows():
+    for process, pipe, at in (
+        events.filter((kind == rec.CLOSE) & (pl.col("pages") == pr.PIPE_WRITE_END))
+        .select("process", "info", "at")
+        .iter_rows()
+    ):
         closes[process, pipe].append(at)
 
     def writes_later(process: int, pipe: int, at: int) -> bool:

@@ -50,7 +50,9 @@ def test_the_end_of_file_comes_with_the_last_writer_s_exit():
     run.end()
 
 
-@pytest.mark.parametrize(("size", "grown", "goes_on"), [(100, 0, True), (20_000, 1, True), (70_000, 1, False)])
+@pytest.mark.parametrize(
+    ("size", "grown", "goes_on"), [(100, 0, True), (20_000, 1, True), (70_000, 1, False)]
+)
 def test_a_writer_sleeps_when_64_kb_are_full(size, grown, goes_on):
     run = Run(*reader_and_writer([size], [size], reader_sleeps=5 * MS))
     counts = run.at(3)
@@ -98,7 +100,11 @@ def test_the_last_close_gives_everything_back(order):
     before = run.in_use()
     run.at(3)
     there = run.in_use()
-    assert (there["pipes"], there["pipe_kva"], there["pages"] - before["pages"]) == (1, 16384, 3)  # 2, and a chunk
+    assert (there["pipes"], there["pipe_kva"], there["pages"] - before["pages"]) == (
+        1,
+        16384,
+        3,
+    )  # 2, and a chunk
     assert there["objects"] == before["objects"] + 1
     run.at(6)
     assert run.in_use() == before

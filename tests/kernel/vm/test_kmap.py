@@ -25,9 +25,15 @@ def test_neighbouring_buffers_share_an_object():
     there = run.in_use()
     assert (there["objects"] - before["objects"], there["entries"] - before["entries"]) == (1, 1)
     run.at(5)
-    assert (run.in_use()["objects"] - before["objects"], run.in_use()["entries"] - before["entries"]) == (1, 3)
+    assert (run.in_use()["objects"] - before["objects"], run.in_use()["entries"] - before["entries"]) == (
+        1,
+        3,
+    )
     run.at(7)
-    assert (run.in_use()["objects"] - before["objects"], run.in_use()["entries"] - before["entries"]) == (1, 2)
+    assert (run.in_use()["objects"] - before["objects"], run.in_use()["entries"] - before["entries"]) == (
+        1,
+        2,
+    )
     run.end()
 
 
