@@ -12,8 +12,8 @@ from finegrain.kernel.locks.turnstile cimport SLEEPQUEUE, TURNSTILE, turnstile_c
 from finegrain.lab.locks cimport LockScripts, lock_at, locks_world, release, script_lock
 from finegrain.lab.run cimport Operations, lab_call, whole
 from finegrain.machine.seam cimport (
-    arena_offset, atomic_fetchadd, charge, charge_lines, charge_zeroed, critical_enter, critical_exit, park, sched_point, shootdown, touch_read,
-    touch_write, unpark)
+    arena_offset, atomic_fetchadd, charge, charge_lines, charge_zeroed, critical_enter, critical_exit, leave_run_time,
+    park, sched_point, shootdown, touch_read, touch_write, unpark)
 from finegrain.machine.thread cimport CPU_WORDS, thread
 
 
@@ -66,6 +66,11 @@ cdef int64_t op_park(thread* td, lab_call* c) noexcept nogil:
 
 cdef int64_t op_unpark(thread* td, lab_call* c) noexcept nogil:
     unpark(td, c.world.jobs[c.a[0]].td)
+    return 0
+
+
+cdef int64_t op_leave(thread* td, lab_call* c) noexcept nogil:
+    leave_run_time(td, c.world.jobs[c.a[0]].td)
     return 0
 
 
@@ -122,6 +127,7 @@ cdef class Scripts(LockScripts):
             OPERATIONS.add("zero", "", op_zero, "zero the page that the cache lines are in")
             OPERATIONS.add("park", "", op_park, "leave the CPU until an unpark")
             OPERATIONS.add("unpark", "script", op_unpark, "end a park, or the next one")
+            OPERATIONS.add("leave", "script", op_leave, "leave the run time so far to another thread's account")
             OPERATIONS.add("critical", "point:flag", op_critical, "critical sections, with a scheduling point or not")
             OPERATIONS.add("recurse", "depth", op_recurse, "use the stack")
         return OPERATIONS

@@ -3,9 +3,9 @@
 Sources: [InstLat] InstLatx64 dumps for Skylake-SP; [SKX] Intel's published cache sizes of Skylake-SP; [MLC]
 Intel Memory Latency Checker logs; [c2c] the core-to-core-latency project's result tables; [SOSP13] David,
 Guerraoui, Trigonakis, SOSP 2013; [LKP] the Linux kernel test robot's mails on a 104-thread two-socket
-Skylake-SP; [Norov] the Linux IPI benchmark posting; [Torvalds] page-fault cost post of 2014; [Downs] "A
-concurrency cost hierarchy"; [D] derived from such figures by arithmetic; [A] an assumption, no figure
-found.
+Skylake-SP; [Norov] the Linux IPI benchmark posting; [Torvalds] page-fault cost post of 2014; [intel_idle]
+the exit latencies in Linux's driver of that name; [Downs] "A concurrency cost hierarchy"; [D] derived from
+such figures by arithmetic; [A] an assumption, no figure found.
 """
 
 import math
@@ -16,6 +16,18 @@ from typing import Any
 from finegrain.errors import UserError
 
 PS_PER_NS = 1000
+
+
+# Numbers of things, and switches.
+WHOLE = (
+    "line_local_first",
+    "l1_lines",
+    "l2_lines",
+    "llc_lines",
+    "run_queues",
+    "preemption",
+    "serial_shootdowns",
+)
 
 
 @dataclass(frozen=True)
@@ -67,6 +79,12 @@ class CostModel:
     zero_4k: float = 250.0  # [InstLat, Downs] between hot and DRAM-bound
     copy_4k: float = 400.0  # [InstLat] likewise
     time_slice: float = 94.0e6  # FreeBSD sched_ule.c: 12 ticks at 127 Hz; there less when many wait
+    tick: float = 2000.0  # [A] "a few microseconds": the clock interrupt's handler; 0: no clock interrupts
+    tick_period: float = 1.0e6  # FreeBSD's default hz, 1000
+    idle_exit: float = 2000.0  # [intel_idle] C1, before an idle CPU handles an interrupt
+    run_queues: float = 1.0  # FreeBSD sched_ule.c: 1, each CPU has a run queue; 0, one for all
+    preemption: float = 1.0  # FreeBSD sched_ule.c: 1, its priorities and preemption; 0, none in the kernel
+    serial_shootdowns: float = 1.0  # FreeBSD smp_ipi_mtx: 1, one shootdown at a time; 0, any number
     smt_kernel: float = 0.5  # [LKP, D] speed of each of two busy siblings in the kernel
     smt_user: float = 0.6  # [A] and in user code: 1.2 times one thread for a pair
 
@@ -83,7 +101,7 @@ class CostModel:
                 out[field.name + "_den"] = 1000
             elif field.name.endswith("_fills"):
                 out[field.name] = round(value * 1000)
-            elif field.name in _WHOLE:
+            elif field.name in WHOLE:
                 out[field.name] = int(value)
             elif field.name.endswith("_cycles"):
                 out[field.name.removesuffix("_cycles")] = round(value * cycle_ps)
@@ -97,9 +115,6 @@ class CostModel:
         return replace(self, **{name: getattr(self, name) * factor for name in names})
 
 
-# Numbers of lines, or of turns.
-_WHOLE = ("line_local_first", "l1_lines", "l2_lines", "llc_lines")
-
 # A clock, a speed of at most one thread alone, a slice and a pause that end; the rest are times, of a millisecond
 # or a million cycles at most, which keeps sums of them far from the end of the clock (2**63 ps).
 _LIMITS = {
@@ -108,10 +123,15 @@ _LIMITS = {
     "smt_user": (0.01, 1.0),
     "time_slice": (1e3, 1e9),
     "pause_cycles": (0.1, 1e6),
+    "tick": (0.0, 1e5),
+    "tick_period": (1.0e5, 1e9),
     "line_local_first": (0.0, 1e6),
     "l1_lines": (0.0, 1e9),
     "l2_lines": (0.0, 1e9),
     "llc_lines": (0.0, 1e9),
+    "run_queues": (0.0, 1.0),
+    "preemption": (0.0, 1.0),
+    "serial_shootdowns": (0.0, 1.0),
 }
 
 
@@ -136,7 +156,7 @@ def parse_costs(texts: Iterable[str]) -> CostModel:
         if not equals or not low <= number <= high:
             raise UserError(f"--cost {text!r}: give {name} a number from {low:g} to {high:g}")
         given[name] = number
-    for name in _WHOLE:
+    for name in WHOLE:
         if name in given and not given[name].is_integer():
             raise UserError(f"--cost {name}: give it a whole number")
     return replace(CostModel(), **given)
@@ -146,7 +166,7 @@ FREE = CostModel(
     **{
         f.name: 0.0
         for f in fields(CostModel)
-        if f.name not in ("frequency_ghz", "time_slice", "pause_cycles")
+        if f.name not in ("frequency_ghz", "time_slice", "tick_period", "pause_cycles")
     }
     | {"smt_kernel": 1.0, "smt_user": 1.0, "pause_cycles": 1.0}
 )

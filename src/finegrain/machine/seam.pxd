@@ -16,6 +16,8 @@
 #   atomic_*        a lock word is read or written: a point where other threads may run first
 #   critical_enter, critical_exit
 #                   the thread stays on its CPU: what per-CPU state relies on
+#   spinlock_enter, spinlock_exit
+#                   no interrupts: what holders of spin mutexes rely on
 #   raw_lock, raw_unlock
 #                   guards bookkeeping that is not part of the system under study; costs no simulated time
 #   spin_until_changed, word_changed
@@ -28,6 +30,7 @@
 #   stopping        is the run to stop
 #   spawn           a new thread
 #   set_priority    a thread's priority changes, and its place among those that wait for a CPU
+#   leave_run_time  a thread that ends leaves its CPU time to another's account
 #   panic           stop the run, with the state of every thread
 #   arena_alloc, arena_free
 #                   kernel memory, all from one arena; an "address" in any decision or result is its offset there
@@ -175,6 +178,16 @@ cdef inline void critical_exit(thread* td) noexcept nogil:
     td.critical -= 1
 
 
+# Between enter and exit the thread takes no interrupt, and so is not preempted, but may pass scheduling points: others
+# spin for what it holds.  Nests.  Stands for FreeBSD spinlock_enter() and spinlock_exit().
+cdef inline void spinlock_enter(thread* td) noexcept nogil:
+    td.spinlocks += 1
+
+
+cdef inline void spinlock_exit(thread* td) noexcept nogil:
+    td.spinlocks -= 1
+
+
 # A spin lock around bookkeeping that the kernel under study does not have (profiles, lists for audits) or has behind
 # locks that we do not model (turnstiles).  Nothing may wait inside.  In the simulation fibers switch at scheduling
 # points only, of which there is none inside, so it is a critical section and costs no time.
@@ -260,6 +273,12 @@ cdef inline thread* spawn(thread* td, void (*start)(thread*, void*) noexcept nog
 
 cdef inline void set_priority(thread* other, uint8_t priority) noexcept nogil:
     other.machine.ops.set_priority(other, priority)
+
+
+# td is about to end; the time that it ran counts against the other thread (its parent's), as if that had run itself.
+# Stands for FreeBSD sched_exit().
+cdef inline void leave_run_time(thread* td, thread* heir) noexcept nogil:
+    td.machine.ops.leave_run_time(td, heir)
 
 
 # Stop the run with this reason and the state of every thread.  Does not return.

@@ -70,7 +70,9 @@ def test_a_freed_page_leaves_its_queue_with_a_batch_or_when_it_is_allocated_agai
 
 def test_a_page_that_leaves_its_queue_takes_its_neighbours_lines(setup) -> None:
     machine, door, obj, pages = setup
-    apart = [pages[i * 7 % 96] for i in range(32)]  # in the queue next to pages whose structs are in other lines
+    apart = [
+        pages[i * 7 % 96] for i in range(32)
+    ]  # in the queue next to pages whose structs are in other lines
     door.run([("activate", pa) for pa in apart])
     door.run([("cpu", 1), ("free", apart[10])])
     assert door.run([("cpu", 1), ("alloc", obj, 500, 0)]) == [0, apart[10]]

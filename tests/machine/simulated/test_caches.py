@@ -111,7 +111,9 @@ def test_user_code_brings_lines_in() -> None:
 
 def test_a_page_zeroed_is_in_the_caches_of_who_zeroed_it() -> None:
     costs = replace(SMALL, l1_lines=0.0, l2_lines=0.0, zero_4k=250.0)
-    s = play([("zero",), ("write", 0), ("read", 63)], [*pause(9), ("read", 30)], costs=costs, sockets=1, cores=2)
+    s = play(
+        [("zero",), ("write", 0), ("read", 63)], [*pause(9), ("read", 30)], costs=costs, sockets=1, cores=2
+    )
     assert costs_of(s, 0, "zero") == [250]
     assert costs_of(s, 0, "write", "read") == [1, 1]
     assert costs_of(s, 1, "read") == [50]

@@ -12,7 +12,7 @@ from finegrain.kernel.locks.delay cimport delay_init
 from finegrain.machine.seam cimport (
     arena_alloc, arena_free, arena_offset, atomic_cas, atomic_load_acq, atomic_load_pointer, atomic_store,
     atomic_store_pointer, blocked, charge, now, panic, park, raw_lock, raw_unlock, set_priority, sleeping,
-    spin_until_changed, touch_read, touch_write, unlikely, unpark, word_changed)
+    spin_until_changed, spinlock_enter, spinlock_exit, touch_read, touch_write, unlikely, unpark, word_changed)
 from finegrain.machine.thread cimport lock_delay_arg, machine, ps_t, thread
 
 cdef struct turnstile_tables:
@@ -79,6 +79,7 @@ cdef void chain_lock(thread* td, turnstile_chain* tc) noexcept nogil:
         seen = atomic_load_acq(&tc.tc_lock)
         if seen != 0:
             spin_until_changed(td, &tc.tc_lock, seen, NULL, &delay, 0)
+    spinlock_enter(td)
 
 
 # Give a chain's spin lock up.
@@ -90,6 +91,7 @@ cdef void chain_lock(thread* td, turnstile_chain* tc) noexcept nogil:
 cdef void chain_unlock(thread* td, turnstile_chain* tc) noexcept nogil:
     chain_assert_locked(td, tc)
     atomic_store(td, &tc.tc_lock, 0)
+    spinlock_exit(td)
     word_changed(td, &tc.tc_lock)
 
 

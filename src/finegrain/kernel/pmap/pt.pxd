@@ -9,7 +9,7 @@
 
 from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 
-from finegrain.kernel.locks cimport mtx_lock, mtx_owned, mtx_trylock, mtx_unlock
+from finegrain.kernel.locks cimport mtx, mtx_lock, mtx_owned, mtx_trylock, mtx_unlock
 from finegrain.kernel.phys cimport (
     PHYS_TO_DMAP, PHYS_TO_VM_PAGE, vm_page_aflag_clear, vm_page_aflag_set, vm_page_dirty)
 from finegrain.kernel.pmap.pvlock cimport PV_LIST_LOCK_ASSERT, pvlock
@@ -71,6 +71,7 @@ cdef struct pmap_state:
     int64_t mappings                    # superpage mappings made whole: psind 1, prefault, fork
     int64_t restarts                    # bottom-up operations that found a changed generation
     void* di                            # delayed invalidation (di.pyx: di_state)
+    mtx smp_ipi_mtx                     # spin: only one shootdown is under way at a time
 
 # PTPs to free once no TLB can reach them; linked through plinks_next.
 cdef struct spglist:

@@ -9,7 +9,7 @@ from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memset
 
 from finegrain.kernel.list cimport list_insert_after, list_remove
-from finegrain.kernel.locks cimport lock_site
+from finegrain.kernel.locks cimport lock_site, mtx, mtx_lock_spin, mtx_unlock_spin
 from finegrain.kernel.phys cimport VM_ALLOC_NORMAL, VM_ALLOC_WIRED, VM_ALLOC_ZERO, vm_page_alloc_noobj, vm_page_free
 from finegrain.kernel.pmap.pvlock cimport PV_LIST_CARRIED_ASSERT, RELEASE_PV_LIST_LOCK
 from finegrain.kernel.types cimport PG_ZERO
@@ -18,6 +18,7 @@ from finegrain.machine.seam cimport (
 from finegrain.machine.thread cimport CPU_WORDS, ps_t, thread
 
 cdef uint16_t SITE_WAIT = lock_site(b"pmap_allocpte/pmap")
+cdef uint16_t SITE_SHOOTDOWN = lock_site(b"smp_targeted_tlb_shootdown")
 
 cdef enum:
     TICK_US = 1000                      # a waiter for memory looks again after a tick of 1 ms
@@ -294,20 +295,36 @@ cdef bint pmap_active_elsewhere(thread* td, pmap* pm) noexcept nogil:
     return other_cpus(td, pm, cpus)
 
 
+# Make TLBs of other CPUs forget translations: all of them, when this returns.
+#
+# Locks in:   any but smp_ipi_mtx.
+# Locks out:  the same.
+# May block:  never; spins on smp_ipi_mtx, then waits for the acknowledgements, with interrupts off.
+# Stands for: FreeBSD smp_targeted_tlb_shootdown().
+cdef void smp_targeted_tlb_shootdown(thread* td, const uint64_t* cpus, int64_t pages) noexcept nogil:
+    cdef mtx* lock = &pmap_state_of(td).smp_ipi_mtx
+    if not td.machine.cost.serial_shootdowns:
+        shootdown(td, cpus, pages)
+        return
+    mtx_lock_spin(td, lock, SITE_SHOOTDOWN)
+    shootdown(td, cpus, pages)
+    mtx_unlock_spin(td, lock)
+
+
 # Make TLBs forget translations of pm: here, at the cost `here` for each, and wherever else it is in use.
 #
 # Locks in:   the pmap lock of pm; perhaps a PV list lock, which is then held over the shootdown.
 # Locks out:  the same.
-# May block:  never; waits for the other CPUs' acknowledgements.
+# May block:  never; spins on smp_ipi_mtx, and waits for the other CPUs' acknowledgements.
 # Guarantees: no TLB has the translations, if nobody could use new ones meanwhile.
-# Stands for: the common part of FreeBSD pmap_invalidate_page(), _range() and _all(), and smp_targeted_tlb_shootdown().
+# Stands for: the common part of FreeBSD pmap_invalidate_page(), _range() and _all().
 cdef void invalidate(thread* td, pmap* pm, int64_t pages, ps_t here) noexcept nogil:
     cdef uint64_t cpus[CPU_WORDS]
     PMAP_LOCK_ASSERT(td, pm)
     if td.pmap == <void*>pm:
         charge(td, here, pages if pages != 0 else 1)
     if other_cpus(td, pm, cpus):
-        shootdown(td, cpus, pages)
+        smp_targeted_tlb_shootdown(td, cpus, pages)
 
 
 # Locks in:   the pmap lock of pm; perhaps a PV list lock, which is then held over the shootdown.

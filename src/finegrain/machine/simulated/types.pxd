@@ -74,6 +74,12 @@ cdef struct cpu_times:
     ps_t switching
     ps_t interrupt
 
+# Threads that wait for a CPU, best priority first.
+cdef struct run_queue:
+    sim_thread* first
+    sim_thread* last
+    uint32_t count
+
 cdef struct cpu:
     uint16_t id
     uint16_t core
@@ -82,11 +88,16 @@ cdef struct cpu:
     uint8_t busy                        # runs a thread (spinning counts)
     uint8_t sibling_busy                # invariant: equals busy of the sibling (set_busy)
     uint8_t last_line                   # where the line of the last access came from
+    uint8_t preempt                     # its thread is to let a better one have it, in the kernel too
+    uint8_t need_resched                # ... on its way back to user code
     caches* cache                       # its core's
     sim_thread* current
-    ps_t slice_end
+    run_queue queue
+    ps_t slice_start
     ps_t idle_since
+    ps_t next_tick                      # the next clock interrupt
     ps_t stolen                         # interrupt time that its thread has yet to pay
+    ps_t interrupt_at                   # when its thread has to look at the three above: invariant: next_tick, or 0
     cpu_times times
     int64_t lines[LINE_KINDS]           # accesses by where the line came from; they sum to all accesses
 
@@ -113,8 +124,14 @@ cdef struct sim_thread:
     line* stalled_on                    # the cache line it waits for, or NULL
     sim_thread* stall_next              # threads that wait for lines of one hash bucket, longest first
     int64_t passed_over                 # how often others got the line before it
-    sim_thread* run_next                # run queue
+    run_queue* waits_in                 # the run queue that it is in, or was last
+    sim_thread* run_next
     sim_thread* run_prev
+    uint8_t in_user                     # user code runs: its event is the end of a piece of it
+    ps_t on_since                       # on the CPU since; its run time is accounted for up to here
+    ps_t off_since                      # off the CPU since
+    ps_t run_time                       # ULE's account of the recent past
+    ps_t sleep_time
     void (*start)(thread* td, void* argument) noexcept nogil
     void* argument
 
@@ -159,8 +176,7 @@ cdef struct sim:
     cpu* cpus
     caches* core_caches                 # by core
     cache_clock* chips                  # by socket
-    sim_thread* run_first               # run queue, best priority first
-    sim_thread* run_last
+    uint32_t queued                     # threads that wait for a CPU
     uint64_t idle[CPU_WORDS]            # CPUs that run nothing
     uint32_t idle_count
     sim_thread* spinning[SPIN_BUCKETS]
@@ -181,4 +197,7 @@ cdef struct sim:
     int64_t ipi_acks
     int64_t ctx_switches
     int64_t wakeups
+    int64_t ticks
+    int64_t preemptions
+    int64_t steals
     char panic_text[PANIC_TEXT]
