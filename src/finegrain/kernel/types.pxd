@@ -135,6 +135,7 @@ cdef struct vm_object:
     vm_page* memq_first                 # o: resident pages, in order of pindex where cheap
     vm_page* memq_last
     void* pages                         # o: vm_radix: from pindex to vm_page*
+    void* deferred                      # o: deferred_pages: pages that nobody has looked at yet, or NULL
     vm_object* backing_object           # o
     vm_pindex_t backing_object_offset   # o: in pages
     int64_t color                       # o: -1 until the object may take part in reservations

@@ -6,8 +6,8 @@ from finegrain.kernel.boot cimport KERNEL_PHYS, kernel_config, kernel_config_fro
 from finegrain.kernel.locks cimport lock_name, lock_site, rw_init, rw_wlock, rw_wunlock
 from finegrain.kernel.phys cimport (
     PHYS_TO_VM_PAGE, PQ_COUNT, VM_NFREELIST, VM_NFREEORDER, VM_NFREEPOOL, VPRC_OBJREF, pagequeue_count, pgcache_count,
-    phys_allocated_pages, phys_audit, phys_free_pages, vm_domain, vm_page_activate, vm_page_alloc,
-    vm_page_alloc_noobj, vm_page_free, vm_page_insert, vm_radix_lookup, vm_page_remove, vm_page_rename,
+    phys_allocated_pages, phys_audit, phys_free_pages, queue_started, vm_domain, vm_page_activate, vm_page_alloc,
+    vm_page_alloc_noobj, vm_page_free, vm_page_insert, vm_page_remove, vm_page_rename, vm_radix_lookup,
     vm_page_unwire, vm_page_wire, vm_page_xunbusy, vm_radix_free, vm_radix_lookup_le, vm_reserv, vm_reserv_break_all,
     vm_reserv_level_iffullpop, vm_reserv_reclaim_inactive, vm_reserv_to_superpage)
 from finegrain.kernel.types cimport PAGE_SHIFT, PG_ALLOCATED, VPB_EXCLUSIVE
@@ -400,6 +400,7 @@ cdef class PhysicalMemory(Lab):
         cdef vm_page* m
         cdef uint32_t seg
         out = {}
+        queue_started(NULL, self.s, d)
         for freelist in range(VM_NFREELIST):
             for pool in range(VM_NFREEPOOL):
                 for order in range(VM_NFREEORDER):

@@ -18,18 +18,6 @@ from finegrain.errors import UserError
 PS_PER_NS = 1000
 
 
-# Numbers of things, and switches.
-WHOLE = (
-    "line_local_first",
-    "l1_lines",
-    "l2_lines",
-    "llc_lines",
-    "run_queues",
-    "preemption",
-    "serial_shootdowns",
-)
-
-
 @dataclass(frozen=True)
 class CostModel:
     """Costs of a machine. Times are nanoseconds unless the name says cycles; speeds are ratios.
@@ -115,6 +103,17 @@ class CostModel:
         return replace(self, **{name: getattr(self, name) * factor for name in names})
 
 
+# Numbers of lines, or of turns; and switches.
+WHOLE = (
+    "line_local_first",
+    "l1_lines",
+    "l2_lines",
+    "llc_lines",
+    "run_queues",
+    "preemption",
+    "serial_shootdowns",
+)
+
 # A clock, a speed of at most one thread alone, a slice and a pause that end; the rest are times, of a millisecond
 # or a million cycles at most, which keeps sums of them far from the end of the clock (2**63 ps).
 _LIMITS = {
@@ -126,12 +125,12 @@ _LIMITS = {
     "tick": (0.0, 1e5),
     "tick_period": (1.0e5, 1e9),
     "line_local_first": (0.0, 1e6),
-    "l1_lines": (0.0, 1e9),
-    "l2_lines": (0.0, 1e9),
-    "llc_lines": (0.0, 1e9),
     "run_queues": (0.0, 1.0),
     "preemption": (0.0, 1.0),
     "serial_shootdowns": (0.0, 1.0),
+    "l1_lines": (0.0, 1e9),
+    "l2_lines": (0.0, 1e9),
+    "llc_lines": (0.0, 1e9),
 }
 
 

@@ -81,7 +81,7 @@ def test_relabelling_cpus_of_a_socket_changes_no_total() -> None:
             for k in range(40):
                 scripts[-1] += [("lock", (i * k) % 3), ("charge", 50_021 + 97 * i), ("unlock", (i * k) % 3),
                                 ("charge", 100_003 + 1009 * i)]  # fmt: skip
-        costs = replace(CostModel(), tick=0.0)  # each CPU has its own time for those
+        costs = replace(CostModel(), tick=0)  # CPUs have their ticks in turn
         s = play(*scripts, costs=costs, locks=["mtx"] * 3, sockets=2, cores=4)
         m = s.machine
         times = m.cpu_times()

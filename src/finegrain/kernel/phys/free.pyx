@@ -23,7 +23,7 @@
 # FreeBSD's boot has freed all memory in ascending order, since everything freed later goes to the tail, and
 # since blocks of the largest order are never taken out of the middle.
 
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from finegrain.kernel.list cimport list_insert_tail, list_remove, list_touch_insert_tail, list_touch_remove
 from finegrain.kernel.locks cimport lock_name, lock_site, mtx_init, mtx_lock, mtx_unlock
@@ -190,6 +190,7 @@ cdef vm_page* vm_phys_alloc_pages(thread* td, phys_state* s, int domain, int poo
     cdef vm_page* m = NULL
     cdef int freelist, oind = order
     assert_queue_locked(td, d)
+    queue_started(td, s, d)
     for freelist in range(VM_NFREELIST):
         oind = order
         while oind < VM_NFREEORDER:
@@ -224,6 +225,39 @@ cdef inline void enqueue_rest(thread* td, phys_state* s, vm_domain* d, int freel
         npages -= 1 << order
 
 
+# Started blocks.  To fill caches with single pages from whole memory is to take a block of 4,096 pages apart from its
+# beginning, because the smallest blocks are taken first and what is left lies in ascending order.  As long as nothing
+# smaller is free, that rest is known by its first page and its length, and no page struct within it is touched.  The
+# queues have it before anything else looks at them.
+#
+# Locks in:   the free page queue mutex of the domain, unless nothing runs.
+# Locks out:  the same.
+# May block:  never.
+# Stands for: nothing in FreeBSD.
+cdef void queue_started(thread* td, phys_state* s, vm_domain* d) noexcept nogil:
+    cdef int freelist, npages
+    for freelist in range(VM_NFREELIST):
+        npages = d.started_pages[freelist]
+        d.started_pages[freelist] = 0
+        enqueue_rest(td, s, d, freelist, VM_FREEPOOL_DEFAULT, d.started[freelist], npages)
+
+
+# May the rest of a block be kept as a started one: has its pool nothing smaller?
+#
+# Locks in:   the free page queue mutex of the domain.
+# Locks out:  the same.
+# May block:  never.
+# Stands for: nothing in FreeBSD.
+cdef bint nothing_smaller(vm_domain* d, int freelist, int pool) noexcept nogil:
+    cdef int order
+    if pool != VM_FREEPOOL_DEFAULT:
+        return False
+    for order in range(MAX_ORDER):
+        if d.free_queues[freelist][pool][order].count != 0:
+            return False
+    return True
+
+
 # Take npages single pages, from the smallest blocks first.
 #
 # Locks in:   the free page queue mutex of the domain.
@@ -236,11 +270,26 @@ cdef int vm_phys_alloc_npages(thread* td, phys_state* s, int domain, int pool, i
     cdef vm_domain* d = &s.domains[domain]
     cdef vm_page* m
     cdef int freelist, oind, order, need, i = 0, j
+    cdef int64_t rest
     assert_queue_locked(td, d)
     for freelist in range(VM_NFREELIST):
         oind = 0                                        # never goes back: what is below has been emptied
         while i < npages:
             m = NULL
+            rest = d.started_pages[freelist]
+            if rest != 0 and nothing_smaller(d, freelist, pool):
+                m = d.started[freelist]
+                order = __builtin_ctz(<unsigned int>rest)
+                blocks[0] += 1
+                need = npages - i if npages - i < (1 << order) else 1 << order
+                for j in range(need):
+                    pages[i + j] = m + j
+                i += need
+                d.started[freelist] = m + need
+                d.started_pages[freelist] = <int32_t>(rest - need)
+                continue
+            if rest != 0:
+                queue_started(td, s, d)
             while oind < VM_NFREEORDER:
                 order = oind
                 m = take_first(td, s, d, freelist, pool, oind)
@@ -257,7 +306,11 @@ cdef int vm_phys_alloc_npages(thread* td, phys_state* s, int domain, int pool, i
             for j in range(need):
                 pages[i + j] = m + j
             i += need
-            enqueue_rest(td, s, d, freelist, pool, m + need, (1 << order) - need)
+            if order == MAX_ORDER and nothing_smaller(d, freelist, pool):
+                d.started[freelist] = m + need
+                d.started_pages[freelist] = (1 << order) - need
+            else:
+                enqueue_rest(td, s, d, freelist, pool, m + need, (1 << order) - need)
         if i == npages:
             break
     return i
@@ -281,6 +334,7 @@ cdef int vm_phys_free_pages(thread* td, phys_state* s, vm_page* m, int order, in
     seg = &s.segs[m.segind]
     d = &s.domains[seg.domain]
     assert_queue_locked(td, d)
+    queue_started(td, s, d)
     pa = m.phys_addr
     while order < MAX_ORDER:
         buddy_pa = pa ^ (<vm_paddr_t>1 << (PAGE_SHIFT + order))

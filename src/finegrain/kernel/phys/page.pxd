@@ -1,14 +1,16 @@
 # Pages: allocation and freeing, wiring, busying, and what they say of themselves; and the creation of all of physical
 # memory.
 
-from libc.stdint cimport int64_t, uint16_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
 
 from finegrain.kernel.phys.objpages cimport vm_page_lookup, vm_radix_free, vm_radix_lookup, vm_radix_lookup_le
 from finegrain.kernel.phys.pagequeue cimport vm_page_activate
 from finegrain.kernel.phys.reserv cimport vm_reserv_break_all, vm_reserv_level_iffullpop, vm_reserv_to_superpage
 from finegrain.kernel.phys.types cimport (
     VM_LEVEL_0_ORDER, VM_PHYSSEG_MAX, VPRC_OBJREF, phys_of, phys_state, vm_phys_seg)
-from finegrain.kernel.types cimport PAGE_SHIFT, vm_object, vm_paddr_t, vm_page, vm_pindex_t
+from finegrain.kernel.types cimport (
+    PAGE_SHIFT, PG_ALLOCATED, PG_ZERO, VPB_EXCLUSIVE, VPB_UNBUSIED, VPO_UNMANAGED, vm_object, vm_paddr_t, vm_page,
+    vm_pindex_t)
 from finegrain.machine.seam cimport touch_read, touch_write
 from finegrain.machine.thread cimport machine, thread
 
@@ -34,6 +36,24 @@ cdef inline void* PHYS_TO_DMAP(thread* td, vm_paddr_t pa) noexcept nogil:
 
 cdef inline vm_paddr_t DMAP_TO_PHYS(thread* td, const void* address) noexcept nogil:
     return <vm_paddr_t>(<const char*>address - <const char*>td.machine.dmap)
+
+
+# What a page struct says when its page has just been allocated.
+#
+# Locks in: none of the page's: it is the caller's alone.  Locks out: the same.  May block: never.
+# Stands for: the end of FreeBSD vm_page_alloc_domain_after().
+cdef inline void vm_page_fill_in(vm_page* m, int pool, int request, uint8_t oflags) noexcept nogil:
+    if not request & VM_ALLOC_ZERO:
+        m.flags &= ~<uint16_t>PG_ZERO
+    m.flags |= PG_ALLOCATED
+    m.aflags = 0
+    m.oflags = oflags
+    m.pool = <uint8_t>pool
+    m.act_count = 0
+    m.valid = 0
+    m.dirty = 0
+    m.ref_count = 1 if request & VM_ALLOC_WIRED else 0
+    m.busy_lock = VPB_UNBUSIED if request & VM_ALLOC_NOBUSY or oflags & VPO_UNMANAGED else VPB_EXCLUSIVE
 
 
 # A page for (object, pindex): from a reservation where the object may have one, else a single page of the

@@ -22,8 +22,8 @@ from finegrain.kernel.list cimport list_insert_head, list_remove
 from finegrain.kernel.locks cimport (
     LO_DUPOK, lock_name, lock_site, rw_init, rw_try_wlock, rw_wlock, rw_wunlock)
 from finegrain.kernel.phys cimport (
-    VM_OBJECT_ASSERT_LOCKED, VM_OBJECT_ASSERT_WLOCKED, vm_page_free, vm_page_lookup, vm_page_rename, vm_radix_free,
-    vm_reserv_break_all)
+    VM_OBJECT_ASSERT_LOCKED, VM_OBJECT_ASSERT_WLOCKED, vm_object_undefer, vm_page_free, vm_page_lookup, vm_page_rename,
+    vm_radix_free, vm_reserv_break_all)
 from finegrain.kernel.pmap cimport pmap_remove_all
 from finegrain.kernel.types cimport OBJT_DEFAULT, OBJT_VNODE, VPB_UNBUSIED, vm_object, vm_page, vm_pindex_t
 from finegrain.kernel.vm.state cimport vm_of, vm_state
@@ -183,6 +183,7 @@ cdef void vm_object_terminate(thread* td, vm_object* obj) noexcept nogil:
     cdef vm_page* m
     VM_OBJECT_ASSERT_WLOCKED(td, obj)
     obj.flags |= OBJ_DEAD
+    vm_object_undefer(obj)
     while obj.memq_first != NULL:
         m = obj.memq_first
         if unlikely(m.busy_lock != VPB_UNBUSIED):

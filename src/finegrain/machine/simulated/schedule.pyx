@@ -226,7 +226,7 @@ cdef void sim_user(thread* td, ps_t duration) noexcept nogil:
     cdef sim* s = <sim*>td.machine
     cdef sim_thread* me = <sim_thread*>td
     cdef cpu* c
-    cdef ps_t piece, t, ran
+    cdef ps_t piece, t, ran, done
     while duration > 0 and not s.m.stopping:
         sim_sched_point(td)
         if turn_is_over(s, me):
@@ -246,8 +246,7 @@ cdef void sim_user(thread* td, ps_t duration) noexcept nogil:
         ran = s.time - me.clock
         me.clock = s.time
         c.times.user += ran
-        if ran != t:
-            piece = ran * piece // t
-        duration -= piece
-        user_fills(s, c, piece, me.clock)
+        done = piece if ran == t else ran * piece // t
+        user_fills(s, c, done, me.clock)
+        duration -= done
         account_run(s, me)
