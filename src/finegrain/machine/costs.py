@@ -89,7 +89,7 @@ class CostModel:
                 out[field.name + "_den"] = 1000
             elif field.name.endswith("_fills"):
                 out[field.name] = round(value * 1000)
-            elif field.name in _WHOLE:
+            elif field.name in WHOLE:
                 out[field.name] = int(value)
             elif field.name.endswith("_cycles"):
                 out[field.name.removesuffix("_cycles")] = round(value * cycle_ps)
@@ -104,7 +104,7 @@ class CostModel:
 
 
 # Numbers of lines, or of turns; and switches.
-_WHOLE = (
+WHOLE = (
     "line_local_first",
     "l1_lines",
     "l2_lines",
@@ -155,7 +155,7 @@ def parse_costs(texts: Iterable[str]) -> CostModel:
         if not equals or not low <= number <= high:
             raise UserError(f"--cost {text!r}: give {name} a number from {low:g} to {high:g}")
         given[name] = number
-    for name in _WHOLE:
+    for name in WHOLE:
         if name in given and not given[name].is_integer():
             raise UserError(f"--cost {name}: give it a whole number")
     return replace(CostModel(), **given)

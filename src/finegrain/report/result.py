@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.text import Text
 
-from finegrain.machine.costs import CostModel
+from finegrain.machine.costs import WHOLE, CostModel
 from finegrain.report.table import Column, Table, as_html
 from finegrain.report.terminal import as_rich, plain
 from finegrain.report.words import Cell, count_name, holder
@@ -80,7 +80,7 @@ def _other_costs(costs: dict[str, int]) -> list[str]:
 
 def _cost(name: str, value: int) -> str:
     """Give a cost in its unit: a number of something, lines a microsecond, or nanoseconds."""
-    if name.startswith("smt_") or name.endswith("_lines") or name == "line_local_first":
+    if name.startswith("smt_") or name in WHOLE:
         return str(value)
     return f"{value / 1000:g}" if name.endswith("_fills") else f"{value / 1000:g} ns"
 

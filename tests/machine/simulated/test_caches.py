@@ -50,6 +50,14 @@ def test_an_own_line_goes_further_away_the_more_lines_come_in(
     assert counts[kind] >= (2 if kind in ("hit", "memory") else 1)
 
 
+@pytest.mark.parametrize("seconds", [20, 40, 60, 100])
+def test_a_line_not_used_for_very_long_is_not_taken_for_a_new_one(seconds: int) -> None:
+    long: Script = [("charge", 10**7 * US)] * (seconds // 10)
+    script: Script = [("write", 0), *long, ("lines", 205), ("write", 0)]
+    s = play(script, costs=SMALL, sockets=1, cores=1, threads=1)
+    assert costs_of(s, 0, "write") == [80, 80]
+
+
 def test_accesses_that_the_simulation_sees_count_too() -> None:
     others: Script = [("write", i) for i in range(1, 37)]
     s = play(

@@ -9,7 +9,7 @@ from finegrain.kernel.pmap.pt cimport (
     NBPDR, OPS_CALL, OPS_PTE, OPS_PV, OPS_WALK, PG_A, PG_FRAME, PG_M, PG_MANAGED, PG_NX, PG_PROMOTED, PG_PS,
     PG_PS_FRAME, PG_RW, PG_V, PG_W, PMAP_LOCK, PMAP_LOCK_ASSERT, PMAP_UNLOCK, pmap_abort_ptp, pmap_allocpde,
     pmap_allocpte_new, pmap_invalidate_all, pmap_next_pde, pmap_pde, pmap_pde_index, pmap_pde_pindex, pmap_pde_to_pte,
-    pmap_pte_index, pmap_state_of, pte_cas, pte_dirty)
+    pmap_pte_index, pmap_state_of, pte_cas, pte_dirty, touch_next_pte)
 from finegrain.kernel.pmap.pv cimport get_pv_entry
 from finegrain.kernel.pmap.pvlock cimport (
     CHANGE_PV_LIST_LOCK_TO_PHYS, PHYS_TO_PV_LIST_LOCK, PV_LIST_CARRIED_ASSERT, RELEASE_PV_LIST_LOCK, pvlock)
@@ -17,7 +17,7 @@ from finegrain.kernel.pmap.remove cimport pmap_remove
 from finegrain.kernel.pmap.superpage cimport pmap_demote_pde, pmap_demote_pde_locked, pmap_pv_insert_pde
 from finegrain.kernel.types cimport (
     NPTEPG, PAGE_SIZE, VM_PROT_EXECUTE, VM_PROT_READ, VM_PROT_WRITE, pt_entry_t, pv_entry, vm_page)
-from finegrain.machine.seam cimport arena_offset, charge, touch_read, touch_write
+from finegrain.machine.seam cimport arena_offset, charge, touch_write
 
 cdef uint16_t SITE_COPY = lock_site(b"pmap_copy")
 cdef uint16_t SITE_COPY_PMAP = lock_site(b"pmap_copy/pmap")
@@ -99,7 +99,7 @@ cdef bint copy_ptes(thread* td, pmap* dst, vm_offset_t va, vm_offset_t end, pt_e
     PMAP_LOCK_ASSERT(td, dst)
     PV_LIST_CARRIED_ASSERT(td, lockp)
     while va < end:
-        touch_read(td, src_pte)
+        touch_next_pte(td, src_pte)
         pte = src_pte[0]
         work += 1
         if pte & PG_MANAGED:
@@ -242,7 +242,7 @@ cdef void pmap_protect(thread* td, pmap* pm, vm_offset_t start, vm_offset_t end,
         if pde != NULL:
             pte = pmap_pde_to_pte(td, pde[0], start)
             while start < va_next:
-                touch_read(td, pte)
+                touch_next_pte(td, pte)
                 old = pte[0]
                 if old & PG_V:
                     new = protected(td, old, prot)

@@ -139,6 +139,13 @@ cdef inline pt_entry_t* pmap_pde_to_pte(thread* td, pt_entry_t pde, vm_offset_t 
     return pte
 
 
+# A walk along a page table has come to this entry: it reads line after line, of eight entries.  (pmap_pde_to_pte()
+# touches where it begins.)
+cdef inline void touch_next_pte(thread* td, pt_entry_t* pte) noexcept nogil:
+    if (<uint64_t>pte & 63) == 0:
+        touch_read(td, pte)
+
+
 # The address after va at which a walk goes on, `end` at most.
 cdef inline vm_offset_t next_boundary(vm_offset_t va, int shift, vm_offset_t end) noexcept nogil:
     cdef vm_offset_t next = ((va >> shift) + 1) << shift

@@ -28,7 +28,7 @@ from finegrain.kernel.pmap.pt cimport (
     NBPDR, OPS_CALL, OPS_PTE, OPS_PV, OPS_WALK, PG_FRAME, PG_G, PG_MANAGED, PG_PS, PG_PS_FRAME, PG_V, PG_W, PMAP_LOCK,
     PMAP_LOCK_ASSERT, PMAP_UNLOCK, harvest, maybe_clear_writeable, pmap_active_elsewhere, pmap_add_delayed_free_list,
     pmap_invalidate_all, pmap_invalidate_page, pmap_invalidate_range, pmap_next_pde, pmap_pde, pmap_pde_index,
-    pmap_pde_to_pte, pmap_pdpe, pmap_remove_pt_page, pmap_unuse_pt, pte_dirty, pte_load_clear, table_of,
+    pmap_pde_to_pte, pmap_pdpe, pmap_remove_pt_page, pmap_unuse_pt, pte_dirty, pte_load_clear, table_of, touch_next_pte,
     vm_page_free_pages_toq)
 from finegrain.kernel.pmap.pv cimport count_chunks_freed, free_pv_chunk, free_pv_chunk_batch, pmap_pvh_free
 from finegrain.kernel.pmap.pvlock cimport (
@@ -92,7 +92,7 @@ cdef bint pmap_remove_ptes(thread* td, pmap* pm, vm_offset_t sva, vm_offset_t ev
     PMAP_LOCK_ASSERT(td, pm)
     PV_LIST_CARRIED_ASSERT(td, lockp)
     while sva != eva:
-        touch_read(td, pte)
+        touch_next_pte(td, pte)
         if pte[0] == 0:
             empty += 1
             if run != eva:

@@ -7,7 +7,7 @@
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
-from finegrain.machine.simulated.types cimport AGE_BITS, AGE_SHIFT, LINE_SHIFT, cpu, line, sim, sim_thread
+from finegrain.machine.simulated.types cimport AGE_AHEAD, AGE_BITS, AGE_SHIFT, LINE_SHIFT, cpu, line, sim, sim_thread
 from finegrain.machine.thread cimport LINE_HIT, ps_t, thread
 
 cdef extern from "atomics.h" nogil:
@@ -51,7 +51,7 @@ cdef inline void sim_wait_until(thread* td, ps_t t) noexcept nogil:
 
 # How long ago the line was last used, at `when` (both in units of its `used`).  Below 0: by one whose clock is ahead.
 cdef inline int64_t line_age(line* at, int64_t when) noexcept nogil:
-    return <int64_t>((<uint64_t>when - at.used) << (64 - AGE_BITS)) >> (64 - AGE_BITS)
+    return <int64_t>((<uint64_t>when + AGE_AHEAD - at.used) & ((1 << AGE_BITS) - 1)) - AGE_AHEAD
 
 
 # Was the line left in this CPU's caches, in a state that lets it be read or written?

@@ -12,7 +12,8 @@ cdef enum:
     STALL_BUCKETS = 256
     PANIC_TEXT = 32768
     AGE_SHIFT = 20                      # a line's last use is known to 2**20 ps, a microsecond
-    AGE_BITS = 26                       # and forgotten after 70 seconds: by then it has left every cache
+    AGE_BITS = 26                       # modulo 70 seconds: what is older may be taken for new, once in thousands
+    AGE_AHEAD = 1 << 12                 # a thread's clock is ahead of another's by 4 ms at most
     CACHE_MARKS = 16
 
 cdef enum stop_reason:
