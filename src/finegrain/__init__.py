@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from finegrain.design import DEFAULT_DESIGNS, Design
 from finegrain.machine.costs import CostModel
 from finegrain.machine.shape import Shape
+from finegrain.options import KernelOptions
 from finegrain.study import result as _study
 from finegrain.study.defaults import DEFAULT_MEMORY, DEFAULT_SECONDS, DEFAULT_WARMUP, DEFAULT_WORKLOAD
 
@@ -64,6 +65,7 @@ def compare(
     replications: int = 1,
     seed: int = 1,
     costs: CostModel | None = None,
+    options: KernelOptions | None = None,
     memory_bytes: int = DEFAULT_MEMORY,
     processes: int | None = None,
     progress: bool | None = None,
@@ -74,7 +76,7 @@ def compare(
     cores of 2 hardware threads. `jobs` builders (default: one a CPU) each replay `workload`, the name of a bundled
     recording or a file, from a point of their own; with `images` "private" each builder has its own copy of every
     file's pages, with "shared" all map the same ones. `seconds` simulated seconds are measured after `warmup`, in
-    `replications` independent runs with seeds from `seed` on. `processes` (default: one a core) run at a time.
+    `replications` independent runs with seeds from `seed` on. `options` are of the kernel, the same for all designs. `processes` (default: one a core) run at a time.
     `progress` shows a display on the terminal (default: when there is one). Raises UserError for what cannot be.
     """
     from finegrain.report.progress import bars, on_terminal
@@ -92,6 +94,7 @@ def compare(
         replications=replications,
         seed=seed,
         costs=costs,
+        options=options,
         memory_bytes=memory_bytes,
         processes=processes,
         progress=bars if (on_terminal() if progress is None else progress) else None,

@@ -357,7 +357,7 @@ cdef class Kernel:
     """The kernel on a machine, and the builders that run a program on it.
 
     Made in steps: the kernel, over `segments` of physical memory (start, end, domain; bytes) with a `design` of the PV
-    list lock; then `load()`; then `start()`, after which the machine runs. The arrays given to `load()` are kept.
+    list lock and KernelOptions; then `load()`; then `start()`, after which the machine runs. The arrays given to `load()` are kept.
     """
 
     cdef Machine host
@@ -366,10 +366,10 @@ cdef class Kernel:
     cdef int64_t pages_before
     cdef dict baseline
 
-    def __init__(self, Machine host, segments, design):
+    def __init__(self, Machine host, segments, design, options=None):
         cdef kernel_config config
         self.host = host
-        kernel_config_from(&config, segments, design)
+        kernel_config_from(&config, segments, design, options)
         kernel_create(host.m, &config)
         self.pages_before = phys_allocated_pages(host.m)
         self.r = <replay_state*>arena_alloc(host.m, sizeof(replay_state))

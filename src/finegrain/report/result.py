@@ -10,6 +10,7 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.text import Text
 
 from finegrain.machine.costs import CostModel
+from finegrain.options import KernelOptions
 from finegrain.report.table import Column, Table, as_html
 from finegrain.report.terminal import as_rich, plain
 from finegrain.report.words import Cell, count_name, holder
@@ -40,6 +41,7 @@ def title(result: Result) -> list[str]:
         f"after {result.warmup_seconds:g} s of warm-up; "
         f"±: 95% confidence from {batches} batches",
         *_other_costs(machine.get("costs_ps", {})),
+        *_other_options(machine.get("kernel", {})),
     ]
 
 
@@ -52,6 +54,12 @@ def _other_costs(costs: dict[str, int]) -> list[str]:
         f"{name} {costs[name]}" if name in counts else f"{name} {costs[name] / 1000:g} ns" for name in other
     ]
     return [f"costs other than the defaults: {', '.join(said)}"] if said else []
+
+
+def _other_options(options: dict[str, Any]) -> list[str]:
+    """Say which options of the kernel are not the defaults, if any are."""
+    said = KernelOptions(**options).others()
+    return [f"kernel options other than the defaults: {', '.join(said)}"] if said else []
 
 
 def waits_table(designs: Sequence[DesignResult]) -> Table:

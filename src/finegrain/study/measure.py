@@ -12,6 +12,7 @@ from finegrain.design import Design
 from finegrain.machine.costs import CostModel
 from finegrain.machine.memory import default_segments, span
 from finegrain.machine.shape import Shape
+from finegrain.options import KernelOptions
 from finegrain.study.result import Holding
 
 PS_PER_S = 1_000_000_000_000
@@ -33,6 +34,7 @@ class Task:
     seconds: float
     warmup: float
     seed: int
+    options: KernelOptions = KernelOptions()
 
 
 @dataclass
@@ -75,7 +77,14 @@ def measure(task: Task, progress: Progress | None = None) -> Measurement:
         seed=task.seed,
     )
     replay = Replay(
-        machine, segments, program, task.design, jobs=task.jobs, images=task.images, seed=task.seed
+        machine,
+        segments,
+        program,
+        task.design,
+        jobs=task.jobs,
+        images=task.images,
+        seed=task.seed,
+        options=task.options,
     )
     start: int = replay.prepare()
     total = task.warmup + task.seconds

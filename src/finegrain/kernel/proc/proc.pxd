@@ -57,7 +57,7 @@ cdef struct proc_state:
     int64_t exits
     void* replay                        # replay/kernel's state
 
-cdef int proc_create(machine* m) except -1
+cdef int proc_create(machine* m, ps_t listing_period) except -1
 
 
 cdef inline proc_state* proc_of(thread* td) noexcept nogil:

@@ -24,7 +24,7 @@ from finegrain.kernel.phys cimport vm_page_lookup, vm_page_unwire, vm_page_wire
 from finegrain.kernel.types cimport vm_object, vm_page, vmspace
 from finegrain.kernel.vm cimport vmspace_exec, vmspace_exit
 from finegrain.machine.seam cimport arena_alloc, charge, panic, raw_lock, raw_unlock, spawn, unlikely
-from finegrain.machine.thread cimport machine, thread
+from finegrain.machine.thread cimport machine, ps_t, thread
 
 cdef uint16_t NAME_PROC = lock_name(b"sleep mutex", b"process lock")
 cdef uint16_t NAME_TREE = lock_name(b"sx", b"proctree")
@@ -48,7 +48,7 @@ cdef enum:
     OPS_REAP = 1500
 
 
-cdef int proc_create(machine* m) except -1:
+cdef int proc_create(machine* m, ps_t listing_period) except -1:
     cdef proc_state* st = <proc_state*>arena_alloc(m, sizeof(proc_state))
     if st == NULL:
         raise MemoryError("no room for the process table")
