@@ -25,7 +25,8 @@ _TYPES = ("kernel.types", "kernel.list")
 _MACHINES = ("machine.simulated", "machine.threads", "machine.explore")
 
 RULES: dict[str, tuple[str, ...]] = {
-    "": ("design", "options", "machine", "study", "report"),  # the package's top level, where results and reports meet
+    # the package's top level, where results and reports meet
+    "": ("design", "options", "machine", "study", "report"),
     "errors": (),
     "design": (),
     "files": (),

@@ -6,7 +6,10 @@ from finegrain.options import KernelOptions
 
 def test_nothing_is_said_of_the_defaults():
     assert KernelOptions().others() == []
-    assert KernelOptions(cow="unlocked", listings_per_s=2.5).others() == ["cow unlocked", "listings per s 2.5"]
+    assert KernelOptions(cow="unlocked", listings_per_s=2.5).others() == [
+        "cow unlocked",
+        "listings per s 2.5",
+    ]
 
 
 @pytest.mark.parametrize(

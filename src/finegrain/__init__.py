@@ -76,7 +76,8 @@ def compare(
     cores of 2 hardware threads. `jobs` builders (default: one a CPU) each replay `workload`, the name of a bundled
     recording or a file, from a point of their own; with `images` "private" each builder has its own copy of every
     file's pages, with "shared" all map the same ones. `seconds` simulated seconds are measured after `warmup`, in
-    `replications` independent runs with seeds from `seed` on. `options` are of the kernel, the same for all designs. `processes` (default: one a core) run at a time.
+    `replications` independent runs with seeds from `seed` on.
+    `options` are of the kernel, the same for all designs. `processes` (default: one a core) run at a time.
     `progress` shows a display on the terminal (default: when there is one). Raises UserError for what cannot be.
     """
     from finegrain.report.progress import bars, on_terminal

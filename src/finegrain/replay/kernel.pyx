@@ -17,8 +17,8 @@ from finegrain.kernel.phys cimport phys_allocated_pages, phys_reservations_broke
 from finegrain.kernel.pmap cimport (
     CHUNKS_FREED_MAX, pmap_access, pmap_activate, pmap_state, pv_reset, pv_state, pvlock_state)
 from finegrain.kernel.proc cimport (
-    WAIT_ANY, proc_exec_begin, proc_exec_end, proc_exit, proc_fork, proc_of, proc_plan, proc_reaper,
-    proc_state, proc_wait)
+    WAIT_ANY, killpg, listing_start, proc_exec_begin, proc_exec_end, proc_exit, proc_fork, proc_of, proc_plan,
+    proc_reaper, proc_state, proc_wait, sys_setpgid, sys_setsid)
 from finegrain.kernel.types cimport (
     PAGE_SIZE, VM_PROT_EXECUTE, VM_PROT_READ, VM_PROT_WRITE, vm_object, vm_offset_t, vm_page, vmspace)
 from finegrain.kernel.vm cimport (
@@ -53,6 +53,9 @@ cdef uint8_t OP_EXEC = pr.EXEC
 cdef uint8_t OP_EXIT = pr.EXIT
 cdef uint8_t OP_WAIT = pr.WAIT
 cdef uint8_t OP_SLEEP = pr.SLEEP
+cdef uint8_t OP_SETPGID = pr.SETPGID
+cdef uint8_t OP_SETSID = pr.SETSID
+cdef uint8_t OP_KILLPG = pr.KILLPG
 cdef uint32_t TOUCH_WRITE = pr.TOUCH_WRITE
 cdef uint32_t TOUCH_EXEC = pr.TOUCH_EXEC
 cdef uint8_t MAP_SHARED = pr.MAP_SHARED
@@ -100,7 +103,8 @@ cdef void do_mmap(thread* td, proc* p, vm_offset_t start, vm_offset_t length, ui
                 &request)
     if flags & MAP_STACK and flags & MAP_EXEC:
         # exec copies arguments and environment to the new stack
-        touch(td, p, start + length - PAGE_SIZE, VM_PROT_WRITE)
+        p.p_psstrings = start + length - PAGE_SIZE
+        touch(td, p, p.p_psstrings, VM_PROT_WRITE)
 
 
 # exec, with the mappings that come with it: steps from number i on.
@@ -214,6 +218,12 @@ cdef void run_steps(thread* td, proc* p, const steps* s, int64_t i, int64_t end,
             proc_wait(td, p, <int32_t>arg0)
         elif op == OP_SLEEP:
             sleep_for(td, <ps_t>arg0 * PS_PER_NS)
+        elif op == OP_SETPGID:
+            sys_setpgid(td, p, <int>arg0, <int>s.arg1[i])
+        elif op == OP_SETSID:
+            sys_setsid(td, p)
+        elif op == OP_KILLPG:
+            killpg(td, p, <int>arg0)
         i += 1
 
 
@@ -446,6 +456,7 @@ cdef class Kernel:
             b.reaper = proc_reaper(self.host.m, b.number)
             if self.host.m.ops.spawn(NULL, self.host.m, builder_main, b.reaper, b.reaper) == NULL:
                 raise MemoryError("no thread for a builder")
+        listing_start(self.host.m)
 
     @property
     def start_ps(self):
@@ -463,7 +474,7 @@ cdef class Kernel:
         cdef pmap_state* pm = <pmap_state*>self.host.m.pmap
         cdef pv_state* pv = <pv_state*>self.host.m.pv
         cdef int i
-        totals = {"forks": ps.forks, "vforks": ps.vforks, "execs": ps.execs, "exits": ps.exits,
+        totals = {"forks": ps.forks, "vforks": ps.vforks, "execs": ps.execs, "exits": ps.exits, "listings": ps.listings,
                   "stack_growths": vs.growths, "prefault_candidates": vs.prefaulted}
         total = 0
         for i in range(FAULT_KINDS):
@@ -478,7 +489,7 @@ cdef class Kernel:
     def counts(self):
         """Count since the last reset.
 
-        forks, vforks, execs, exits; faults, and faults by how they were settled; promotions, demotions and superpages
+        forks, vforks, execs, exits, lists of all processes; faults, and faults by how they were settled; promotions, demotions and superpages
         mapped whole; restarts of bottom-up operations; calls of reclaim_pv_chunk, chunks allocated; reservations broken
         for want of memory.
         """
@@ -510,5 +521,5 @@ cdef class Kernel:
         cdef proc_state* ps = <proc_state*>self.host.m.proc
         cdef vm_state* vs = <vm_state*>self.host.m.vm
         cdef pv_state* pv = <pv_state*>self.host.m.pv
-        return {"processes": ps.processes, "objects": vs.objects, "maps": vs.maps, "entries": vs.entries,
+        return {"processes": ps.processes, "groups": ps.groups, "objects": vs.objects, "maps": vs.maps, "entries": vs.entries,
                 "chunks": pv.chunks, "pages": phys_allocated_pages(self.host.m) - self.pages_before}

@@ -21,6 +21,7 @@ COUNTS = {
     "vforks": "vforks",
     "execs": "execs",
     "exits": "exits",
+    "listings": "lists of all processes",
     "stack_growths": "stacks grown",
     "prefault_candidates": "pages looked at around faults",
     "faults": "faults",

@@ -5,7 +5,7 @@ This is the unit of work that `experiment` spreads over processes; what goes in 
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from finegrain.design import Design
@@ -34,7 +34,7 @@ class Task:
     seconds: float
     warmup: float
     seed: int
-    options: KernelOptions = KernelOptions()
+    options: KernelOptions = field(default_factory=KernelOptions)
 
 
 @dataclass

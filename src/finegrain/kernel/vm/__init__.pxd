@@ -18,4 +18,5 @@ from finegrain.kernel.vm.object cimport vm_object_allocate, vm_object_deallocate
 from finegrain.kernel.vm.state cimport (
     FAULT_BACKING, FAULT_BAD, FAULT_COPY, FAULT_FAST, FAULT_KINDS, FAULT_MOVE, FAULT_RESIDENT, FAULT_SUPERPAGE,
     FAULT_ZERO, vm_audit, vm_create, vm_of, vm_options, vm_state)
-from finegrain.kernel.vm.vmspace cimport vmspace_alloc, vmspace_exec, vmspace_exit, vmspace_fork, vmspace_ref
+from finegrain.kernel.vm.vmspace cimport (
+    vmspace_acquire_ref, vmspace_alloc, vmspace_exec, vmspace_exit, vmspace_fork, vmspace_free, vmspace_ref)

@@ -234,6 +234,8 @@ cdef void vm_fault_prefault(thread* td, faultstate* fs, bint obj_locked) noexcep
     VM_MAP_ASSERT_LOCKED(td, fs.vms)
     if obj_locked:
         VM_OBJECT_ASSERT_LOCKED(td, entry.object)
+    if td.pmap != <void*>&fs.vms.pm:    # a look at another process's memory says nothing of what that one will do
+        return
     for i in range(PFBAK + PFFOR):      # as many behind as ahead, by turns
         step = ((i >> 1) + 1) * (1 if i & 1 else -1)
         va = fs.va + <uint64_t>(step * PAGE_SIZE)
