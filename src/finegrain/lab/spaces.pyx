@@ -10,7 +10,7 @@ from finegrain.kernel.boot cimport KERNEL_VM, kernel_config, kernel_config_from,
 from finegrain.kernel.locks cimport lock_site, rw_wlock, rw_wunlock
 from finegrain.kernel.phys cimport (
     VM_ALLOC_NOBUSY, phys_allocated_pages, phys_audit, phys_state, vm_page_alloc)
-from finegrain.kernel.pmap cimport pmap_access, pmap_activate, pmap_deactivate, pmap_extract, pv_state
+from finegrain.kernel.pmap cimport pmap_access, pmap_activate, pmap_deactivate, pmap_extract, pv_state, radix_pages
 from finegrain.kernel.types cimport (
     OBJT_SWAP, PAGE_SHIFT, VM_PROT_READ, VM_PROT_WRITE, pmap, vm_map_entry, vm_offset_t, vm_paddr_t, vm_page)
 from finegrain.kernel.vm cimport (
@@ -278,12 +278,14 @@ cdef class AddressSpaces(Lab):
 
     `segments` are (start, end, domain); None: all of the machine's memory above 1 MB. `design` is a spelling such as
     "head" or "superpage+batch", or a `finegrain.design.Design`. `files` are the sizes of the files there are, in
-    pages; `fill` brings them into memory. `options` are KernelOptions, the defaults if None. `operations()` lists what threads can do. A space is known by its place, 0
+    pages; `fill` brings them into memory. `options` are
+    KernelOptions, the defaults if None. `operations()` lists what threads can do. A space is known by its place, 0
     to 1,023, which `new`, `fork` or `vfork` fill and `exit` empties; a file by its number. Each page holds one number
     of 32 bits, at first 0, which `write` sets and `read` gives.
     """
 
-    def __cinit__(self, SimulatedMachine machine not None, segments=None, *, design="head", files=(), options=None, **_):
+    def __cinit__(self, SimulatedMachine machine not None, segments=None, *, design="head", files=(), options=None,
+                  **_):
         cdef kernel_config config
         segments, design = checked_config(machine, segments, design)
         if options is not None and not isinstance(options, KernelOptions):
@@ -411,4 +413,4 @@ cdef class AddressSpaces(Lab):
         vs = <vm_state*>self.machine.m.vm
         return {"objects": vs.objects, "maps": vs.maps, "entries": vs.entries,
                 "chunks": (<pv_state*>self.machine.m.pv).chunks,
-                "pages": phys_allocated_pages(self.machine.m) - self.pages_before}
+                "pages": phys_allocated_pages(self.machine.m) - radix_pages(self.machine.m) - self.pages_before}

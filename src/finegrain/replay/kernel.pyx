@@ -15,7 +15,8 @@ from finegrain.kernel.boot cimport kernel_config, kernel_config_from, kernel_cre
 from finegrain.kernel.locks cimport lock_name, lock_site, msleep, mtx_init, mtx_lock, mtx_unlock, wakeup
 from finegrain.kernel.phys cimport phys_allocated_pages, phys_reservations_broken
 from finegrain.kernel.pmap cimport (
-    CHUNKS_FREED_MAX, pmap_access, pmap_activate, pmap_state, pv_reset, pv_state, pvlock_state)
+    CHUNKS_FREED_MAX, pmap_access, pmap_activate, pmap_state, pv_reset, pv_state, pvlock_state,
+    radix_pages)
 from finegrain.kernel.proc cimport (
     WAIT_ANY, killpg, listing_start, proc_exec_begin, proc_exec_end, proc_exit, proc_fork, proc_of, proc_plan,
     proc_reaper, proc_state, proc_wait, sys_setpgid, sys_setsid)
@@ -24,7 +25,7 @@ from finegrain.kernel.types cimport (
 from finegrain.kernel.vm cimport (
     FAULT_BACKING, FAULT_BAD, FAULT_COPY, FAULT_FAST, FAULT_KINDS, FAULT_MOVE, FAULT_RESIDENT, FAULT_SUPERPAGE,
     FAULT_ZERO, PREMAP_FULL, PREMAP_NONE, PREMAP_PARTIAL, map_request, vm_audit, vm_fault, vm_map_brk,
-    vm_map_mmap, vm_map_mprotect, vm_map_munmap, vm_state, vmspace_alloc, vmspace_fork, vmspace_ref)
+    vm_map_mmap, vm_map_mprotect, vm_map_munmap, vm_pageout_start, vm_state, vmspace_alloc, vmspace_fork, vmspace_ref)
 from finegrain.machine.machine cimport Machine
 from finegrain.machine.seam cimport arena_alloc, charge, now, sleep_for, stopping, unlikely, user
 from finegrain.machine.thread cimport ps_t, thread
@@ -367,7 +368,8 @@ cdef class Kernel:
     """The kernel on a machine, and the builders that run a program on it.
 
     Made in steps: the kernel, over `segments` of physical memory (start, end, domain; bytes) with a `design` of the PV
-    list lock and KernelOptions; then `load()`; then `start()`, after which the machine runs. The arrays given to `load()` are kept.
+    list lock and KernelOptions; then `load()`; then `start()`, after which the machine runs. The arrays given to
+    `load()` are kept.
     """
 
     cdef Machine host
@@ -457,6 +459,7 @@ cdef class Kernel:
             if self.host.m.ops.spawn(NULL, self.host.m, builder_main, b.reaper, b.reaper) == NULL:
                 raise MemoryError("no thread for a builder")
         listing_start(self.host.m)
+        vm_pageout_start(self.host.m)
 
     @property
     def start_ps(self):
@@ -475,7 +478,7 @@ cdef class Kernel:
         cdef pv_state* pv = <pv_state*>self.host.m.pv
         cdef int i
         totals = {"forks": ps.forks, "vforks": ps.vforks, "execs": ps.execs, "exits": ps.exits, "listings": ps.listings,
-                  "stack_growths": vs.growths, "prefault_candidates": vs.prefaulted}
+                  "stack_growths": vs.growths, "active_scanned": vs.scanned, "prefault_candidates": vs.prefaulted}
         total = 0
         for i in range(FAULT_KINDS):
             totals[f"faults_{FAULT_NAMES[i]}"] = vs.faults[i]
@@ -489,8 +492,9 @@ cdef class Kernel:
     def counts(self):
         """Count since the last reset.
 
-        forks, vforks, execs, exits, lists of all processes; faults, and faults by how they were settled; promotions, demotions and superpages
-        mapped whole; restarts of bottom-up operations; calls of reclaim_pv_chunk, chunks allocated; reservations broken
+        forks, vforks, execs, exits, lists of all processes; faults, and faults by how they were settled; promotions,
+        demotions and superpages mapped whole; restarts of bottom-up operations; calls of
+        reclaim_pv_chunk, chunks allocated; reservations broken
         for want of memory.
         """
         return {name: value - self.baseline.get(name, 0) for name, value in self._totals().items()}
@@ -521,5 +525,6 @@ cdef class Kernel:
         cdef proc_state* ps = <proc_state*>self.host.m.proc
         cdef vm_state* vs = <vm_state*>self.host.m.vm
         cdef pv_state* pv = <pv_state*>self.host.m.pv
-        return {"processes": ps.processes, "groups": ps.groups, "objects": vs.objects, "maps": vs.maps, "entries": vs.entries,
-                "chunks": pv.chunks, "pages": phys_allocated_pages(self.host.m) - self.pages_before}
+        return {"processes": ps.processes, "groups": ps.groups, "objects": vs.objects, "maps": vs.maps,
+                "entries": vs.entries, "chunks": pv.chunks,
+                "pages": phys_allocated_pages(self.host.m) - radix_pages(self.host.m) - self.pages_before}

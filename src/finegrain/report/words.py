@@ -23,6 +23,7 @@ COUNTS = {
     "exits": "exits",
     "listings": "lists of all processes",
     "stack_growths": "stacks grown",
+    "active_scanned": "active pages that the page daemon looked at",
     "prefault_candidates": "pages looked at around faults",
     "faults": "faults",
     "promotions": "superpage promotions",

@@ -120,12 +120,11 @@ cdef vmspace* address_space_of(thread* td, uint32_t pid, uint64_t* top) noexcept
 cdef void arguments_of(thread* td, uint32_t pid) noexcept nogil:
     cdef uint64_t top = 0
     cdef vmspace* vms
-    cdef int i
     charge(td, td.machine.cost.syscall, 1)
     vms = address_space_of(td, pid, &top)
     if vms == NULL:
         return
-    for i in range(ARG_READS):
+    for _ in range(ARG_READS):
         vm_fault(td, vms, top, VM_PROT_READ)
     charge(td, td.machine.cost.op, OPS_COPYOUT)
     vmspace_free(td, vms)

@@ -12,7 +12,8 @@ from finegrain.kernel.locks cimport (
     LO_DUPOK, lock_name, lock_site, mtx_assert_owned, mtx_init, mtx_lock, mtx_unlock, sx_slock, sx_sunlock, sx_xlock,
     sx_xunlock)
 from finegrain.kernel.proc.types cimport (
-    PID_HASH, PROCTREE_ASSERT_LOCKED, PROCTREE_ASSERT_XLOCKED, linked_insert, linked_remove, proc_of, proc_state, session)
+    PID_HASH, PROCTREE_ASSERT_LOCKED, PROCTREE_ASSERT_XLOCKED, linked_insert, linked_remove, proc_of, proc_state,
+    session)
 from finegrain.machine.seam cimport arena_alloc, arena_free, charge, raw_lock, raw_unlock, touch_read, touch_write
 
 cdef uint16_t NAME_GROUP = lock_name(b"sleep mutex", b"process group")

@@ -1,4 +1,5 @@
-# Processes: fork, vfork, exec, exit, wait.  Locks: "proctree", "allproc", "process lock", "pidhash", "procid", "sigacts".
+# Processes: fork, vfork, exec, exit, wait.  Locks: "proctree", "allproc", "process lock", "pidhash", "procid",
+# "sigacts".
 #
 # Each process has one thread.  The last process in every tree is its reaper, which gets the children of those that
 # end before their children do.

@@ -258,6 +258,7 @@ cdef proc* proc_fork(thread* td, proc* p1, vmspace* vms, bint vfork, const proc_
     mtx_lock(td, &p2.p_mtx, SITE_FORK)
     mtx_lock(td, &p1.p_mtx, SITE_FORK)
     mtx_lock(td, &group.pg_session.s_mtx, SITE_FORK)        # has it a terminal?
+    touch_read(td, &group.pg_session.s_tty)
     mtx_unlock(td, &group.pg_session.s_mtx)
     pgrp_join(td, p2, p1)
     charge(td, td.machine.cost.op, OPS_LINK)
@@ -276,6 +277,7 @@ cdef proc* proc_fork(thread* td, proc* p1, vmspace* vms, bint vfork, const proc_
         st.forks += 1
     mtx_lock(td, &p2.p_mtx, SITE_FORK)
     if vfork:
+        touch_write(td, &p2.p_flag)
         p2.p_flag |= P_PPWAIT
     spawn(td, start, p2, p2)
     while p2.p_flag & P_PPWAIT:

@@ -9,12 +9,14 @@
 #   map       entries and the system calls that change them
 #   fault     page faults
 #   vmspace   address spaces: fork, exec, exit
+#   pageout   the page daemon
 #   state     what the layer counts, and its audit
 
 from finegrain.kernel.vm.fault cimport vm_fault
 from finegrain.kernel.vm.map cimport (
     PREMAP_FULL, PREMAP_NONE, PREMAP_PARTIAL, map_request, vm_map_brk, vm_map_mmap, vm_map_mprotect, vm_map_munmap)
 from finegrain.kernel.vm.object cimport vm_object_allocate, vm_object_deallocate
+from finegrain.kernel.vm.pageout cimport vm_pageout_start
 from finegrain.kernel.vm.state cimport (
     FAULT_BACKING, FAULT_BAD, FAULT_COPY, FAULT_FAST, FAULT_KINDS, FAULT_MOVE, FAULT_RESIDENT, FAULT_SUPERPAGE,
     FAULT_ZERO, vm_audit, vm_create, vm_of, vm_options, vm_state)

@@ -33,7 +33,7 @@ from finegrain.kernel.types cimport (
     vm_offset_t, vm_page, vm_pindex_t, vmspace)
 from finegrain.kernel.vm.map cimport VM_MAP_ASSERT_LOCKED, vm_map_find, vm_map_growstack
 from finegrain.kernel.vm.object cimport (
-    vm_object_allocate, vm_object_anonymous, vm_object_color, vm_object_deallocate, vm_object_shadow)
+    vm_object_allocate, vm_object_anonymous, vm_object_color, vm_object_deallocate, vm_object_ref_add, vm_object_shadow)
 from finegrain.kernel.vm.state cimport (
     FAULT_BACKING, FAULT_BAD, FAULT_COPY, FAULT_FAST, FAULT_MOVE, FAULT_RESIDENT, FAULT_SUPERPAGE, FAULT_ZERO, vm_of)
 from finegrain.machine.seam cimport atomic_fetchadd, charge, panic, sleep_for, touch_read, touch_write, unlikely
@@ -312,6 +312,7 @@ cdef bint soft_fast(thread* td, faultstate* fs) noexcept nogil:
     if m == NULL:
         return False
     touch_read(td, &m.busy_lock)
+    touch_read(td, &m.valid)
     if (write and m.busy_lock != VPB_UNBUSIED) or m.valid != 0xff:
         return False
     m_map = m
@@ -374,6 +375,7 @@ cdef int find_page(thread* td, faultstate* fs) noexcept nogil:
         fs.m = vm_page_lookup(fs.object, fs.pindex)
         if fs.m != NULL:
             touch_write(td, &fs.m.busy_lock)
+            touch_read(td, &fs.m.valid)
             if fs.m.busy_lock != VPB_UNBUSIED:
                 fs.m = NULL
                 unlock_and_deallocate(td, fs)
@@ -405,6 +407,7 @@ cdef int find_page(thread* td, faultstate* fs) noexcept nogil:
             fs.m = fs.first_m
             fs.first_m = NULL
             zero_page(td, fs.m)
+            touch_write(td, &fs.m.valid)
             fs.m.valid = 0xff
             return FAULT_ZERO
         rw_wlock(td, &next_object.lock, SITE_BACKING)
@@ -442,6 +445,7 @@ cdef int copy_on_write(thread* td, faultstate* fs) noexcept nogil:
     cdef int how
     VM_MAP_ASSERT_LOCKED(td, fs.vms)
     VM_OBJECT_ASSERT_WLOCKED(td, backing)
+    touch_read(td, &backing.ref_count)
     if (backing.ref_count == 1 and backing.shadow_count == 1 and vm_object_anonymous(backing) and
             backing == fs.first_object.backing_object and rw_try_wlock(td, &fs.first_object.lock, SITE_COPY)):
         # Only the first object can reach the page, so nobody will miss it.  The try is against the order of locks.
@@ -454,6 +458,7 @@ cdef int copy_on_write(thread* td, faultstate* fs) noexcept nogil:
         if vm_of(td).options.cow_unlocked:
             rw_wunlock(td, &backing.lock)
         copy_page(td, fs.m, fs.first_m)
+        touch_write(td, &fs.first_m.valid)
         fs.first_m.valid = 0xff
         release_page(td, fs.m)
         pip_wakeup(td, backing)
@@ -492,7 +497,7 @@ cdef int vm_fault(thread* td, vmspace* vms, vm_offset_t va, int prot) noexcept n
         if not rw_try_upgrade(td, &fs.first_object.lock, SITE_FIRST):
             rw_runlock(td, &fs.first_object.lock)
             rw_wlock(td, &fs.first_object.lock, SITE_FIRST)
-        fs.first_object.ref_count += 1
+        vm_object_ref_add(td, fs.first_object, 1)
         charge(td, td.machine.cost.op, OPS_SLOW)
         pip_add(td, fs.first_object)
         fs.first_m = NULL

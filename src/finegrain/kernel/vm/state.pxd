@@ -36,6 +36,7 @@ cdef struct vm_state:
     int64_t faults[FAULT_KINDS]
     int64_t prefaulted                  # neighbours looked at with an empty PTE
     int64_t growths                     # of stacks
+    int64_t scanned                     # active pages that the page daemon looked at
     uint32_t* contents                  # tests: what each page of memory holds, by page number; else NULL
 
 cdef int vm_create(machine* m, const vm_options* options) except -1

@@ -18,10 +18,10 @@ from finegrain.kernel.types cimport (
     OBJT_DEFAULT, PAGE_SHIFT, VM_PROT_WRITE, vm_map_entry, vm_object, vm_offset_t, vmspace)
 from finegrain.kernel.vm.map cimport VM_MAP_ASSERT_XLOCKED, vm_map_append, vm_map_delete, vm_map_process_deferred
 from finegrain.kernel.vm.object cimport (
-    OBJ_ONEMAPPING, vm_object_allocate, vm_object_anonymous, vm_object_collapse, vm_object_shadow)
+    OBJ_ONEMAPPING, vm_object_allocate, vm_object_anonymous, vm_object_collapse, vm_object_ref_add, vm_object_shadow)
 from finegrain.kernel.vm.state cimport vm_of, vm_state
 from finegrain.machine.seam cimport (
-    arena_alloc, atomic_cas, atomic_fetchadd, atomic_load, charge, panic, raw_lock, raw_unlock, unlikely)
+    arena_alloc, atomic_cas, atomic_fetchadd, atomic_load, charge, panic, raw_lock, raw_unlock, touch_read, unlikely)
 from finegrain.machine.thread cimport thread
 
 cdef uint16_t NAME_MAP = lock_name(b"sx", b"vm map (user)")
@@ -193,7 +193,7 @@ cdef void share_entry(thread* td, vmspace* parent, vm_map_entry* entry) noexcept
     entry.needs_copy = 0
     obj = entry.object
     rw_wlock(td, &obj.lock, SITE_FORK)
-    obj.ref_count += 1
+    vm_object_ref_add(td, obj, 1)
     obj.flags &= ~OBJ_ONEMAPPING
     rw_wunlock(td, &obj.lock)
 
@@ -212,9 +212,10 @@ cdef void copy_entry(thread* td, vmspace* parent, vm_map_entry* entry) noexcept 
     if obj == NULL:
         return
     rw_wlock(td, &obj.lock, SITE_COPY)
+    touch_read(td, &obj.backing_object)
     if vm_object_anonymous(obj):
         vm_object_collapse(td, obj)
-    obj.ref_count += 1
+    vm_object_ref_add(td, obj, 1)
     obj.flags &= ~OBJ_ONEMAPPING
     rw_wunlock(td, &obj.lock)
     entry.copy_on_write = 1
