@@ -21,6 +21,9 @@ NO_CONTRACT: dict[str, str] = {}
 
 # module/function: why it does not assert the lock that it needs.
 _FREE = "knows no thread; vm_phys_alloc_pages() and its like, through which all of them are called, assert it"
+_NO_THREAD = (
+    "knows no thread: a lookup may make a deferred page real, and those who change the object assert it"
+)
 _AN_ENTRY = "is given fields of an entry and not its map; who calls it holds the map and asserts it"
 _AUDITS = "knows no thread: audits of a stopped machine, which hold nothing, look pages up too"
 NO_ASSERTION: dict[str, str] = {
@@ -32,8 +35,17 @@ NO_ASSERTION: dict[str, str] = {
     "kernel/phys/free/take_first": _FREE,
     "kernel/phys/free/take_largest": _FREE,
     "kernel/phys/free/take_virgin": _FREE,
+    "kernel/phys/deferred/look_up_deferred": _NO_THREAD,
+    "kernel/phys/deferred/make_real": _NO_THREAD,
+    "kernel/phys/deferred/vm_object_undefer": "vm_object_terminate(), which alone calls it, asserts it",
+    "kernel/phys/objpages/become_resident": _NO_THREAD,
+    "kernel/phys/objpages/radix_cover": _NO_THREAD,
+    "kernel/phys/objpages/vm_page_make_resident": _NO_THREAD,
+    "kernel/phys/objpages/vm_radix_insert": _NO_THREAD,
+    "kernel/phys/free/nothing_smaller": _FREE,
+    "kernel/phys/free/queue_started": _FREE,
     "kernel/phys/free/vm_phys_free_contig": "vm_phys_free_pages(), to which it gives each block, asserts it",
-    "kernel/phys/objpages/vm_page_lookup": _AUDITS,
+    "kernel/phys/objpages/vm_radix_lookup": _AUDITS,
     "kernel/phys/objpages/vm_radix_lookup_le": _AUDITS,
     "kernel/vm/object/vm_object_coalesce": _AN_ENTRY,
     "kernel/vm/object/vm_object_shadow": _AN_ENTRY,

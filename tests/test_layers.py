@@ -41,7 +41,7 @@ RULES: dict[str, tuple[str, ...]] = {
     "machine.threads": ("machine",),
     "machine.explore": ("machine",),
     "kernel": (),
-    "kernel.list": (),
+    "kernel.list": KERNEL_SEES,
     _LOCKS: ("kernel.list", *KERNEL_SEES),
     "kernel.types": ("kernel.list", *KERNEL_SEES, _LOCKS),  # structs of all layers, with the locks in them
     _PHYS: (*_TYPES, *KERNEL_SEES, _LOCKS),

@@ -34,6 +34,8 @@ def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess
         (["--json", "absent/out.json"], "no directory"),
         (["--cost", "rmw=3"], "there is no cost 'rmw'"),
         (["--cost", "xfer_cross=-1"], "a number from 0"),
+        (["--probe", "maybe"], "give on or off"),
+        (["--probe", "off", "--cost", "probe=100"], "give one of them"),
         (["--frobnicate"], "--frobnicate"),
         (["--seconds", "soon"], "--seconds"),
     ],

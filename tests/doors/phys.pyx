@@ -6,7 +6,7 @@ from libc.string cimport memset
 
 from finegrain.kernel.locks.profile cimport lock_name, lock_site
 from finegrain.kernel.locks.rw cimport rw_wlock, rw_wunlock
-from finegrain.kernel.phys.objpages cimport vm_page_lookup, vm_radix_lookup_le
+from finegrain.kernel.phys.objpages cimport vm_radix_lookup, vm_radix_lookup_le
 from finegrain.kernel.phys.page cimport vm_page_alloc, vm_page_alloc_noobj, vm_page_free, vm_page_unwire
 from finegrain.kernel.phys.pagequeue cimport vm_page_activate, vm_page_lockptr
 from finegrain.kernel.phys.reserv cimport vm_reserv_break_all
@@ -109,7 +109,7 @@ cdef void storm_thread(thread* td, void* argument) noexcept nogil:
         at = next_random(&state) % 1200
         if what < 10:
             rw_wlock(td, &obj.lock, SITE)
-            if vm_page_lookup(obj, at) != NULL:
+            if vm_radix_lookup(obj, at) != NULL:
                 free_first(td, w, obj, at)
             else:
                 m = vm_page_alloc(td, obj, at, 0)

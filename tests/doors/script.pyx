@@ -12,8 +12,8 @@ from finegrain.kernel.locks.turnstile cimport SLEEPQUEUE, TURNSTILE, turnstile_c
 from finegrain.lab.locks cimport LockScripts, lock_at, locks_world, release, script_lock
 from finegrain.lab.run cimport Operations, lab_call, whole
 from finegrain.machine.seam cimport (
-    arena_offset, atomic_fetchadd, charge, critical_enter, critical_exit, park, sched_point, shootdown, touch_read,
-    touch_write, unpark)
+    arena_offset, atomic_fetchadd, charge, charge_lines, charge_zeroed, critical_enter, critical_exit, leave_run_time,
+    park, sched_point, shootdown, touch_read, touch_write, unpark)
 from finegrain.machine.thread cimport CPU_WORDS, thread
 
 
@@ -49,6 +49,16 @@ cdef int64_t op_write(thread* td, lab_call* c) noexcept nogil:
     return 0
 
 
+cdef int64_t op_lines(thread* td, lab_call* c) noexcept nogil:
+    charge_lines(td, 0, c.a[0])
+    return 0
+
+
+cdef int64_t op_zero(thread* td, lab_call* c) noexcept nogil:
+    charge_zeroed(td, (<locks_world*>c.world).lines)
+    return 0
+
+
 cdef int64_t op_park(thread* td, lab_call* c) noexcept nogil:
     park(td)
     return 0
@@ -56,6 +66,11 @@ cdef int64_t op_park(thread* td, lab_call* c) noexcept nogil:
 
 cdef int64_t op_unpark(thread* td, lab_call* c) noexcept nogil:
     unpark(td, c.world.jobs[c.a[0]].td)
+    return 0
+
+
+cdef int64_t op_leave(thread* td, lab_call* c) noexcept nogil:
+    leave_run_time(td, c.world.jobs[c.a[0]].td)
     return 0
 
 
@@ -108,14 +123,17 @@ cdef class Scripts(LockScripts):
             OPERATIONS.add("read", "line", op_read, "read a cache line")
             OPERATIONS.add("write", "line", op_write, "write a cache line")
             OPERATIONS.add("add", "line", op_add, "add 1 to a cache line's first word, atomically: what it was")
+            OPERATIONS.add("lines", "count", op_lines, "work through so many cache lines that nobody else touches")
+            OPERATIONS.add("zero", "", op_zero, "zero the page that the cache lines are in")
             OPERATIONS.add("park", "", op_park, "leave the CPU until an unpark")
             OPERATIONS.add("unpark", "script", op_unpark, "end a park, or the next one")
+            OPERATIONS.add("leave", "script", op_leave, "leave the run time so far to another thread's account")
             OPERATIONS.add("critical", "point:flag", op_critical, "critical sections, with a scheduling point or not")
             OPERATIONS.add("recurse", "depth", op_recurse, "use the stack")
         return OPERATIONS
 
     cdef object value(self, str kind, str what, object given):
-        if kind in ("cpus", "pages", "depth", "line"):
+        if kind in ("cpus", "pages", "depth", "line", "count"):
             return whole(what, given, 0, {"cpus": (1 << 63) - 1, "line": 63}.get(kind, 10**9), "a number")
         return LockScripts.value(self, kind, what, given)
 

@@ -13,6 +13,7 @@ READ, WRITE, EXECUTE = 1, 2, 4
 VA = 0x40000000
 US = 1_000_000  # picoseconds
 PV, PMAP, CHUNKS = "rw:pmap pv list", "sleep mutex:pmap", "sleep mutex:pmap pv chunk list"
+IPI = "spin mutex:smp rendezvous"
 DESIGNS = [{"locks": 256}, {"locks": 256, "batch": True}, {"locks": 0}, {"locks": 0, "batch": True}]
 
 

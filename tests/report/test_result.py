@@ -24,6 +24,9 @@ def test_costs_that_are_not_the_defaults_stand_above_it() -> None:
     result.machine["costs_ps"] = CostModel().picoseconds()
     assert "costs" not in text(result)
     result.machine["costs_ps"] = parse_costs(["xfer_cross=180", "line_local_first=0"]).picoseconds()
+    assert "\nlock profiling takes 125 ns a lock and unlock\n" in text(result)
+    result.machine["costs_ps"]["probe"] = 0
+    assert "\nlock profiling takes no time\n" in text(result)
     assert "\ncosts other than the defaults: xfer_cross 180 ns, line_local_first 0\n" in text(result)
 
 

@@ -1,5 +1,6 @@
 """`finegrain compare`: designs side by side on a recorded build."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -57,6 +58,12 @@ def command(
     listings: Annotated[
         float, typer.Option(help="How often a second somebody lists all processes, as ps does.")
     ] = 0.0,
+    probe: Annotated[
+        str,
+        typer.Option(
+            help="on: locks are profiled as the measured ones were, which takes time; off: for nothing."
+        ),
+    ] = "on",
     counts: Annotated[
         bool, typer.Option("--counts", help="Also show what the kernel counted: faults, promotions, ...")
     ] = False,
@@ -71,6 +78,12 @@ def command(
     shapes = [parse_shape(shape)] if shape is not None else [shape_of(n) for n in parse_cpus(cpus or "104")]
     costs = parse_costs(cost or [])
     options = KernelOptions(cow=cow, listings_per_s=listings)
+    if probe not in ("on", "off"):
+        raise UserError(f"--probe {probe!r}: give on or off")
+    if probe == "off":
+        if any(text.startswith("probe=") for text in cost or []):
+            raise UserError("--probe off and --cost probe both say what profiling costs; give one of them")
+        costs = replace(costs, probe=0.0)
     if json is not None:
         check_writable(Path(json))
     console = Console()

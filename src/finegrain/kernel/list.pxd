@@ -6,8 +6,13 @@
 #
 #     list_insert_tail(<void**>&pq.first, <void**>&pq.last, m, <void**>&m.plinks_next, <void**>&m.plinks_prev)
 #
-# Nothing here takes, needs or knows a lock, costs simulated time, or says which lines are touched: the caller does.
+# Nothing here takes, needs or knows a lock or costs simulated time.  What an operation is about to write besides elem's
+# own links, its neighbours' and the list's head, the list_touch_*() say: call one just before it.
 # Stands for FreeBSD's queue(3): TAILQ_INSERT_HEAD(), TAILQ_REMOVE() and their like.
+
+
+from finegrain.machine.seam cimport touch_write
+from finegrain.machine.thread cimport thread
 
 
 # The link of another element that corresponds to `link` of elem.
@@ -63,3 +68,31 @@ cdef inline void list_remove(void** first, void** last, void* elem, void** next,
         last[0] = before
     next[0] = NULL
     prev[0] = NULL
+
+
+# --- the lines that an operation writes
+
+# elem is about to be taken off.  `first`: the list's head, which has the last element in the same line if at all.
+cdef inline void list_touch_remove(thread* td, void** first, void* elem, void** next, void** prev) noexcept nogil:
+    touch_write(td, next)
+    touch_write(td, <void*>list_link(prev[0], elem, next) if prev[0] != NULL else <void*>first)
+    touch_write(td, <void*>list_link(next[0], elem, prev) if next[0] != NULL else <void*>first)
+
+
+# elem is about to be put behind `where`; NULL: to the front.
+cdef inline void list_touch_insert_after(thread* td, void** first, void* where, void* elem, void** next,
+                                         void** prev) noexcept nogil:
+    cdef void* after = first[0] if where == NULL else list_link(where, elem, next)[0]
+    touch_write(td, next)
+    touch_write(td, <void*>list_link(where, elem, next) if where != NULL else <void*>first)
+    touch_write(td, <void*>list_link(after, elem, prev) if after != NULL else <void*>first)
+
+
+cdef inline void list_touch_insert_head(thread* td, void** first, void* elem, void** next, void** prev) noexcept nogil:
+    list_touch_insert_after(td, first, NULL, elem, next, prev)
+
+
+# For lists that have a last element.
+cdef inline void list_touch_insert_tail(thread* td, void** first, void** last, void* elem, void** next,
+                                        void** prev) noexcept nogil:
+    list_touch_insert_after(td, first, last[0], elem, next, prev)

@@ -14,6 +14,7 @@ ctypedef uint64_t pt_entry_t            # a PTE, PDE, PDPE or PML4E with x86-64 
 cdef enum:
     PAGE_SHIFT = 12
     PAGE_SIZE = 4096
+    PAGE_LINES = 64                     # cache lines of a page
     PDRSHIFT = 21
     NPTEPG = 512
     NPCPV = 168                         # pv entries in a chunk (_NPCPV)
@@ -147,6 +148,7 @@ cdef struct vm_object:
     int32_t file                        # c: index of the file in its image, -1: none
     int32_t builder                     # c: whose copy of the file, -1: shared by all
     int32_t audit                       # references found by vm_audit()
+    void* deferred                      # o: deferred_pages: pages that nobody has looked at yet, or NULL
 
 cdef struct vm_map_entry:
     vm_offset_t start                   # m: the vm map lock

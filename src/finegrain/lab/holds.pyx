@@ -4,8 +4,9 @@ from operator import index
 
 from libc.stdint cimport uint64_t
 
-from finegrain.kernel.phys cimport phys_state
+from finegrain.kernel.phys cimport deferred_within, phys_state
 from finegrain.kernel.types cimport PAGE_SHIFT, PDRSHIFT, vm_object, vm_page
+from finegrain.kernel.vm cimport vm_state
 from finegrain.machine.machine cimport Machine
 
 
@@ -39,4 +40,11 @@ def superpage_holds(Machine machine not None, superpage):
         else:
             continue
         counts[key] = counts.get(key, 0) + 1
+    obj = (<vm_state*>machine.m.vm).all_objects if machine.m.vm != NULL else NULL
+    while obj != NULL:
+        deferred = deferred_within(obj, first, first + (1 << (PDRSHIFT - PAGE_SHIFT)))
+        if deferred:
+            key = ("file", obj.file, obj.builder)
+            counts[key] = counts.get(key, 0) + deferred
+        obj = obj.all_next
     return counts

@@ -6,8 +6,8 @@ from finegrain.kernel.boot cimport KERNEL_PHYS, kernel_config, kernel_config_fro
 from finegrain.kernel.locks cimport lock_name, lock_site, rw_init, rw_wlock, rw_wunlock
 from finegrain.kernel.phys cimport (
     PHYS_TO_VM_PAGE, PQ_COUNT, VM_NFREELIST, VM_NFREEORDER, VM_NFREEPOOL, VPRC_OBJREF, pagequeue_count, pgcache_count,
-    phys_allocated_pages, phys_audit, phys_free_pages, vm_domain, vm_page_activate, vm_page_alloc,
-    vm_page_alloc_noobj, vm_page_free, vm_page_insert, vm_page_lookup, vm_page_remove, vm_page_rename,
+    phys_allocated_pages, phys_audit, phys_free_pages, queue_started, vm_domain, vm_page_activate, vm_page_alloc,
+    vm_page_alloc_noobj, vm_page_free, vm_page_insert, vm_page_remove, vm_page_rename, vm_radix_lookup,
     vm_page_unwire, vm_page_wire, vm_page_xunbusy, vm_radix_free, vm_radix_lookup_le, vm_reserv, vm_reserv_break_all,
     vm_reserv_level_iffullpop, vm_reserv_reclaim_inactive, vm_reserv_to_superpage)
 from finegrain.kernel.types cimport PAGE_SHIFT, PG_ALLOCATED, VPB_EXCLUSIVE
@@ -96,7 +96,7 @@ cdef int64_t op_alloc(thread* td, lab_call* c) noexcept nogil:
     cdef vm_object* obj = object_at(c, 0)
     cdef int64_t pa = 0
     rw_wlock(td, &obj.lock, SITE)
-    if not lacks(c, vm_page_lookup(obj, <uint64_t>c.a[1]) == NULL, b"a page is resident at this index"):
+    if not lacks(c, vm_radix_lookup(obj, <uint64_t>c.a[1]) == NULL, b"a page is resident at this index"):
         pa = address(vm_page_alloc(td, obj, <uint64_t>c.a[1], <int>c.a[2]))
     rw_wunlock(td, &obj.lock)
     return pa
@@ -121,7 +121,7 @@ cdef int64_t op_lookup(thread* td, lab_call* c) noexcept nogil:
     cdef vm_object* obj = object_at(c, 0)
     cdef int64_t pa
     rw_wlock(td, &obj.lock, SITE)
-    pa = address(vm_page_lookup(obj, <uint64_t>c.a[1]))
+    pa = address(vm_radix_lookup(obj, <uint64_t>c.a[1]))
     rw_wunlock(td, &obj.lock)
     return pa
 
@@ -143,7 +143,7 @@ cdef int64_t op_insert(thread* td, lab_call* c) noexcept nogil:
     if not_allocated(c, m) or lacks(c, m.object == NULL, b"the page is in an object: remove it first, or rename it"):
         return 0
     rw_wlock(td, &obj.lock, SITE)
-    if not lacks(c, vm_page_lookup(obj, <uint64_t>c.a[1]) == NULL, b"a page is resident at this index"):
+    if not lacks(c, vm_radix_lookup(obj, <uint64_t>c.a[1]) == NULL, b"a page is resident at this index"):
         vm_page_insert(td, m, obj, <uint64_t>c.a[1])
     rw_wunlock(td, &obj.lock)
     return 0
@@ -175,7 +175,7 @@ cdef int64_t op_rename(thread* td, lab_call* c) noexcept nogil:
     if second != obj:
         rw_wlock(td, &second.lock, SITE)
     if (not lacks(c, m.object == old, b"the page went with its object")
-            and not lacks(c, vm_page_lookup(to, <uint64_t>c.a[1]) == NULL, b"a page is resident at this index")):
+            and not lacks(c, vm_radix_lookup(to, <uint64_t>c.a[1]) == NULL, b"a page is resident at this index")):
         vm_page_rename(td, m, to, <uint64_t>c.a[1])
     if second != obj:
         rw_wunlock(td, &second.lock)
@@ -400,6 +400,7 @@ cdef class PhysicalMemory(Lab):
         cdef vm_page* m
         cdef uint32_t seg
         out = {}
+        queue_started(NULL, self.s, d)
         for freelist in range(VM_NFREELIST):
             for pool in range(VM_NFREEPOOL):
                 for order in range(VM_NFREEORDER):

@@ -7,7 +7,7 @@ from finegrain.kernel.locks cimport (
     MAX_LOCK_NAMES, MAX_SITES, lock_class_text, lock_name, lock_name_text, lock_profile_sum, lock_record, lock_site,
     lock_site_text, rw_init, rw_rlock, rw_runlock, rw_wlock, rw_wunlock)
 from finegrain.kernel.phys cimport (
-    PHYS_TO_VM_PAGE, VM_ALLOC_NOBUSY, phys_allocated_pages, phys_audit, vm_page_alloc, vm_page_free, vm_page_lookup,
+    PHYS_TO_VM_PAGE, VM_ALLOC_NOBUSY, phys_allocated_pages, phys_audit, vm_page_alloc, vm_page_free, vm_radix_lookup,
     vm_radix_free, vm_reserv_break_all, vm_reserv_to_superpage)
 from finegrain.kernel.pmap cimport (
     CHUNKS_FREED_MAX, PMAP_ENTER_NOSLEEP, PMAP_ENTER_WIRED, PV_PMAP, pm_radix_lookup_ge, pmap_access,
@@ -243,7 +243,7 @@ cdef int64_t op_alloc(thread* td, lab_call* c) noexcept nogil:
     cdef vm_object* obj = &(<pmaps_world*>c.world).objects[c.a[0]]
     cdef vm_page* m = NULL
     rw_wlock(td, &obj.lock, SITE_OBJECT)
-    if not lacks(c, vm_page_lookup(obj, <uint64_t>c.a[1]) == NULL, b"a page is resident at this index"):
+    if not lacks(c, vm_radix_lookup(obj, <uint64_t>c.a[1]) == NULL, b"a page is resident at this index"):
         m = vm_page_alloc(td, obj, <uint64_t>c.a[1], VM_ALLOC_NOBUSY)
     rw_wunlock(td, &obj.lock)
     return 0 if m == NULL else <int64_t>m.phys_addr

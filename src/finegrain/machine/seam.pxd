@@ -9,11 +9,15 @@
 #   cpu_id, domain  where it runs: the CPU, its memory domain
 #   cpus_using      which other CPUs run with a pmap
 #   charge          work costs time
+#   charge_lines, charge_zeroed
+#                   work on whole pages, which pass through the caches
 #   touch_read, touch_write
 #                   a data line that other CPUs write is read or written
 #   atomic_*        a lock word is read or written: a point where other threads may run first
 #   critical_enter, critical_exit
 #                   the thread stays on its CPU: what per-CPU state relies on
+#   spinlock_enter, spinlock_exit
+#                   no interrupts: what holders of spin mutexes rely on
 #   raw_lock, raw_unlock
 #                   guards bookkeeping that is not part of the system under study; costs no simulated time
 #   spin_until_changed, word_changed
@@ -26,6 +30,7 @@
 #   stopping        is the run to stop
 #   spawn           a new thread
 #   set_priority    a thread's priority changes, and its place among those that wait for a CPU
+#   leave_run_time  a thread that ends leaves its CPU time to another's account
 #   panic           stop the run, with the state of every thread
 #   arena_alloc, arena_free
 #                   kernel memory, all from one arena; an "address" in any decision or result is its offset there
@@ -33,8 +38,8 @@
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from finegrain.machine.simulated.coherence cimport (
-    sim_atomic_access, sim_charge, sim_cpu_id, sim_domain, sim_last_line, sim_now, sim_sched_point, sim_touch,
-    sim_wait_until, sim_word_changed)
+    sim_atomic_access, sim_charge, sim_charge_lines, sim_charge_zeroed, sim_cpu_id, sim_domain, sim_last_line, sim_now,
+    sim_sched_point, sim_touch, sim_wait_until, sim_word_changed)
 from finegrain.machine.thread cimport (
     LINE_HIT, TD_BLOCKED, TD_RUNNING, TD_SLEEPING, TD_STALLED, lock_delay_arg, machine, ps_t, thread)
 
@@ -93,6 +98,19 @@ cdef inline void charge(thread* td, ps_t cost, int64_t n) noexcept nogil:
 cdef inline void wait_until(thread* td, ps_t t) noexcept nogil:
     if likely(td.simulated):
         sim_wait_until(td, t)
+
+
+# Work that passes so many lines through this CPU's caches, of pages that nobody else touches line by line: user pages
+# zeroed or copied.
+cdef inline void charge_lines(thread* td, ps_t cost, int64_t lines) noexcept nogil:
+    if likely(td.simulated):
+        sim_charge_lines(td, cost, lines)
+
+
+# A page of the kernel's own, in the direct map, has been zeroed.
+cdef inline void charge_zeroed(thread* td, const void* page) noexcept nogil:
+    if likely(td.simulated):
+        sim_charge_zeroed(td, page)
 
 
 # A data line that other CPUs write is read, or written, under a lock or without one.
@@ -158,6 +176,16 @@ cdef inline void critical_exit(thread* td) noexcept nogil:
     if unlikely(not td.simulated):
         td.machine.ops.critical_exit(td)
     td.critical -= 1
+
+
+# Between enter and exit the thread takes no interrupt, and so is not preempted, but may pass scheduling points: others
+# spin for what it holds.  Nests.  Stands for FreeBSD spinlock_enter() and spinlock_exit().
+cdef inline void spinlock_enter(thread* td) noexcept nogil:
+    td.spinlocks += 1
+
+
+cdef inline void spinlock_exit(thread* td) noexcept nogil:
+    td.spinlocks -= 1
 
 
 # A spin lock around bookkeeping that the kernel under study does not have (profiles, lists for audits) or has behind
@@ -245,6 +273,12 @@ cdef inline thread* spawn(thread* td, void (*start)(thread*, void*) noexcept nog
 
 cdef inline void set_priority(thread* other, uint8_t priority) noexcept nogil:
     other.machine.ops.set_priority(other, priority)
+
+
+# td is about to end; the time that it ran counts against the other thread (its parent's), as if that had run itself.
+# Stands for FreeBSD sched_exit().
+cdef inline void leave_run_time(thread* td, thread* heir) noexcept nogil:
+    td.machine.ops.leave_run_time(td, heir)
 
 
 # Stop the run with this reason and the state of every thread.  Does not return.

@@ -39,8 +39,10 @@ cdef enum:
 cdef struct cost_model:
     ps_t op                             # one simple instruction group
     ps_t l1_hit
+    ps_t l2_hit
     ps_t llc_hit
-    ps_t dram_local                     # a line that nobody has touched yet
+    ps_t dram_local                     # from memory of the own socket, of another (0: as the own)
+    ps_t dram_remote
     ps_t xfer_smt                       # a modified line from the sibling, the socket, the other socket
     ps_t xfer_socket
     ps_t xfer_cross
@@ -48,7 +50,16 @@ cdef struct cost_model:
     ps_t share_cross
     ps_t rmw_hit                        # an atomic read-modify-write on a line held here
     int64_t line_local_first            # so often is who waits longest for a line passed over for its socket
+    # What caches hold, in lines (0: everything, for ever): a core's L1, its L2, its part of the socket's LLC
+    int64_t l1_lines
+    int64_t l2_lines
+    int64_t llc_lines
+    # What user code brings into each from further out: thousandths of a line a microsecond
+    int64_t user_l1_fills
+    int64_t user_l2_fills
+    int64_t user_llc_fills
     ps_t pause
+    ps_t probe                          # what the lock profile takes for a pair of lock and unlock; 0: it takes nothing
     ps_t syscall
     ps_t fault                          # exception entry and return
     ps_t invlpg
@@ -62,6 +73,12 @@ cdef struct cost_model:
     ps_t zero_4k
     ps_t copy_4k
     ps_t time_slice                     # the longest that a thread runs while others wait for a CPU
+    ps_t tick                           # the clock interrupt's handler; 0: there is none
+    ps_t tick_period
+    ps_t idle_exit                      # before an idle CPU handles an interrupt
+    int64_t run_queues                  # 1: each CPU has its own; 0: one for all
+    int64_t preemption                  # 1: ULE's priorities and preemption; 0: a thread keeps its CPU in the kernel
+    int64_t serial_shootdowns           # 1: one shootdown at a time on the machine
     # The speed of a CPU whose sibling is busy is numerator/denominator of an idle sibling's.
     int64_t smt_kernel_num
     int64_t smt_kernel_den
@@ -129,11 +146,12 @@ cdef struct thread:
     void* profile                       # c: where its locks are counted
     machine* machine                    # c
     uint32_t nheld                      # s
-    uint32_t critical                   # s: critical sections open (td_critnest)
+    uint16_t critical                   # s: critical sections open (td_critnest)
+    uint16_t spinlocks                  # s: spin mutexes held: no interrupts meanwhile (md_spinlock_count)
     uint32_t id                         # c: counts from 1, in order of creation
     uint8_t state                       # m: thread_state
     uint8_t priority                    # m: smaller runs first, lent priority included; changed by set_priority()
-    uint8_t base_priority               # c
+    uint8_t base_priority               # m: without loans
     uint8_t simulated                   # c: the machine is a simulation
 
 cdef struct machine_ops:
@@ -158,6 +176,7 @@ cdef struct machine_ops:
     thread* (*spawn)(thread* td, machine* m, void (*start)(thread*, void*) noexcept nogil, void* argument,
                      void* proc) noexcept nogil
     void (*set_priority)(thread* other, uint8_t priority) noexcept nogil
+    void (*leave_run_time)(thread* td, thread* heir) noexcept nogil
     void (*panic)(thread* td, const char* why) noexcept nogil
     void* (*arena_alloc)(machine* m, uint64_t size) noexcept nogil
     void (*arena_free)(machine* m, void* memory, uint64_t size) noexcept nogil

@@ -1,32 +1,20 @@
 # File images: the files that the builders map, resident in memory.
 
-from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint64_t
 
-from finegrain.kernel.types cimport vm_object, vm_page
+from finegrain.kernel.types cimport vm_object
 from finegrain.machine.thread cimport thread
-
-cdef enum:
-    HOLE_ORDER = 8                      # pages that nobody reaches are taken in blocks of at most 2**8
 
 # A run of pages of a file, in the order in which an image is filled.
 cdef struct fill_run:
     int32_t file
-    uint32_t reached                    # else no step of the program ever needs these pages: see image.pyx
     int64_t page
     int64_t pages
-
-# Memory that stands for pages that nobody reaches.
-cdef struct image_hole:
-    image_hole* next
-    vm_page* block
-    int order
-    int domain
 
 cdef struct image:
     int32_t builder                     # whose; -1: shared by all
     int64_t nfiles
     vm_object** files                   # NULL: no such file, or nothing of it is ever mapped
-    image_hole* holes
 
 # Fill a part of an image as a builder's first process would: by writing its files.
 cdef void image_fill(thread* td, image* im, const int64_t* sizes, const fill_run* runs, int64_t first, int64_t last,

@@ -7,20 +7,16 @@
 # pieces of two or three of them.  Here each builder's first thread fills that builder's image, all at once, and where
 # the pages come to lie is the allocator's doing.
 #
-# Pages that no step of the program can reach (most of a large library) are never looked at again, but they take up
-# room between the others.  To spare the host a vm_page for each of them, they are taken from the free memory in
-# blocks, which belong to no object.
+# Most of these pages are never looked at again, but they take up room between the others.  To spare the host a vm_page
+# for each of them, it is filled in when the page is first looked up (kernel/phys/deferred.pxd).
 
 from libc.stdint cimport int64_t, uint16_t, uint64_t
 
 from finegrain.kernel.locks cimport lock_site, rw_wlock, rw_wunlock
-from finegrain.kernel.phys cimport (
-    FREE_LOCK_ALLOC, FREE_LOCK_FREE, VM_ALLOC_NOBUSY, VM_ALLOC_NORMAL, VM_FREEPOOL_DEFAULT, phys_of, phys_state,
-    vm_domain, vm_domain_allocate, vm_domain_free_lock, vm_domain_free_unlock, vm_domain_freecnt_inc, vm_page_alloc,
-    vm_phys_alloc_pages, vm_phys_free_pages)
-from finegrain.kernel.types cimport OBJT_SWAP, vm_object, vm_page
+from finegrain.kernel.phys cimport vm_page_alloc_deferred
+from finegrain.kernel.types cimport OBJT_SWAP, PAGE_LINES, vm_object
 from finegrain.kernel.vm cimport vm_object_allocate, vm_object_deallocate
-from finegrain.machine.seam cimport arena_alloc, arena_free, charge, domain as domain_of, panic, unlikely, user
+from finegrain.machine.seam cimport charge_lines, panic, unlikely, user
 from finegrain.machine.thread cimport thread
 
 cdef uint16_t SITE_FILL = lock_site(b"uiomove_object_page")
@@ -39,36 +35,6 @@ cdef inline uint64_t next_random(uint64_t* state) noexcept nogil:
     return z ^ (z >> 31)
 
 
-# Take a block of memory for pages that nobody reaches.
-#
-# Locks in:   none.
-# Locks out:  none.
-# May block:  on the free page queue mutex.
-# Returns:    the order of the block, `order` or less; -1 when memory is exhausted.
-# Stands for: nothing in FreeBSD: 2**order pages of a file that no step of the program needs.
-cdef int hole_add(thread* td, image* im, int order) noexcept nogil:
-    cdef phys_state* s = phys_of(td)
-    cdef int domain = <int>(domain_of(td) % s.ndomains)
-    cdef vm_domain* d = &s.domains[domain]
-    cdef vm_page* m
-    cdef image_hole* hole
-    if not vm_domain_allocate(td, d, <int64_t>1 << order):
-        return -1
-    vm_domain_free_lock(td, d, FREE_LOCK_ALLOC)
-    m = vm_phys_alloc_pages(td, s, domain, VM_FREEPOOL_DEFAULT, order)
-    vm_domain_free_unlock(td, d)
-    if m == NULL:
-        vm_domain_freecnt_inc(td, d, <int64_t>1 << order)
-        return hole_add(td, im, order - 1) if order > 0 else -1
-    hole = <image_hole*>arena_alloc(td.machine, sizeof(image_hole))
-    hole.block = m
-    hole.order = order
-    hole.domain = domain
-    hole.next = im.holes
-    im.holes = hole
-    return order
-
-
 cdef void out_of_memory(thread* td) noexcept nogil:
     panic(td, b"the file images do not fit in physical memory; give the machine more, or run fewer builders")
 
@@ -84,9 +50,7 @@ cdef void image_fill(thread* td, image* im, const int64_t* sizes, const fill_run
     cdef uint64_t state = seed
     cdef const fill_run* run
     cdef vm_object* obj
-    cdef vm_page* m
     cdef int64_t i, page, end, stop
-    cdef int order
     user(td, <int64_t>(next_random(&state) % (<uint64_t>512 * WRITE_USER_PS)))
     for i in range(first, last):
         run = &runs[i]
@@ -98,26 +62,14 @@ cdef void image_fill(thread* td, image* im, const int64_t* sizes, const fill_run
         page = run.page
         end = run.page + run.pages
         while page < end:
-            if not run.reached:
-                order = HOLE_ORDER
-                while (<int64_t>1 << order) > end - page:
-                    order -= 1
-                order = hole_add(td, im, order)
-                if unlikely(order < 0):
-                    out_of_memory(td)
-                page += <int64_t>1 << order
-                continue
             stop = page + WRITE_PAGES if page + WRITE_PAGES < end else end
             rw_wlock(td, &obj.lock, SITE_FILL)
             while page < stop:
-                m = vm_page_alloc(td, obj, <uint64_t>page, VM_ALLOC_NORMAL | VM_ALLOC_NOBUSY)
-                if unlikely(m == NULL):
+                if unlikely(not vm_page_alloc_deferred(td, obj, <uint64_t>page)):
                     out_of_memory(td)
-                m.valid = 0xff
-                m.dirty = 0xff
                 page += 1
             rw_wunlock(td, &obj.lock)
-            charge(td, td.machine.cost.copy_4k, WRITE_PAGES)
+            charge_lines(td, td.machine.cost.copy_4k * WRITE_PAGES, 2 * WRITE_PAGES * PAGE_LINES)
             user(td, <int64_t>(next_random(&state) % (<uint64_t>2 * WRITE_USER_PS)))
 
 
@@ -128,21 +80,9 @@ cdef void image_fill(thread* td, image* im, const int64_t* sizes, const fill_run
 # May block:  on object locks and the free page locks.  Sleeps, as vm_object_deallocate() does.
 # Stands for: FreeBSD's unmounting of a tmpfs.
 cdef void image_free(thread* td, image* im) noexcept nogil:
-    cdef phys_state* s = phys_of(td)
-    cdef vm_domain* d
-    cdef image_hole* hole
     cdef int64_t i
     for i in range(im.nfiles):
         if im.files[i] != NULL:
             im.files[i].file = -1
             vm_object_deallocate(td, im.files[i])
             im.files[i] = NULL
-    while im.holes != NULL:
-        hole = im.holes
-        im.holes = hole.next
-        d = &s.domains[hole.domain]
-        vm_domain_free_lock(td, d, FREE_LOCK_FREE)
-        vm_phys_free_pages(td, s, hole.block, hole.order, VM_FREEPOOL_DEFAULT)
-        vm_domain_free_unlock(td, d)
-        vm_domain_freecnt_inc(td, d, <int64_t>1 << hole.order)
-        arena_free(td.machine, hole, sizeof(image_hole))

@@ -406,7 +406,7 @@ cdef class Kernel:
 
         `program` is a workload.program.Program. `past` is a Start's `op`, `arg0`, `arg1`, `arg2`, of all builders
         together; `live` has a row (number, parent, inherits, past, past_end, step, pause_ns, user_ns) for each process
-        alive at the start, `runs` a row (file, reached, page, pages) for each piece of an image, and `builders` a row
+        alive at the start, `runs` a row (file, page, pages) for each piece of an image, and `builders` a row
         (fill_first, fill_last, live_first, live_last, seed) for each builder. With `shared` they map one image.
         """
         cdef replay_state* r = self.r
@@ -433,7 +433,7 @@ cdef class Kernel:
              r.live[i].step, r.live[i].pause_ns, r.live[i].user_ns) = row
         r.runs = <fill_run*>arena_alloc(self.host.m, max(1, len(runs)) * sizeof(fill_run))
         for i, row in enumerate(runs):
-            r.runs[i].file, r.runs[i].reached, r.runs[i].page, r.runs[i].pages = row
+            r.runs[i].file, r.runs[i].page, r.runs[i].pages = row
         r.nbuilders = len(builders)
         r.nimages = 1 if shared else r.nbuilders
         r.images = <image*>arena_alloc(self.host.m, r.nimages * sizeof(image))

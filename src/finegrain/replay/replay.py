@@ -19,12 +19,14 @@ from finegrain.options import KernelOptions
 from finegrain.replay.kernel import Kernel
 from finegrain.workload import program as pr
 from finegrain.workload.program import Program
-from finegrain.workload.reach import Run, fill_runs
 from finegrain.workload.start import Start, Starts
 
 _PREPARE_PS: Final = 1_000_000_000  # how long the machine runs between two looks whether all is ready
+_PIECE: Final = 512  # pages of a file that one builder writes of an image that all share
 _IMAGES_SHARE: Final = 0.8  # of memory: the rest is for the processes
 _PREPARE_LIMIT_PS: Final = 3_600_000_000_000_000  # an hour: something is wrong
+
+Run = tuple[int, int, int]  # file, first page, pages
 
 
 def _live_rows(program: Program, start: Start, past_first: int) -> list[tuple[int, ...]]:
@@ -62,6 +64,16 @@ def _live_rows(program: Program, start: Start, past_first: int) -> list[tuple[in
     return rows
 
 
+def _fill_runs(program: Program) -> list[Run]:
+    """Divide the files that are ever mapped into pieces to be filled, in order."""
+    mapped = np.unique(program.map_file[program.arg2[program.op == pr.MMAP]])
+    return [
+        (number, page, min(_PIECE, pages - page))
+        for number, pages in ((int(k), int(program.file_pages[k])) for k in mapped if k >= 0)
+        for page in range(0, pages, _PIECE)
+    ]
+
+
 class Replay:
     """A kernel of one design on `machine` and memory `segments`, with `jobs` builders that replay `program`.
 
@@ -88,7 +100,7 @@ class Replay:
             raise UserError(f"images {images!r}: there are private and shared")
         self.machine = machine
         self.program = program
-        runs = fill_runs(program)
+        runs = _fill_runs(program)
         self._check_memory(segments, runs, jobs, images)
         self.kernel = Kernel(machine, segments, design, options)
         random = np.random.Generator(np.random.PCG64(seed))

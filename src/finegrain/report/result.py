@@ -40,19 +40,26 @@ def title(result: Result) -> list[str]:
         f"us over 90 minutes, scaled from {result.simulated_seconds:g} s simulated "
         f"after {result.warmup_seconds:g} s of warm-up; "
         f"±: 95% confidence from {batches} batches",
+        _probe(machine.get("costs_ps", {}).get("probe", 0)),
         *_other_costs(machine.get("costs_ps", {})),
         *_other_options(machine.get("kernel", {})),
     ]
 
 
+def _probe(cost: int) -> str:
+    """Say whether counting takes time, as LOCK_PROFILING's does."""
+    return (
+        f"lock profiling takes {cost / 1000:g} ns a lock and unlock"
+        if cost
+        else "lock profiling takes no time"
+    )
+
+
 def _other_costs(costs: dict[str, int]) -> list[str]:
     """Say which costs are not the defaults, if any are."""
     usual = CostModel().picoseconds()
-    other = [name for name in usual if costs.get(name, usual[name]) != usual[name]]
-    counts = ("line_local_first", *(name for name in usual if name.startswith("smt_")))
-    said = [
-        f"{name} {costs[name]}" if name in counts else f"{name} {costs[name] / 1000:g} ns" for name in other
-    ]
+    other = [name for name in usual if name != "probe" and costs.get(name, usual[name]) != usual[name]]
+    said = [f"{name} {_cost(name, costs[name])}" for name in other]
     return [f"costs other than the defaults: {', '.join(said)}"] if said else []
 
 
@@ -60,6 +67,13 @@ def _other_options(options: dict[str, Any]) -> list[str]:
     """Say which options of the kernel are not the defaults, if any are."""
     said = KernelOptions(**options).others()
     return [f"kernel options other than the defaults: {', '.join(said)}"] if said else []
+
+
+def _cost(name: str, value: int) -> str:
+    """Give a cost in its unit: a number of something, lines a microsecond, or nanoseconds."""
+    if name.startswith("smt_") or name.endswith("_lines") or name == "line_local_first":
+        return str(value)
+    return f"{value / 1000:g}" if name.endswith("_fills") else f"{value / 1000:g} ns"
 
 
 def waits_table(designs: Sequence[DesignResult]) -> Table:

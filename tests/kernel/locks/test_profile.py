@@ -1,7 +1,10 @@
 """The lock profile: what counts when, for whom, and against whom."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
+
+import pytest
 
 from doors.customers import customers_start
 from doors.script import Scripts
@@ -12,6 +15,7 @@ from finegrain.lab.profile import (
     read_profile,
     reset_profile,
 )
+from finegrain.machine.costs import CostModel
 from finegrain.machine.simulated import SimulatedMachine
 from kernel.scripts import PAUSES_ONLY, US, Played
 
@@ -101,10 +105,37 @@ def test_reset_cuts_waits_and_holds_at_that_moment() -> None:
     assert n["queue_integral_ps"] == row["wait_ps"]
 
 
-def test_counting_changes_nothing_that_is_simulated() -> None:
+@pytest.mark.parametrize("kind", ["mtx", "rw", "sx"])
+def test_profiling_takes_time_that_is_in_no_recorded_hold(kind: str) -> None:
+    """Of 400 ns, 200 pass between getting the lock and the hold, 200 between the hold and the release."""
+    m = SimulatedMachine(sockets=1, cores=4, threads=1, costs=replace(PAUSES_ONLY, probe=400.0))
+    hold: Script = [("lock", 0), ("charge", 10 * US), ("unlock", 0)]
+    Scripts(m, [kind], [[("charge", 100 * US), *hold]])
+    m.run()
+    (row,) = read_profile(m)
+    assert row["hold_ps"] == 10 * US
+    assert m.time_ps == (100 + 10) * US + 400_000
+
+
+def test_who_waits_waits_for_the_profile_too() -> None:
+    waits = []
+    for probe in (0.0, 4000.0):
+        m = SimulatedMachine(sockets=1, cores=4, threads=1, costs=replace(PAUSES_ONLY, probe=probe))
+        hold: Script = [("lock", 0), ("charge", 10 * US), ("unlock", 0)]
+        Scripts(m, ["mtx"], [hold, [("charge", 5 * US), *hold]])
+        m.run()
+        (row,) = read_profile(m)
+        assert row["hold_ps"] == 20 * US
+        assert sum(read_charged(m).values()) == row["wait_ps"]
+        waits.append(row["wait_ps"])
+    assert 5 * US <= waits[0] < 7 * US  # and a back-off
+    assert 9 * US <= waits[1] < 11 * US  # both halves of the first one's
+
+
+def test_counting_changes_nothing_that_is_simulated_but_what_it_costs() -> None:
     seen = []
     for enabled in (True, False):
-        m = SimulatedMachine(sockets=1, cores=8, threads=2)
+        m = SimulatedMachine(sockets=1, cores=8, threads=2, costs=replace(CostModel(), probe=0.0))
         customers_start(m, 16, 4, 1_000_000, 300_000, rounds=50)
         enable_profile(m, enabled)
         m.run()

@@ -68,6 +68,19 @@ def test_a_freed_page_leaves_its_queue_with_a_batch_or_when_it_is_allocated_agai
     assert door.page(pages[0])["aflags"] & ENQUEUED
 
 
+def test_a_page_that_leaves_its_queue_takes_its_neighbours_lines(setup) -> None:
+    machine, door, obj, pages = setup
+    apart = [
+        pages[i * 7 % 96] for i in range(32)
+    ]  # in the queue next to pages whose structs are in other lines
+    door.run([("activate", pa) for pa in apart])
+    door.run([("cpu", 1), ("free", apart[10])])
+    assert door.run([("cpu", 1), ("alloc", obj, 500, 0)]) == [0, apart[10]]
+    (row,) = [row for row in read_profile(machine) if row["site"] == "vm_page_dequeue"]
+    socket = 50_000  # CostModel.xfer_socket: from the CPU that queued them
+    assert row["hold_ps"] >= 3 * socket, "both neighbours and the queue's head"
+
+
 def test_the_last_unwiring_queues_the_page_under_the_page_mutex(setup) -> None:
     machine, door, _, pages = setup
     door.run([("wire", pages[0]), ("wire", pages[0])])

@@ -7,6 +7,7 @@ import pytest
 from kernel.pmap_door import (
     CHUNKS,
     DESIGNS,
+    IPI,
     PAGE,
     PMAP,
     PV,
@@ -93,8 +94,8 @@ def test_remove_of_nothing_takes_nothing() -> None:
 
 
 def test_remove_drops_the_pv_list_lock_before_it_flushes() -> None:
-    """While other CPUs are being told, only the pmap lock is held; remove_all still holds the PV list lock then."""
-    for operation, expected in (("remove", [PMAP]), ("remove_all", [PV, PMAP])):
+    """While other CPUs are being told, remove holds the pmap lock; remove_all still the PV list lock, too."""
+    for operation, expected in (("remove", [PMAP, IPI]), ("remove_all", [PV, PMAP, IPI])):
         w = World(pages=8)
         w.enter(0)
         w.door.start([("activate", 0), ("user", 3000 * US), ("deactivate", 0)])

@@ -72,9 +72,9 @@ def test_operations_of_many_threads_short_of_memory() -> None:
     ]
     reclaims = 0
     for design in DESIGNS:
-        for seed in range(6):
+        for seed in range(8):
             w = World(pages=600, pmaps=PMAPS, cpus=2, memory=32 * MB, **design)
-            w.do("hog", 10)
+            w.do("hog", 6)
             for thread in range(4):
                 w.door.start(steps(w, seed * 100 + thread, thread, 100))
             w.door.start(daemon)

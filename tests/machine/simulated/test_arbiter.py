@@ -39,7 +39,7 @@ def test_a_counter_across_sockets_takes_50_to_130_ns_an_operation(cores: int, th
 
 def test_in_order_of_arrival_every_operation_crosses() -> None:
     """Threads of two sockets that come in turn: what local-first saves."""
-    first_come = replace(COSTS, line_local_first=0)
+    first_come = replace(COSTS, line_local_first=0, tick=0)
     assert ns_an_operation(2, 13, costs=first_come) == pytest.approx(COSTS.xfer_cross, rel=0.01)
     assert ns_an_operation(2, 13) < 70
 

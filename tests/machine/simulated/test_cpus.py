@@ -2,8 +2,6 @@
 
 from dataclasses import replace
 
-import pytest
-
 from finegrain.machine.costs import FREE
 from machine.plays import US, Script, check_times, ends, play
 
@@ -36,18 +34,21 @@ def test_siblings_slow_each_other() -> None:
     assert ends(s, "user") == [11]
 
 
-def test_a_shootdown_interrupts_busy_cpus_and_waits_for_the_last() -> None:
-    costs = replace(
-        FREE, ipi_send=300.0, ipi_per_target=200.0, ipi_flight=900.0, ipi_handler=500.0, invlpg_cycles=270.0,
-        cr3_write_cycles=2700.0,
-    )  # fmt: skip
-    for pages, handler in ((2, 500 + 2 * 100), (0, 500 + 1000), (5000, 500 + 1000)):
-        busy: Script = [("user", 100 * US), ("user", US)]
-        s = play([("charge", 10 * US), ("shootdown", 0b11111111, pages)], busy, busy, costs=costs)
-        m = s.machine
-        # Itself and five idle CPUs left out.
-        assert m.counters()["ipis"] == m.counters()["ipi_acknowledgements"] == 2
-        assert ends(s, "shootdown") == pytest.approx([10 + (300 + 2 * 200 + 900 + handler) / 1000])
-        assert ends(s, "user") == pytest.approx([100, 101 + handler / 1000] * 2)
-        assert [cpu["interrupt"] for cpu in m.cpu_times()][1:3] == [handler * 1000] * 2
-        check_times(m)
+def test_a_thread_stays_in_its_queue_until_a_cpu_becomes_idle() -> None:
+    """Two CPUs, one with a long job and a thread behind it, the other with a short one: it steals."""
+    costs = replace(FREE, run_queues=1, ctx_switch=1000.0)
+    s = play([("user", 100 * US)], [("user", 40 * US)], [("user", 10 * US)], cores=2, costs=costs)
+    assert ends(s, "user") == [100, 40, 51]
+    assert s.machine.counters()["steals"] == 1
+    check_times(s.machine)
+
+
+def test_cpus_have_queues_of_their_own() -> None:
+    """Four threads on two CPUs go by turns with their neighbour only; with one queue, with all others."""
+    costs = replace(FREE, time_slice=2.0e6)
+    work: list[Script] = [[("user", n * 1000 * US)] for n in (4, 4, 4, 4)]
+    own = play(*work, cores=2, costs=replace(costs, run_queues=1))
+    # A slice is shared by those that wait: 1 ms each.
+    assert ends(own, "user") == [7000, 7000, 8000, 8000]
+    one = play(*work, cores=2, costs=costs)
+    assert ends(one, "user") == [6000, 6000, 8000, 8000]

@@ -16,8 +16,8 @@ from finegrain.kernel.locks.turnstile cimport (
     TS_EXCLUSIVE_QUEUE, TURNSTILE, chain_lock, chain_unlock, turnstile_add, turnstile_block, turnstile_broadcast,
     turnstile_chain, turnstile_chain_of)
 from finegrain.machine.seam cimport (
-    atomic_cas, atomic_load, atomic_load_acq, atomic_store, panic, running, sched_point, spin_until_changed, unlikely,
-    word_changed)
+    atomic_cas, atomic_load, atomic_load_acq, atomic_store, panic, running, sched_point, spin_until_changed,
+    spinlock_enter, spinlock_exit, unlikely, word_changed)
 from finegrain.machine.thread cimport lock_delay_arg, lock_id, thread
 
 
@@ -142,6 +142,7 @@ cdef void mtx_lock_spin(thread* td, mtx* m, uint16_t site) noexcept nogil:
                 spin_until_changed(td, &m.mtx_lock, v, NULL, &delay, 0)
             elif atomic_cas(td, &m.mtx_lock, MTX_UNOWNED, <uint64_t>td):
                 break
+    spinlock_enter(td)
     lock_profile_holding(td, mtx_id(m), site, False, False)
 
 
@@ -157,4 +158,5 @@ cdef void mtx_unlock_spin(thread* td, mtx* m) noexcept nogil:
         panic(td, b"unlocking a spin mutex that this thread does not hold")
     lock_profile_releasing(td, m)
     atomic_store(td, &m.mtx_lock, MTX_UNOWNED)
+    spinlock_exit(td)
     word_changed(td, &m.mtx_lock)

@@ -7,13 +7,17 @@
 # FREE_SITE while nobody did (back-off, wake-up, lost races), so waits summed over waiters equal waits charged to
 # holders exactly.
 #
+# Counting costs time, as LOCK_PROFILING's does (cost.probe): half of it after the lock has been got and before the hold
+# begins, half after the hold has ended and before the lock is given up.  So it lengthens no hold that is recorded, and
+# delays everybody who waits.
+#
 # A lock is known by its identity (lock_id: address, name, kind, instance), which is no part of its word and need not
 # lie beside it: an 8-byte mutex and two bits of somebody else's word are locks like any other.  Those who wait are
 # found by its address.  Who owns it, each kind tells by a function of its own.
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memset
 
-from finegrain.machine.seam cimport atomic_load_pointer, last_line, now, panic, unlikely
+from finegrain.machine.seam cimport atomic_load_pointer, charge, last_line, now, panic, unlikely
 from finegrain.machine.thread cimport MAX_HELD, WAIT_CHAINS, held_lock, lock_id, machine, ps_t, thread, wait_chain
 
 cdef enum:
@@ -197,10 +201,11 @@ cdef inline void lock_profile_holding(thread* td, lock_id lock, uint16_t site, b
     if unlikely(may_be_waited_for(td, lock.address)) and not joined:
         profile_charge_free(td, &h.lock)
     h.superpage = td.superpage
-    h.since = now(td)
     if p.enabled:
+        charge(td, td.machine.cost.probe >> 1, 1)
         p.names[lock.name].acquired += 1
         lock_record_of(td, lock.name, site).lines[last_line(td)] += 1
+    h.since = now(td)
 
 
 # The lock at the address is about to be released.
@@ -221,8 +226,6 @@ cdef inline void lock_profile_releasing(thread* td, const void* address) noexcep
         h = &td.held[i]
         if h.lock.address == address:
             break
-    if unlikely(may_be_waited_for(td, address)):
-        profile_charge_waiters(td, &h.lock, h.site, td.superpage)
     if p.enabled:
         hold = now(td) - h.since
         p.names[h.lock.name].released += 1
@@ -234,6 +237,9 @@ cdef inline void lock_profile_releasing(thread* td, const void* address) noexcep
         r.hold_histogram[histogram_bucket(hold)] += 1
         if h.lock.flags & LO_PV_LIST:
             profile_pv_release(td, h, hold)
+        charge(td, td.machine.cost.probe >> 1, 1)
+    if unlikely(may_be_waited_for(td, address)):
+        profile_charge_waiters(td, &h.lock, h.site, td.superpage)
     td.nheld -= 1
     while i < td.nheld:
         td.held[i] = td.held[i + 1]

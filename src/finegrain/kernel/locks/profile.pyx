@@ -5,7 +5,8 @@ from libc.stdio cimport snprintf
 from libc.string cimport memset, strcmp
 
 from finegrain.kernel.list cimport list_insert_head, list_remove
-from finegrain.machine.seam cimport arena_alloc, atomic_store_pointer, now, panic, raw_lock, raw_unlock, wait_until
+from finegrain.machine.seam cimport (
+    arena_alloc, atomic_store_pointer, charge, now, panic, raw_lock, raw_unlock, wait_until)
 from finegrain.machine.thread cimport LINE_KINDS, held_lock, lock_id, machine, ps_t, thread, wait_chain
 
 cdef const char* lock_classes[MAX_LOCK_NAMES]
@@ -279,6 +280,8 @@ cdef void profile_wait_begin(thread* td, const lock_id* lock, uint16_t site, bin
     td.wanted_site = site
     td.wanted_shared = shared
     td.wait_since = now(td)
+    if p.enabled:
+        charge(td, td.machine.cost.probe >> 2, 1)       # one of a pair's two looks at the clock, and little else [A]
     td.wait_charged = td.wait_since
     td.blocked = 0
     w = chain.first                     # others look at it without the raw lock: stored as one

@@ -12,7 +12,7 @@ from finegrain.kernel.locks.delay cimport delay_init
 from finegrain.machine.seam cimport (
     arena_alloc, arena_free, arena_offset, atomic_cas, atomic_load_acq, atomic_load_pointer, atomic_store,
     atomic_store_pointer, blocked, charge, now, panic, park, raw_lock, raw_unlock, set_priority, sleeping,
-    spin_until_changed, unlikely, unpark, word_changed)
+    spin_until_changed, spinlock_enter, spinlock_exit, touch_read, touch_write, unlikely, unpark, word_changed)
 from finegrain.machine.thread cimport lock_delay_arg, machine, ps_t, thread
 
 cdef struct turnstile_tables:
@@ -79,6 +79,7 @@ cdef void chain_lock(thread* td, turnstile_chain* tc) noexcept nogil:
         seen = atomic_load_acq(&tc.tc_lock)
         if seen != 0:
             spin_until_changed(td, &tc.tc_lock, seen, NULL, &delay, 0)
+    spinlock_enter(td)
 
 
 # Give a chain's spin lock up.
@@ -90,6 +91,7 @@ cdef void chain_lock(thread* td, turnstile_chain* tc) noexcept nogil:
 cdef void chain_unlock(thread* td, turnstile_chain* tc) noexcept nogil:
     chain_assert_locked(td, tc)
     atomic_store(td, &tc.tc_lock, 0)
+    spinlock_exit(td)
     word_changed(td, &tc.tc_lock)
 
 
@@ -102,7 +104,10 @@ cdef void chain_unlock(thread* td, turnstile_chain* tc) noexcept nogil:
 cdef turnstile* turnstile_lookup(thread* td, turnstile_chain* tc, const void* address) noexcept nogil:
     cdef turnstile* ts = tc.tc_turnstiles
     chain_assert_locked(td, tc)
-    while ts != NULL and ts.ts_address != address:
+    while ts != NULL:
+        touch_read(td, ts)
+        if ts.ts_address == address:
+            break
         ts = ts.ts_next
     return ts
 
@@ -213,6 +218,13 @@ cdef void turnstile_add(thread* td, turnstile_chain* tc, const void* address, th
         ts.ts_next = tc.tc_turnstiles
         tc.tc_turnstiles = ts
     charge(td, td.machine.cost.op, 20)
+    touch_write(td, ts)
+    touch_write(td, &td.blocked_on)
+    if ts.ts_last[queue] != NULL:
+        touch_write(td, &ts.ts_last[queue].queue_next)
+    if owner != NULL:                   # who may be lent to, and on what it is blocked
+        touch_write(td, &owner.contested)
+        touch_read(td, &owner.priority)
     queues_lock(td)
     set_owner(ts, owner)
     queue_insert(ts, td, queue)
@@ -287,6 +299,7 @@ cdef void turnstile_broadcast(thread* td, turnstile_chain* tc, const void* addre
     ts = turnstile_lookup(td, tc, address)
     if ts == NULL:
         return
+    touch_write(td, ts)
     queues_lock(td)
     owner = ts.ts_owner
     set_owner(ts, NULL)
@@ -294,6 +307,7 @@ cdef void turnstile_broadcast(thread* td, turnstile_chain* tc, const void* addre
         recompute_priority(owner)
     while ts.ts_first[queue] != NULL:
         waiter = ts.ts_first[queue]
+        touch_write(td, &waiter.blocked_on)
         queue_remove(ts, waiter, queue)
         ts.ts_waiters -= 1
         atomic_store_pointer(&waiter.blocked_on, NULL)

@@ -8,16 +8,17 @@
 #
 #   page       vm_page: allocation, freeing, wiring, busying; creation of it all
 #   objpages   the pages of an object
+#   deferred   those of them that nobody has looked at yet
 #   reserv     reservations of 2 MB
 #   pagequeue  page queues and the "vm page" mutexes
-#   free       the buddy allocator and per-CPU caches: for who takes whole blocks
+#   free       the buddy allocator and per-CPU caches
 #   types      the structs
 
-from finegrain.kernel.phys.free cimport (
-    FREE_LOCK_ALLOC, FREE_LOCK_FREE, pgcache_count, vm_domain_allocate, vm_domain_free_lock, vm_domain_free_unlock,
-    vm_domain_freecnt_inc, vm_phys_alloc_pages, vm_phys_free_pages)
+from finegrain.kernel.phys.deferred cimport deferred_within, vm_object_undefer, vm_page_alloc_deferred
+from finegrain.kernel.phys.free cimport pgcache_count, queue_started
 from finegrain.kernel.phys.objpages cimport (
-    VM_OBJECT_ASSERT_LOCKED, VM_OBJECT_ASSERT_WLOCKED, vm_page_lookup, vm_radix_free, vm_radix_lookup_le)
+    VM_OBJECT_ASSERT_LOCKED, VM_OBJECT_ASSERT_WLOCKED, vm_page_lookup, vm_radix_free, vm_radix_lookup,
+    vm_radix_lookup_le)
 from finegrain.kernel.phys.page cimport (
     DMAP_TO_PHYS, PHYS_TO_DMAP, PHYS_TO_VM_PAGE, VM_ALLOC_NOBUSY, VM_ALLOC_NORMAL, VM_ALLOC_WIRED, VM_ALLOC_ZERO,
     phys_allocated_pages, phys_audit, phys_create, phys_free_pages, phys_reservations_broken, vm_page_aflag_clear,
@@ -30,5 +31,5 @@ from finegrain.kernel.phys.pagequeue cimport (
 from finegrain.kernel.phys.reserv cimport (
     vm_reserv_break_all, vm_reserv_level_iffullpop, vm_reserv_reclaim_inactive, vm_reserv_to_superpage)
 from finegrain.kernel.phys.types cimport (
-    PQ_COUNT, VM_FREEPOOL_DEFAULT, VM_NFREELIST, VM_NFREEORDER, VM_NFREEPOOL, VM_PHYSSEG_MAX, VPRC_OBJREF, phys_of,
+    PQ_COUNT, VM_NFREELIST, VM_NFREEORDER, VM_NFREEPOOL, VM_PHYSSEG_MAX, VPRC_OBJREF, phys_of,
     phys_state, vm_domain, vm_phys_seg, vm_reserv)

@@ -14,6 +14,8 @@ cdef int vm_phys_alloc_npages(thread* td, phys_state* s, int domain, int pool, i
                               int* blocks) noexcept nogil
 cdef int vm_phys_free_pages(thread* td, phys_state* s, vm_page* m, int order, int pool) noexcept nogil  # blocks handled
 cdef int vm_phys_free_contig(thread* td, phys_state* s, vm_page* m, int64_t npages, int pool) noexcept nogil
+# For who looks at the queues from outside, with td NULL.
+cdef void queue_started(thread* td, phys_state* s, vm_domain* d) noexcept nogil
 cdef void vm_phys_init(phys_state* s) noexcept nogil            # all memory of the segments becomes free
 
 # Free counts (atomic).
@@ -27,7 +29,7 @@ cdef inline void vm_domain_free_assert_locked(thread* td, vm_domain* d) noexcept
 
 
 cdef void vm_domain_free_lock(thread* td, vm_domain* d, int why) noexcept nogil
-# What handling so many blocks costs while it is held: heads of blocks are rarely in a near cache.
+# What handling so many blocks costs while it is held, beside their lines.
 cdef void charge_blocks(thread* td, vm_domain* d, int blocks) noexcept nogil
 cdef void vm_domain_free_unlock(thread* td, vm_domain* d) noexcept nogil
 cdef enum:                                                      # why: the acquisition point

@@ -23,9 +23,9 @@
 # FreeBSD's boot has freed all memory in ascending order, since everything freed later goes to the tail, and
 # since blocks of the largest order are never taken out of the middle.
 
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
-from finegrain.kernel.list cimport list_insert_tail, list_remove
+from finegrain.kernel.list cimport list_insert_tail, list_remove, list_touch_insert_tail, list_touch_remove
 from finegrain.kernel.locks cimport lock_name, lock_site, mtx_init, mtx_lock, mtx_unlock
 from finegrain.kernel.phys.types cimport (
     PGCACHE_BUCKET, VM_FREEPOOL_DEFAULT, VM_NFREELIST, VM_NFREEORDER, VM_NFREEPOOL, VM_PHYSSEG_MAX, pgcache, phys_of,
@@ -33,7 +33,7 @@ from finegrain.kernel.phys.types cimport (
 from finegrain.kernel.types cimport PAGE_SHIFT, PQ_NONE, VPB_UNBUSIED, vm_paddr_t, vm_page
 from finegrain.machine.seam cimport (
     arena_alloc, arena_free, atomic_cas, atomic_fetchadd, atomic_load, charge, cpu_id, critical_enter, critical_exit,
-    touch_write)
+    touch_read, touch_write)
 from finegrain.machine.thread cimport machine, thread
 
 cdef uint16_t NAME_FREE = lock_name(b"sleep mutex", b"vm page free queue")
@@ -80,20 +80,28 @@ cdef void vm_page_first_use(phys_state* s, vm_page* m) noexcept nogil:
 
 # Put a block at the tail of a queue.
 #
-# Locks in: the free page queue mutex of the domain.  Locks out: the same.  May block: never.
-# Stands for: FreeBSD vm_freelist_add(..., tail).
-cdef inline void freelist_add(phys_state* s, vm_freelist* fl, vm_page* m, int order, int pool) noexcept nogil:
+# Locks in: the free page queue mutex of the domain; or nothing runs yet, and td is NULL.  Locks out: the same.
+# May block: never.  Stands for: FreeBSD vm_freelist_add(..., tail).
+cdef inline void freelist_add(thread* td, phys_state* s, vm_freelist* fl, vm_page* m, int order,
+                              int pool) noexcept nogil:
     if m.phys_addr == 0:
         vm_page_first_use(s, m)
+    if td != NULL:
+        touch_write(td, &m.order)
+        list_touch_insert_tail(td, <void**>&fl.first, <void**>&fl.last, m, <void**>&m.listq_next,
+                               <void**>&m.listq_prev)
     m.order = <uint8_t>(order + 1)
     m.pool = <uint8_t>pool
     list_insert_tail(<void**>&fl.first, <void**>&fl.last, m, <void**>&m.listq_next, <void**>&m.listq_prev)
     fl.count += 1
 
 
-# Locks in: the free page queue mutex of the domain.  Locks out: the same.  May block: never.
-# Stands for: FreeBSD vm_freelist_rem().
-cdef inline void freelist_remove(vm_freelist* fl, vm_page* m) noexcept nogil:
+# Locks in: the free page queue mutex of the domain; or nothing runs yet, and td is NULL.  Locks out: the same.
+# May block: never.  Stands for: FreeBSD vm_freelist_rem().
+cdef inline void freelist_remove(thread* td, vm_freelist* fl, vm_page* m) noexcept nogil:
+    if td != NULL:
+        touch_write(td, &m.order)
+        list_touch_remove(td, <void**>&fl.first, m, <void**>&m.listq_next, <void**>&m.listq_prev)
     m.order = 0
     list_remove(<void**>&fl.first, <void**>&fl.last, m, <void**>&m.listq_next, <void**>&m.listq_prev)
     fl.count -= 1
@@ -124,16 +132,18 @@ cdef vm_page* take_virgin(phys_state* s, vm_domain* d, int freelist) noexcept no
 #
 # Locks in: the free page queue mutex of the domain.  Locks out: the same.  May block: never.
 # Stands for: the TAILQ_FIRST() and vm_freelist_rem() of FreeBSD vm_phys.c.
-cdef inline vm_page* take_first(phys_state* s, vm_domain* d, int freelist, int pool, int order) noexcept nogil:
+cdef inline vm_page* take_first(thread* td, phys_state* s, vm_domain* d, int freelist, int pool,
+                                int order) noexcept nogil:
     cdef vm_freelist* fl = &d.free_queues[freelist][pool][order]
     cdef vm_page* m
     if order == MAX_ORDER and pool == VM_FREEPOOL_DEFAULT:
         m = take_virgin(s, d, freelist)
         if m != NULL:
             return m
+    touch_read(td, fl)
     m = fl.first
     if m != NULL:
-        freelist_remove(fl, m)
+        freelist_remove(td, fl, m)
     return m
 
 
@@ -145,13 +155,13 @@ cdef inline vm_page* take_first(phys_state* s, vm_domain* d, int freelist, int p
 # May block:  never.
 # Returns:    its first page; NULL when there is none so large.
 # Stands for: the second half of the search in FreeBSD vm_phys_alloc_freelist_pages().
-cdef vm_page* take_largest(phys_state* s, vm_domain* d, int freelist, int* order) noexcept nogil:
+cdef vm_page* take_largest(thread* td, phys_state* s, vm_domain* d, int freelist, int* order) noexcept nogil:
     cdef int oind = MAX_ORDER
     cdef int pind
     cdef vm_page* m
     while oind >= order[0]:
         for pind in range(VM_NFREEPOOL):
-            m = take_first(s, d, freelist, pind, oind)
+            m = take_first(td, s, d, freelist, pind, oind)
             if m != NULL:
                 order[0] = oind
                 return m
@@ -180,23 +190,24 @@ cdef vm_page* vm_phys_alloc_pages(thread* td, phys_state* s, int domain, int poo
     cdef vm_page* m = NULL
     cdef int freelist, oind = order
     assert_queue_locked(td, d)
+    queue_started(td, s, d)
     for freelist in range(VM_NFREELIST):
         oind = order
         while oind < VM_NFREEORDER:
-            m = take_first(s, d, freelist, pool, oind)
+            m = take_first(td, s, d, freelist, pool, oind)
             if m != NULL:
                 break
             oind += 1
         if m == NULL:
             oind = order
-            m = take_largest(s, d, freelist, &oind)
+            m = take_largest(td, s, d, freelist, &oind)
         if m != NULL:
             break
     if m == NULL:
         return NULL
     while oind > order:
         oind -= 1
-        freelist_add(s, &d.free_queues[freelist][pool][oind], m + (1 << oind), oind, pool)
+        freelist_add(td, s, &d.free_queues[freelist][pool][oind], m + (1 << oind), oind, pool)
     return m
 
 
@@ -204,14 +215,47 @@ cdef vm_page* vm_phys_alloc_pages(thread* td, phys_state* s, int domain, int poo
 #
 # Locks in: the free page queue mutex of the domain.  Locks out: the same.  May block: never.
 # Stands for: FreeBSD vm_phys_enq_range().
-cdef inline void enqueue_rest(phys_state* s, vm_domain* d, int freelist, int pool, vm_page* m,
+cdef inline void enqueue_rest(thread* td, phys_state* s, vm_domain* d, int freelist, int pool, vm_page* m,
                               int npages) noexcept nogil:
     cdef int order
     while npages > 0:
         order = __builtin_ctz(npages)
-        freelist_add(s, &d.free_queues[freelist][pool][order], m, order, pool)
+        freelist_add(td, s, &d.free_queues[freelist][pool][order], m, order, pool)
         m += 1 << order
         npages -= 1 << order
+
+
+# Started blocks.  To fill caches with single pages from whole memory is to take a block of 4,096 pages apart from its
+# beginning, because the smallest blocks are taken first and what is left lies in ascending order.  As long as nothing
+# smaller is free, that rest is known by its first page and its length, and no page struct within it is touched.  The
+# queues have it before anything else looks at them.
+#
+# Locks in:   the free page queue mutex of the domain, unless nothing runs.
+# Locks out:  the same.
+# May block:  never.
+# Stands for: nothing in FreeBSD.
+cdef void queue_started(thread* td, phys_state* s, vm_domain* d) noexcept nogil:
+    cdef int freelist, npages
+    for freelist in range(VM_NFREELIST):
+        npages = d.started_pages[freelist]
+        d.started_pages[freelist] = 0
+        enqueue_rest(td, s, d, freelist, VM_FREEPOOL_DEFAULT, d.started[freelist], npages)
+
+
+# May the rest of a block be kept as a started one: has its pool nothing smaller?
+#
+# Locks in:   the free page queue mutex of the domain.
+# Locks out:  the same.
+# May block:  never.
+# Stands for: nothing in FreeBSD.
+cdef bint nothing_smaller(vm_domain* d, int freelist, int pool) noexcept nogil:
+    cdef int order
+    if pool != VM_FREEPOOL_DEFAULT:
+        return False
+    for order in range(MAX_ORDER):
+        if d.free_queues[freelist][pool][order].count != 0:
+            return False
+    return True
 
 
 # Take npages single pages, from the smallest blocks first.
@@ -226,20 +270,35 @@ cdef int vm_phys_alloc_npages(thread* td, phys_state* s, int domain, int pool, i
     cdef vm_domain* d = &s.domains[domain]
     cdef vm_page* m
     cdef int freelist, oind, order, need, i = 0, j
+    cdef int64_t rest
     assert_queue_locked(td, d)
     for freelist in range(VM_NFREELIST):
         oind = 0                                        # never goes back: what is below has been emptied
         while i < npages:
             m = NULL
+            rest = d.started_pages[freelist]
+            if rest != 0 and nothing_smaller(d, freelist, pool):
+                m = d.started[freelist]
+                order = __builtin_ctz(<unsigned int>rest)
+                blocks[0] += 1
+                need = npages - i if npages - i < (1 << order) else 1 << order
+                for j in range(need):
+                    pages[i + j] = m + j
+                i += need
+                d.started[freelist] = m + need
+                d.started_pages[freelist] = <int32_t>(rest - need)
+                continue
+            if rest != 0:
+                queue_started(td, s, d)
             while oind < VM_NFREEORDER:
                 order = oind
-                m = take_first(s, d, freelist, pool, oind)
+                m = take_first(td, s, d, freelist, pool, oind)
                 if m != NULL:
                     break
                 oind += 1
             if m == NULL:
                 order = 0
-                m = take_largest(s, d, freelist, &order)
+                m = take_largest(td, s, d, freelist, &order)
                 if m == NULL:
                     break
             blocks[0] += 1
@@ -247,7 +306,11 @@ cdef int vm_phys_alloc_npages(thread* td, phys_state* s, int domain, int pool, i
             for j in range(need):
                 pages[i + j] = m + j
             i += need
-            enqueue_rest(s, d, freelist, pool, m + need, (1 << order) - need)
+            if order == MAX_ORDER and nothing_smaller(d, freelist, pool):
+                d.started[freelist] = m + need
+                d.started_pages[freelist] = (1 << order) - need
+            else:
+                enqueue_rest(td, s, d, freelist, pool, m + need, (1 << order) - need)
         if i == npages:
             break
     return i
@@ -271,19 +334,22 @@ cdef int vm_phys_free_pages(thread* td, phys_state* s, vm_page* m, int order, in
     seg = &s.segs[m.segind]
     d = &s.domains[seg.domain]
     assert_queue_locked(td, d)
+    queue_started(td, s, d)
     pa = m.phys_addr
     while order < MAX_ORDER:
         buddy_pa = pa ^ (<vm_paddr_t>1 << (PAGE_SHIFT + order))
         if buddy_pa < seg.start or buddy_pa >= seg.end:
             break
         buddy = page_at(s, buddy_pa)
+        if td != NULL:
+            touch_read(td, &buddy.order)
         if buddy.order != order + 1:
             break
-        freelist_remove(&d.free_queues[seg.freelist][buddy.pool][order], buddy)
+        freelist_remove(td, &d.free_queues[seg.freelist][buddy.pool][order], buddy)
         order += 1
         blocks += 1
         pa &= ~((<vm_paddr_t>1 << (PAGE_SHIFT + order)) - 1)
-    freelist_add(s, &d.free_queues[seg.freelist][pool][order], page_at(s, pa), order, pool)
+    freelist_add(td, s, &d.free_queues[seg.freelist][pool][order], page_at(s, pa), order, pool)
     return blocks
 
 
@@ -347,7 +413,6 @@ cdef void vm_domain_freecnt_inc(thread* td, vm_domain* d, int64_t npages) noexce
 # Stands for: FreeBSD vm_domain_free_lock().
 cdef void vm_domain_free_lock(thread* td, vm_domain* d, int why) noexcept nogil:
     mtx_lock(td, &d.free_mtx.lock, SITES[why])
-    touch_write(td, &d.free_queues[0][0][0])
 
 
 # Charge for handling blocks.
@@ -358,7 +423,6 @@ cdef void vm_domain_free_lock(thread* td, vm_domain* d, int why) noexcept nogil:
 # Stands for: nothing: a simulated machine's time.
 cdef void charge_blocks(thread* td, vm_domain* d, int blocks) noexcept nogil:
     vm_domain_free_assert_locked(td, d)
-    charge(td, td.machine.cost.llc_hit, blocks)
     charge(td, td.machine.cost.op, BLOCK_OPS * blocks)
 
 
@@ -466,8 +530,10 @@ cdef vm_page* pgcache_alloc(thread* td, int domain, int pool) noexcept nogil:
         c.nalloc = c.nfree
         c.free = bucket
         c.nfree = 0
+    touch_write(td, c)
     if c.nalloc != 0:
         c.nalloc -= 1
+        touch_read(td, &c.alloc[c.nalloc])
         m = c.alloc[c.nalloc]
     critical_exit(td)
     if m != NULL:
@@ -501,7 +567,9 @@ cdef void pgcache_free(thread* td, vm_page* m, int domain, int pool) noexcept no
         full = NULL
         critical_enter(td)
         c = this_cache(td, domain, pool)
+        touch_write(td, c)
         if c.alloc != NULL and c.nalloc < PGCACHE_BUCKET:
+            touch_write(td, &c.alloc[c.nalloc])
             c.alloc[c.nalloc] = m
             c.nalloc += 1
         elif c.free != NULL and c.nfree == PGCACHE_BUCKET:
@@ -511,6 +579,7 @@ cdef void pgcache_free(thread* td, vm_page* m, int domain, int pool) noexcept no
         else:
             if c.free == NULL:
                 c.free = <vm_page**>arena_alloc(td.machine, BUCKET_BYTES)
+            touch_write(td, &c.free[c.nfree])
             c.free[c.nfree] = m
             c.nfree += 1
         critical_exit(td)

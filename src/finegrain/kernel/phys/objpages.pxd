@@ -7,7 +7,7 @@ from libc.stdint cimport uint32_t, uint64_t
 
 from finegrain.kernel.locks cimport rw_assert_locked, rw_assert_wlocked
 from finegrain.kernel.types cimport vm_object, vm_page, vm_pindex_t
-from finegrain.machine.thread cimport thread
+from finegrain.machine.thread cimport machine, thread
 
 cdef struct radix_leaf:                 # a directory entry
     uint64_t present                    # o: a set bit is a page
@@ -35,16 +35,22 @@ cdef inline void VM_OBJECT_ASSERT_WLOCKED(thread* td, vm_object* obj) noexcept n
     rw_assert_wlocked(td, &obj.lock, b"the object is not write-locked")
 
 
-# The page at pindex; NULL when none is resident.  Object R.
-cdef vm_page* vm_page_lookup(vm_object* obj, vm_pindex_t pindex) noexcept nogil
+# The page at pindex; NULL when none is resident.  Object R.  The first touches what is looked at; the second is for
+# audits.
+cdef vm_page* vm_page_lookup(thread* td, vm_object* obj, vm_pindex_t pindex) noexcept nogil
+cdef vm_page* vm_radix_lookup(vm_object* obj, vm_pindex_t pindex) noexcept nogil
 # The page with the largest index not above pindex; NULL when there is none.  Object R.
 cdef vm_page* vm_radix_lookup_le(vm_object* obj, vm_pindex_t pindex) noexcept nogil
+# Touch the index on the way to pindex.  Object R, or W to write.
+cdef void touch_index(thread* td, vm_object* obj, vm_pindex_t pindex, bint write) noexcept nogil
 # Object W.
-cdef void vm_radix_insert(thread* td, vm_object* obj, vm_page* page) noexcept nogil
+cdef void vm_radix_insert(machine* m, vm_object* obj, vm_page* page) noexcept nogil
 cdef void vm_radix_remove(thread* td, vm_object* obj, vm_pindex_t pindex) noexcept nogil
 # Release the index of an empty object.  Object W.
 cdef void vm_radix_free(thread* td, vm_object* obj) noexcept nogil
 # Both: list and index.  mpred: the page before it in the object, or NULL.  Object W.
 cdef void vm_page_insert_after(thread* td, vm_page* m, vm_object* obj, vm_pindex_t pindex,
                                vm_page* mpred) noexcept nogil
+# The same behind the page before it, without a charge: for pages that were there all along.  Object R.
+cdef void vm_page_make_resident(machine* m, vm_page* page, vm_object* obj, vm_pindex_t pindex) noexcept nogil
 cdef void vm_page_object_remove(thread* td, vm_page* m) noexcept nogil

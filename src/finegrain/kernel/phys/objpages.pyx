@@ -3,15 +3,15 @@
 from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcpy
 
-from finegrain.kernel.list cimport list_insert_after, list_remove
-from finegrain.kernel.phys.types cimport VPRC_OBJREF
+from finegrain.kernel.list cimport list_insert_after, list_remove, list_touch_insert_after, list_touch_remove
+from finegrain.kernel.phys.types cimport VPRC_OBJREF, deferred_pages
 from finegrain.kernel.types cimport vm_object, vm_page, vm_pindex_t
-from finegrain.machine.seam cimport arena_alloc, arena_free, charge, panic
+from finegrain.machine.seam cimport arena_alloc, arena_free, charge, panic, touch_read, touch_write, unlikely
 from finegrain.machine.thread cimport machine, thread
 
 cdef enum:
-    INSERT_OPS = 60                     # [A] a descent of FreeBSD's tree (three nodes, mostly from the L2), the list
-    REMOVE_OPS = 60
+    INSERT_OPS = 20                     # [A] a descent of FreeBSD's tree, the list; the lines are extra
+    REMOVE_OPS = 20
     LEAF_SHIFT = 6
     LEAF_BYTES = 64 * 8
     MIN_CAPACITY = 4
@@ -40,18 +40,17 @@ cdef vm_radix* radix_create(machine* m, vm_pindex_t first, uint32_t capacity) no
 
 # Make the directory cover leaf `leaf`; it at least doubles, towards the side where the leaf is.
 #
-# Locks in:   the object's lock, for writing.
+# Locks in:   the object's lock, for writing; or for reading, where deferred pages become resident.
 # Locks out:  the same.
 # May block:  never.
 # Stands for: nothing in FreeBSD: its tree grows node by node.
-cdef vm_radix* radix_cover(thread* td, vm_object* obj, vm_pindex_t leaf) noexcept nogil:
+cdef vm_radix* radix_cover(machine* m, vm_object* obj, vm_pindex_t leaf) noexcept nogil:
     cdef vm_radix* old = <vm_radix*>obj.pages
     cdef vm_radix* r
     cdef uint64_t capacity, i
     cdef vm_pindex_t first, end
-    VM_OBJECT_ASSERT_WLOCKED(td, obj)
     if old == NULL:
-        r = radix_create(td.machine, leaf, MIN_CAPACITY)
+        r = radix_create(m, leaf, MIN_CAPACITY)
     else:
         first = old.first
         end = old.first + old.capacity
@@ -63,13 +62,13 @@ cdef vm_radix* radix_cover(thread* td, vm_object* obj, vm_pindex_t leaf) noexcep
         else:
             while leaf - first >= capacity:
                 capacity *= 2
-        r = radix_create(td.machine, first, <uint32_t>capacity)
+        r = radix_create(m, first, <uint32_t>capacity)
         memcpy(&r.directory[old.first - first], old.directory, old.capacity * sizeof(radix_leaf))
         r.leaves = old.leaves
         for i in range(old.capacity):
             if old.directory[i].present != 0:
                 r.summary[(old.first - first + i) >> 6] |= <uint64_t>1 << ((old.first - first + i) & 63)
-        arena_free(td.machine, old, radix_bytes(old.capacity))
+        arena_free(m, old, radix_bytes(old.capacity))
     obj.pages = r
     return r
 
@@ -80,16 +79,63 @@ cdef vm_radix* radix_cover(thread* td, vm_object* obj, vm_pindex_t leaf) noexcep
 # Locks out:  the same.
 # May block:  never.
 # Returns:    the page; NULL when it is not resident.
-# Stands for: FreeBSD vm_page_lookup(), vm_radix_lookup().
-cdef vm_page* vm_page_lookup(vm_object* obj, vm_pindex_t pindex) noexcept nogil:
+# Stands for: FreeBSD vm_radix_lookup().
+cdef vm_page* vm_radix_lookup(vm_object* obj, vm_pindex_t pindex) noexcept nogil:
     cdef vm_radix* r = <vm_radix*>obj.pages
     cdef uint64_t i
+    if r != NULL:
+        i = (pindex >> LEAF_SHIFT) - r.first            # below first: wraps, and so is out of range too
+        if i < r.capacity and r.directory[i].present >> (pindex & 63) & 1:
+            return r.directory[i].pages[pindex & 63]
+    if unlikely(obj.deferred != NULL):
+        return (<deferred_pages*>obj.deferred).look_up(obj, pindex)
+    return NULL
+
+
+# Touch what a descent of the index to pindex reads, or with write, changes: its head, the entry of the leaf, the page's
+# slot in that.  As many lines as FreeBSD's tree has nodes on the way, in a file or heap of up to 16 MB: three.
+#
+# Locks in:   the object's lock, for reading or for writing.
+# Locks out:  the same.
+# May block:  never.
+# Stands for: the loads and stores of FreeBSD vm_radix_lookup() and its like.
+cdef void touch_index(thread* td, vm_object* obj, vm_pindex_t pindex, bint write) noexcept nogil:
+    cdef vm_radix* r = <vm_radix*>obj.pages
+    cdef uint64_t i
+    cdef radix_leaf* entry
+    VM_OBJECT_ASSERT_LOCKED(td, obj)
     if r == NULL:
-        return NULL
-    i = (pindex >> LEAF_SHIFT) - r.first                # below first: wraps, and so is out of range too
-    if i >= r.capacity or not r.directory[i].present >> (pindex & 63) & 1:
-        return NULL
-    return r.directory[i].pages[pindex & 63]
+        return
+    touch_read(td, r)
+    i = (pindex >> LEAF_SHIFT) - r.first
+    if i >= r.capacity:
+        return
+    entry = &r.directory[i]
+    if write:
+        touch_write(td, entry)
+    else:
+        touch_read(td, entry)
+    if entry.pages != NULL and write:
+        touch_write(td, &entry.pages[pindex & 63])
+    elif entry.pages != NULL:
+        touch_read(td, &entry.pages[pindex & 63])
+
+
+# Find a page by its index, and look at it.
+#
+# Locks in:   the object's lock, for reading or for writing.
+# Locks out:  the same.
+# May block:  never.
+# Returns:    the page; NULL when it is not resident.
+# Stands for: FreeBSD vm_page_lookup().
+cdef vm_page* vm_page_lookup(thread* td, vm_object* obj, vm_pindex_t pindex) noexcept nogil:
+    cdef vm_page* m
+    VM_OBJECT_ASSERT_LOCKED(td, obj)
+    touch_index(td, obj, pindex, False)
+    m = vm_radix_lookup(obj, pindex)
+    if m != NULL:
+        touch_read(td, &m.valid)
+    return m
 
 
 # Find the last page at or before an index.
@@ -129,22 +175,21 @@ cdef vm_page* vm_radix_lookup_le(vm_object* obj, vm_pindex_t pindex) noexcept no
 
 # Enter a page at its pindex.
 #
-# Locks in:   the object's lock, for writing.
+# Locks in:   the object's lock, for writing; or for reading, where deferred pages become resident.
 # Locks out:  the same.
 # May block:  never.
 # Stands for: FreeBSD vm_radix_insert().
-cdef void vm_radix_insert(thread* td, vm_object* obj, vm_page* page) noexcept nogil:
+cdef void vm_radix_insert(machine* m, vm_object* obj, vm_page* page) noexcept nogil:
     cdef vm_radix* r = <vm_radix*>obj.pages
     cdef vm_pindex_t leaf = page.pindex >> LEAF_SHIFT
     cdef uint64_t i
     cdef radix_leaf* entry
-    VM_OBJECT_ASSERT_WLOCKED(td, obj)
     if r == NULL or leaf - r.first >= r.capacity:
-        r = radix_cover(td, obj, leaf)
+        r = radix_cover(m, obj, leaf)
     i = leaf - r.first
     entry = &r.directory[i]
     if entry.present == 0:
-        entry.pages = <vm_page**>arena_alloc(td.machine, LEAF_BYTES)
+        entry.pages = <vm_page**>arena_alloc(m, LEAF_BYTES)
         r.summary[i >> 6] |= <uint64_t>1 << (i & 63)
         r.leaves += 1
     entry.present |= <uint64_t>1 << (page.pindex & 63)
@@ -202,14 +247,37 @@ cdef void vm_page_insert_after(thread* td, vm_page* m, vm_object* obj, vm_pindex
         panic(td, b"vm_page_insert: the page is in an object already")
     if mpred != NULL and mpred.pindex >= pindex:
         panic(td, b"vm_page_insert: a page is resident at this index already")
-    m.object = obj
-    m.pindex = pindex
-    m.ref_count |= VPRC_OBJREF
-    vm_radix_insert(td, obj, m)
-    list_insert_after(<void**>&obj.memq_first, <void**>&obj.memq_last, mpred, m, <void**>&m.listq_next,
-                      <void**>&m.listq_prev)
-    obj.resident_page_count += 1
+    become_resident(td.machine, m, obj, pindex, mpred)
+    touch_index(td, obj, pindex, True)
+    touch_write(td, &m.ref_count)
+    touch_write(td, &obj.memq_first)
+    list_touch_insert_after(td, <void**>&obj.memq_first, mpred, m, <void**>&m.listq_next, <void**>&m.listq_prev)
     charge(td, td.machine.cost.op, INSERT_OPS)
+
+
+# Locks in:   the object's lock, for writing; or for reading, where deferred pages become resident.
+# Locks out:  the same.
+# May block:  never.
+# Stands for: what the insertion of a page changes in FreeBSD.
+cdef inline void become_resident(machine* m, vm_page* page, vm_object* obj, vm_pindex_t pindex,
+                                 vm_page* mpred) noexcept nogil:
+    page.object = obj
+    page.pindex = pindex
+    page.ref_count |= VPRC_OBJREF
+    vm_radix_insert(m, obj, page)
+    list_insert_after(<void**>&obj.memq_first, <void**>&obj.memq_last, mpred, page, <void**>&page.listq_next,
+                      <void**>&page.listq_prev)
+    obj.resident_page_count += 1
+
+
+# A page that was the object's all along becomes one that can be found.
+#
+# Locks in:   the object's lock, for reading or for writing; no scheduling point inside.
+# Locks out:  the same.
+# May block:  never.
+# Stands for: nothing in FreeBSD.
+cdef void vm_page_make_resident(machine* m, vm_page* page, vm_object* obj, vm_pindex_t pindex) noexcept nogil:
+    become_resident(m, page, obj, pindex, vm_radix_lookup_le(obj, pindex))
 
 
 # Take a page out of its object.
@@ -222,7 +290,12 @@ cdef void vm_page_object_remove(thread* td, vm_page* m) noexcept nogil:
     cdef vm_object* obj = m.object
     if obj == NULL:
         panic(td, b"vm_page_remove: the page is in no object")
+    if unlikely(obj.deferred != NULL):
+        panic(td, b"vm_page_remove: the object has deferred pages")
     VM_OBJECT_ASSERT_WLOCKED(td, obj)
+    touch_index(td, obj, m.pindex, True)
+    touch_write(td, &obj.memq_first)
+    list_touch_remove(td, <void**>&obj.memq_first, m, <void**>&m.listq_next, <void**>&m.listq_prev)
     vm_radix_remove(td, obj, m.pindex)
     list_remove(<void**>&obj.memq_first, <void**>&obj.memq_last, m, <void**>&m.listq_next, <void**>&m.listq_prev)
     m.object = NULL

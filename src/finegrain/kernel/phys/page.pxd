@@ -1,15 +1,17 @@
 # Pages: allocation and freeing, wiring, busying, and what they say of themselves; and the creation of all of physical
 # memory.
 
-from libc.stdint cimport int64_t, uint16_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
 
-from finegrain.kernel.phys.objpages cimport vm_page_lookup, vm_radix_free, vm_radix_lookup_le
+from finegrain.kernel.phys.objpages cimport vm_page_lookup, vm_radix_free, vm_radix_lookup, vm_radix_lookup_le
 from finegrain.kernel.phys.pagequeue cimport vm_page_activate
 from finegrain.kernel.phys.reserv cimport vm_reserv_break_all, vm_reserv_level_iffullpop, vm_reserv_to_superpage
 from finegrain.kernel.phys.types cimport (
     VM_LEVEL_0_ORDER, VM_PHYSSEG_MAX, VPRC_OBJREF, phys_of, phys_state, vm_phys_seg)
-from finegrain.kernel.types cimport PAGE_SHIFT, vm_object, vm_paddr_t, vm_page, vm_pindex_t
-from finegrain.machine.seam cimport touch_write
+from finegrain.kernel.types cimport (
+    PAGE_SHIFT, PG_ALLOCATED, PG_ZERO, VPB_EXCLUSIVE, VPB_UNBUSIED, VPO_UNMANAGED, vm_object, vm_paddr_t, vm_page,
+    vm_pindex_t)
+from finegrain.machine.seam cimport touch_read, touch_write
 from finegrain.machine.thread cimport machine, thread
 
 cdef enum vm_alloc_request:
@@ -36,6 +38,24 @@ cdef inline vm_paddr_t DMAP_TO_PHYS(thread* td, const void* address) noexcept no
     return <vm_paddr_t>(<const char*>address - <const char*>td.machine.dmap)
 
 
+# What a page struct says when its page has just been allocated.
+#
+# Locks in: none of the page's: it is the caller's alone.  Locks out: the same.  May block: never.
+# Stands for: the end of FreeBSD vm_page_alloc_domain_after().
+cdef inline void vm_page_fill_in(vm_page* m, int pool, int request, uint8_t oflags) noexcept nogil:
+    if not request & VM_ALLOC_ZERO:
+        m.flags &= ~<uint16_t>PG_ZERO
+    m.flags |= PG_ALLOCATED
+    m.aflags = 0
+    m.oflags = oflags
+    m.pool = <uint8_t>pool
+    m.act_count = 0
+    m.valid = 0
+    m.dirty = 0
+    m.ref_count = 1 if request & VM_ALLOC_WIRED else 0
+    m.busy_lock = VPB_UNBUSIED if request & VM_ALLOC_NOBUSY or oflags & VPO_UNMANAGED else VPB_EXCLUSIVE
+
+
 # A page for (object, pindex): from a reservation where the object may have one, else a single page of the
 # CPU's domain.  Inserted in the object, exclusively busied unless NOBUSY.  Locks: object W in and out; takes
 # vm reserv, VM reserv domain, vm page free queue.  NULL when memory is exhausted.
@@ -45,7 +65,7 @@ cdef vm_page* vm_page_alloc(thread* td, vm_object* obj, vm_pindex_t pindex, int 
 cdef vm_page* vm_page_alloc_noobj(thread* td, int domain, int request) noexcept nogil
 # Give an unwired page back; it is out of its object and unmapped afterwards.  Object W if it has one.
 cdef void vm_page_free(thread* td, vm_page* m) noexcept nogil
-# vm_page_lookup(obj, pindex): object R.  vm_radix_free(td, obj): release the index of an empty object.
+# vm_page_lookup(td, obj, pindex): object R.  vm_radix_free(td, obj): release the index of an empty object.
 # (objpages) Insert, remove.  Object W.
 cdef void vm_page_insert(thread* td, vm_page* m, vm_object* obj, vm_pindex_t pindex) noexcept nogil
 cdef void vm_page_remove(thread* td, vm_page* m) noexcept nogil
@@ -62,6 +82,8 @@ cdef inline void vm_page_dirty(thread* td, vm_page* m) noexcept nogil:
     if m.dirty != 0xff:
         touch_write(td, &m.dirty)
         m.dirty = 0xff
+    else:
+        touch_read(td, &m.dirty)
 
 
 # Locks in: none.  Locks out: none.  May block: never.  Stands for: FreeBSD vm_page_aflag_set().
@@ -69,6 +91,8 @@ cdef inline void vm_page_aflag_set(thread* td, vm_page* m, int flag) noexcept no
     if (m.aflags & flag) == 0:
         touch_write(td, &m.aflags)
         m.aflags = m.aflags | flag
+    else:
+        touch_read(td, &m.aflags)
 
 
 # Locks in: none.  Locks out: none.  May block: never.  Stands for: FreeBSD vm_page_aflag_clear().

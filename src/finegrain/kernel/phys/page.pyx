@@ -15,10 +15,11 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from finegrain.kernel.locks cimport mtx, mtx_lock, mtx_unlock, rw_assert_wlocked
 from finegrain.kernel.phys.free cimport (
-    FREE_LOCK_ALLOC, FREE_LOCK_FREE, charge_blocks, page_at, pgcache_alloc, pgcache_count, pgcache_free,
+    FREE_LOCK_ALLOC, FREE_LOCK_FREE, charge_blocks, page_at, pgcache_alloc, pgcache_count, pgcache_free, queue_started,
     vm_domain_allocate, vm_domain_free_lock, vm_domain_free_unlock, vm_domain_freecnt_inc, vm_page_first_use,
     vm_phys_alloc_pages, vm_phys_free_pages, vm_phys_init)
-from finegrain.kernel.phys.objpages cimport VM_OBJECT_ASSERT_WLOCKED, vm_page_insert_after, vm_page_object_remove
+from finegrain.kernel.phys.objpages cimport (
+    VM_OBJECT_ASSERT_WLOCKED, touch_index, vm_page_insert_after, vm_page_object_remove)
 from finegrain.kernel.phys.pagequeue cimport (
     pagequeue_init, vm_page_deactivate_locked, vm_page_dequeue, vm_page_dequeue_deferred, vm_page_lockptr)
 from finegrain.kernel.phys.reserv cimport (
@@ -29,7 +30,7 @@ from finegrain.kernel.phys.types cimport (
     VM_FREEPOOL_DEFAULT, VM_FREEPOOL_DIRECT, VM_NFREELIST, VM_NFREEORDER, VM_NFREEPOOL, VM_RESERV_OBJ_LOCK_COUNT,
     mtx_padalign, pgcache, vm_batchqueue, vm_domain, vm_reserv)
 from finegrain.kernel.types cimport (
-    PDRSHIFT, PG_ALLOCATED, PG_PCPU_CACHE, PG_ZERO, PQ_NONE, VPB_EXCLUSIVE, VPB_UNBUSIED, VPO_UNMANAGED)
+    PDRSHIFT, PG_ALLOCATED, PG_PCPU_CACHE, PQ_NONE, VPB_UNBUSIED, VPO_UNMANAGED)
 from finegrain.machine.seam cimport arena_alloc, atomic_fetchadd, charge, domain as domain_of, panic, touch_write
 
 cdef extern from *:
@@ -158,22 +159,12 @@ cdef vm_page* alloc_single(thread* td, phys_state* s, int domain, int pool) noex
 cdef inline void prepare(thread* td, vm_page* m, int pool, int request, uint8_t oflags) noexcept nogil:
     if m.phys_addr == 0:
         vm_page_first_use(phys_of(td), m)
-    touch_write(td, m)
+    touch_write(td, &m.ref_count)
     if m.queue != PQ_NONE:
         vm_page_dequeue(td, m)
     if m.flags & PG_ALLOCATED or m.order != 0 or m.ref_count != 0:
         panic(td, b"vm_page_alloc: the page is in use")
-    if not request & VM_ALLOC_ZERO:
-        m.flags &= ~<uint16_t>PG_ZERO
-    m.flags |= PG_ALLOCATED
-    m.aflags = 0
-    m.oflags = oflags
-    m.pool = <uint8_t>pool
-    m.act_count = 0
-    m.valid = 0
-    m.dirty = 0
-    m.ref_count = 1 if request & VM_ALLOC_WIRED else 0
-    m.busy_lock = VPB_UNBUSIED if request & VM_ALLOC_NOBUSY or oflags & VPO_UNMANAGED else VPB_EXCLUSIVE
+    vm_page_fill_in(m, pool, request, oflags)
     charge(td, td.machine.cost.op, PREPARE_OPS)
 
 
@@ -192,6 +183,7 @@ cdef vm_page* vm_page_alloc(thread* td, vm_object* obj, vm_pindex_t pindex, int 
     cdef int domain
     cdef uint32_t i
     rw_assert_wlocked(td, &obj.lock, b"vm_page_alloc: the object is not write-locked")
+    touch_index(td, obj, pindex, False)
     mpred = vm_radix_lookup_le(obj, pindex)
     if mpred != NULL and mpred.pindex == pindex:
         panic(td, b"vm_page_alloc: a page is resident at this index already")
@@ -243,6 +235,7 @@ cdef void vm_page_free(thread* td, vm_page* m) noexcept nogil:
     cdef phys_state* s = phys_of(td)
     cdef vm_domain* d
     cdef int domain
+    touch_write(td, &m.ref_count)
     if not m.flags & PG_ALLOCATED:
         panic(td, b"vm_page_free: the page is free already")
     if m.object != NULL:
@@ -410,6 +403,11 @@ cdef int64_t phys_reservations_broken(machine* m) noexcept nogil:
 
 
 # Free lists against free counts, and every reservation against itself.
+#
+# Locks in:   none; the machine has stopped.
+# Locks out:  none.
+# May block:  never.
+# Stands for: nothing in FreeBSD.
 cdef int64_t phys_audit(machine* m) noexcept nogil:
     cdef phys_state* s = <phys_state*>m.phys
     cdef vm_domain* d
@@ -420,6 +418,7 @@ cdef int64_t phys_audit(machine* m) noexcept nogil:
     cdef int f, pool, order
     for i in range(s.ndomains):
         d = &s.domains[i]
+        queue_started(NULL, s, d)
         pages = 0
         for seg in range(s.nsegs):
             if s.segs[seg].domain == i:

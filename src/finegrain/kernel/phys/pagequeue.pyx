@@ -10,7 +10,9 @@
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint64_t
 
-from finegrain.kernel.list cimport list_insert_after, list_insert_tail, list_remove
+from finegrain.kernel.list cimport (
+    list_insert_after, list_insert_tail, list_remove, list_touch_insert_after, list_touch_insert_tail,
+    list_touch_remove)
 from finegrain.kernel.locks cimport lock_name, lock_site, mtx, mtx_assert_owned, mtx_init, mtx_lock, mtx_unlock
 from finegrain.kernel.phys.types cimport (
     PA_LOCK_COUNT, PGA_DEQUEUE, PGA_ENQUEUED, PGA_QUEUE_OP_MASK, PGA_QUEUE_STATE_MASK, PGA_REQUEUE, PQ_COUNT,
@@ -58,6 +60,8 @@ cdef inline void pagequeue_assert_locked(thread* td, vm_pagequeue* pq) noexcept 
 # Stands for: the TAILQ_REMOVE() and vm_pagequeue_cnt_dec() of FreeBSD vm_page.c.
 cdef inline void unlink(thread* td, vm_pagequeue* pq, vm_page* m) noexcept nogil:
     pagequeue_assert_locked(td, pq)
+    touch_write(td, &pq.count)
+    list_touch_remove(td, <void**>&pq.first, m, <void**>&m.plinks_next, <void**>&m.plinks_prev)
     list_remove(<void**>&pq.first, <void**>&pq.last, m, <void**>&m.plinks_next, <void**>&m.plinks_prev)
     m.aflags &= ~<uint8_t>PGA_ENQUEUED
     pq.count -= 1
@@ -67,6 +71,9 @@ cdef inline void unlink(thread* td, vm_pagequeue* pq, vm_page* m) noexcept nogil
 # Stands for: the TAILQ_INSERT_TAIL() and vm_pagequeue_cnt_inc() of FreeBSD vm_page.c.
 cdef inline void append(thread* td, vm_pagequeue* pq, vm_page* m) noexcept nogil:
     pagequeue_assert_locked(td, pq)
+    touch_write(td, &pq.count)
+    list_touch_insert_tail(td, <void**>&pq.first, <void**>&pq.last, m, <void**>&m.plinks_next,
+                           <void**>&m.plinks_prev)
     list_insert_tail(<void**>&pq.first, <void**>&pq.last, m, <void**>&m.plinks_next, <void**>&m.plinks_prev)
     m.aflags |= PGA_ENQUEUED
     pq.count += 1
@@ -81,9 +88,9 @@ cdef inline void append(thread* td, vm_pagequeue* pq, vm_page* m) noexcept nogil
 cdef void process_page(thread* td, vm_pagequeue* pq, vm_page* m, uint8_t queue) noexcept nogil:
     cdef uint8_t flags = m.aflags
     pagequeue_assert_locked(td, pq)
+    touch_write(td, &m.aflags)
     if m.queue != queue or flags & PGA_QUEUE_OP_MASK == 0:
         return
-    touch_write(td, m)
     if flags & PGA_ENQUEUED:
         unlink(td, pq, m)
     m.aflags &= ~<uint8_t>PGA_QUEUE_OP_MASK
@@ -109,6 +116,8 @@ cdef void pqbatch_submit(thread* td, vm_page* m, uint8_t queue) noexcept nogil:
     batch = this_batch(td, s, m, queue)
     room = batch.count < VM_BATCHQUEUE_SIZE
     if room:
+        touch_write(td, &batch.count)
+        touch_write(td, &batch.pages[batch.count])
         batch.pages[batch.count] = m
         batch.count += 1
     critical_exit(td)
@@ -162,6 +171,7 @@ cdef void vm_page_dequeue(thread* td, vm_page* m) noexcept nogil:
         return
     pq = queue_of(phys_of(td), m, m.queue)
     mtx_lock(td, &pq.mutex.lock, SITE_DEQUEUE)
+    touch_write(td, &m.aflags)
     if m.queue != PQ_NONE:                              # a batch may have done it meanwhile
         if m.aflags & PGA_ENQUEUED:
             unlink(td, pq, m)
@@ -182,6 +192,7 @@ cdef void vm_page_dequeue_deferred(thread* td, vm_page* m) noexcept nogil:
     assert_queue_ours(td, m)
     if m.queue == PQ_NONE:
         return
+    touch_write(td, &m.aflags)
     m.aflags |= PGA_DEQUEUE
     pqbatch_submit(td, m, m.queue)
 
@@ -195,6 +206,7 @@ cdef void vm_page_dequeue_deferred(thread* td, vm_page* m) noexcept nogil:
 cdef void vm_page_activate(thread* td, vm_page* m, uint16_t site) noexcept nogil:
     cdef mtx* lock = vm_page_lockptr(phys_of(td), m)
     mtx_lock(td, lock, site)
+    touch_write(td, &m.aflags)
     if not (m.ref_count & ~VPRC_OBJREF or m.oflags & VPO_UNMANAGED):
         if m.act_count < ACT_INIT:
             m.act_count = ACT_INIT
@@ -213,6 +225,8 @@ cdef void vm_page_activate(thread* td, vm_page* m, uint16_t site) noexcept nogil
 # Stands for: FreeBSD vm_page_release_toq(..., PQ_INACTIVE, false).
 cdef void vm_page_deactivate_locked(thread* td, vm_page* m) noexcept nogil:
     vm_page_assert_locked(td, m)
+    touch_write(td, &m.aflags)
+    charge(td, td.machine.cost.op, QUEUE_OPS)
     if m.queue == PQ_ACTIVE:
         m.aflags |= PGA_REFERENCED
         return
@@ -246,9 +260,8 @@ cdef void vm_page_deactivate(thread* td, vm_page* m) noexcept nogil:
 # Stands for: FreeBSD's TAILQ_INSERT_AFTER() of a marker.
 cdef inline void marker_insert(thread* td, vm_pagequeue* pq, vm_page* after, vm_page* marker) noexcept nogil:
     pagequeue_assert_locked(td, pq)
-    touch_write(td, marker)
-    if after != NULL:
-        touch_write(td, after)
+    list_touch_insert_after(td, <void**>&pq.first, after, marker, <void**>&marker.plinks_next,
+                            <void**>&marker.plinks_prev)
     list_insert_after(<void**>&pq.first, <void**>&pq.last, after, marker, <void**>&marker.plinks_next,
                       <void**>&marker.plinks_prev)
 
@@ -257,11 +270,7 @@ cdef inline void marker_insert(thread* td, vm_pagequeue* pq, vm_page* after, vm_
 # Stands for: FreeBSD's TAILQ_REMOVE() of a marker.
 cdef inline void marker_remove(thread* td, vm_pagequeue* pq, vm_page* marker) noexcept nogil:
     pagequeue_assert_locked(td, pq)
-    touch_write(td, marker)
-    if marker.plinks_prev != NULL:
-        touch_write(td, marker.plinks_prev)
-    if marker.plinks_next != NULL:
-        touch_write(td, marker.plinks_next)
+    list_touch_remove(td, <void**>&pq.first, marker, <void**>&marker.plinks_next, <void**>&marker.plinks_prev)
     list_remove(<void**>&pq.first, <void**>&pq.last, marker, <void**>&marker.plinks_next, <void**>&marker.plinks_prev)
 
 

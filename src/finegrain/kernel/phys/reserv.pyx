@@ -16,7 +16,8 @@
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint64_t
 
-from finegrain.kernel.list cimport list_insert_head, list_insert_tail, list_remove
+from finegrain.kernel.list cimport (
+    list_insert_head, list_insert_tail, list_remove, list_touch_insert_head, list_touch_insert_tail, list_touch_remove)
 from finegrain.kernel.locks cimport lock_name, lock_site, mtx, mtx_assert_owned, mtx_init, mtx_lock, mtx_unlock
 from finegrain.kernel.phys.free cimport (
     FREE_LOCK_RESERV_ALLOC, FREE_LOCK_RESERV_BREAK, FREE_LOCK_RESERV_FREE, charge_blocks, vm_domain_allocate,
@@ -27,7 +28,7 @@ from finegrain.kernel.phys.types cimport (
     NPOPMAP, VM_FREEPOOL_DEFAULT, VM_LEVEL_0_NPAGES, VM_LEVEL_0_ORDER, VM_RESERV_OBJ_LOCK_COUNT, phys_of, phys_state,
     vm_domain, vm_reserv)
 from finegrain.kernel.types cimport OBJT_VNODE, PDRSHIFT, vm_object, vm_page, vm_pindex_t
-from finegrain.machine.seam cimport arena_offset, charge, now, panic, touch_write
+from finegrain.machine.seam cimport arena_offset, charge, now, panic, touch_read, touch_write
 from finegrain.machine.thread cimport thread
 
 cdef uint16_t NAME_RESERV = lock_name(b"sleep mutex", b"vm reserv")
@@ -107,6 +108,7 @@ cdef inline void vm_reserv_domain_assert_locked(thread* td, vm_domain* d) noexce
 cdef void partpopq_remove(thread* td, vm_domain* d, vm_reserv* rv) noexcept nogil:
     vm_reserv_domain_assert_locked(td, d)
     vm_reserv_assert_locked(td, rv)
+    list_touch_remove(td, <void**>&d.partpop_first, rv, <void**>&rv.partpopq_next, <void**>&rv.partpopq_prev)
     list_remove(<void**>&d.partpop_first, <void**>&d.partpop_last, rv, <void**>&rv.partpopq_next,
                 <void**>&rv.partpopq_prev)
     rv.inpartpopq = False
@@ -119,6 +121,8 @@ cdef void partpopq_remove(thread* td, vm_domain* d, vm_reserv* rv) noexcept nogi
 cdef void partpopq_append(thread* td, vm_domain* d, vm_reserv* rv) noexcept nogil:
     vm_reserv_domain_assert_locked(td, d)
     vm_reserv_assert_locked(td, rv)
+    list_touch_insert_tail(td, <void**>&d.partpop_first, <void**>&d.partpop_last, rv, <void**>&rv.partpopq_next,
+                           <void**>&rv.partpopq_prev)
     list_insert_tail(<void**>&d.partpop_first, <void**>&d.partpop_last, rv, <void**>&rv.partpopq_next,
                      <void**>&rv.partpopq_prev)
     rv.inpartpopq = True
@@ -136,17 +140,11 @@ cdef void requeue(thread* td, vm_reserv* rv, uint16_t site) noexcept nogil:
     rv.lasttick = ticks(td)
     mtx_lock(td, &d.reserv_mtx.lock, site)
     if rv.inpartpopq:
-        if rv.partpopq_prev != NULL:
-            touch_write(td, rv.partpopq_prev)
-        if rv.partpopq_next != NULL:
-            touch_write(td, rv.partpopq_next)
         partpopq_remove(td, d, rv)
     if rv.popcnt != 0 and rv.popcnt < VM_LEVEL_0_NPAGES:
-        if d.partpop_last != NULL:
-            touch_write(td, d.partpop_last)
-        touch_write(td, &d.partpop_last)
         partpopq_append(td, d, rv)
     if rv.popcnt == VM_LEVEL_0_NPAGES:
+        touch_write(td, &rv.pages.psind)
         rv.pages.psind = 1
     charge(td, td.machine.cost.op, QUEUE_OPS)
     mtx_unlock(td, &d.reserv_mtx.lock)
@@ -168,6 +166,9 @@ cdef void vm_reserv_insert(thread* td, vm_reserv* rv, vm_object* obj, vm_pindex_
     rv.pindex = pindex
     rv.object = obj
     rv.lasttick = ticks(td)
+    touch_write(td, &rv.object)
+    list_touch_insert_head(td, &obj.reservations, rv, <void**>&rv.objq_next, <void**>&rv.objq_prev)
+    charge(td, td.machine.cost.op, QUEUE_OPS)
     list_insert_head(&obj.reservations, NULL, rv, <void**>&rv.objq_next, <void**>&rv.objq_prev)
     mtx_unlock(td, lock)
 
@@ -185,6 +186,9 @@ cdef void vm_reserv_remove(thread* td, vm_reserv* rv) noexcept nogil:
     if rv.inpartpopq:
         panic(td, b"vm_reserv_remove: the reservation is queued")
     mtx_lock(td, lock, SITE_REMOVE)
+    touch_write(td, &rv.object)
+    list_touch_remove(td, &obj.reservations, rv, <void**>&rv.objq_next, <void**>&rv.objq_prev)
+    charge(td, td.machine.cost.op, QUEUE_OPS)
     list_remove(&obj.reservations, NULL, rv, <void**>&rv.objq_next, <void**>&rv.objq_prev)
     rv.object = NULL
     mtx_unlock(td, lock)
@@ -202,7 +206,8 @@ cdef void vm_reserv_populate(thread* td, vm_reserv* rv, uint64_t index) noexcept
     vm_reserv_assert_locked(td, rv)
     if rv.popmap[index >> 6] >> (index & 63) & 1:
         panic(td, b"vm_reserv_populate: the page is in use")
-    touch_write(td, &rv.popmap)
+    touch_write(td, &rv.popcnt)
+    touch_write(td, &rv.popmap[index >> 6])
     rv.popmap[index >> 6] |= <uint64_t>1 << (index & 63)
     rv.popcnt += 1
     charge(td, td.machine.cost.op, POPULATE_OPS)
@@ -224,8 +229,10 @@ cdef void vm_reserv_depopulate(thread* td, vm_reserv* rv, uint64_t index) noexce
     vm_reserv_assert_locked(td, rv)
     if not rv.popmap[index >> 6] >> (index & 63) & 1:
         panic(td, b"vm_reserv_depopulate: the page is free")
-    touch_write(td, &rv.popmap)
+    touch_write(td, &rv.popcnt)
+    touch_write(td, &rv.popmap[index >> 6])
     if rv.popcnt == VM_LEVEL_0_NPAGES:
+        touch_write(td, &rv.pages.psind)
         rv.pages.psind = 0
     rv.popmap[index >> 6] &= ~(<uint64_t>1 << (index & 63))
     rv.popcnt -= 1
@@ -254,6 +261,8 @@ cdef vm_reserv* vm_reserv_from_object(thread* td, phys_state* s, vm_object* obj,
     msuccp[0] = NULL
     if mpred != NULL:
         rv = vm_reserv_from_page(s, mpred)
+        touch_read(td, &mpred.listq_next)
+        touch_read(td, &rv.object)
         if rv.object == obj and has_pindex(rv, pindex):
             return rv
         msuccp[0] = mpred.listq_next
@@ -261,6 +270,8 @@ cdef vm_reserv* vm_reserv_from_object(thread* td, phys_state* s, vm_object* obj,
         msuccp[0] = obj.memq_first
     if msuccp[0] != NULL:
         rv = vm_reserv_from_page(s, msuccp[0])
+        touch_read(td, &msuccp[0].phys_addr)
+        touch_read(td, &rv.object)
         if rv.object == obj and has_pindex(rv, pindex):
             return rv
     return NULL
@@ -309,11 +320,14 @@ cdef bint reserv_fits(thread* td, vm_object* obj, vm_pindex_t first, vm_page* mp
     cdef bint fits = True
     VM_OBJECT_ASSERT_WLOCKED(td, obj)
     mtx_lock(td, lock, SITE_FITS)
+    charge(td, td.machine.cost.op, QUEUE_OPS)
     if mpred != NULL:
         rv = vm_reserv_from_page(s, mpred)
+        touch_read(td, &rv.object)
         fits = (mpred.pindex + 1 if rv.object != obj else rv.pindex + VM_LEVEL_0_NPAGES) <= first
     if fits and msucc != NULL:
         rv = vm_reserv_from_page(s, msucc)
+        touch_read(td, &rv.object)
         fits = first + VM_LEVEL_0_NPAGES <= (msucc.pindex if rv.object != obj else rv.pindex)
     mtx_unlock(td, lock)
     # A file does not grow while it is mapped; anonymous memory may.
@@ -371,6 +385,7 @@ cdef vm_page* vm_reserv_alloc_page(thread* td, vm_object* obj, vm_pindex_t pinde
 cdef bint vm_reserv_free_page(thread* td, vm_page* m) noexcept nogil:
     cdef vm_reserv* rv = vm_reserv_from_page(phys_of(td), m)
     cdef bint found
+    touch_read(td, &rv.object)
     if rv.object == NULL:
         return False
     mtx_lock(td, &rv.lock, SITE_FREE)
@@ -490,12 +505,15 @@ cdef void vm_reserv_rename(thread* td, vm_page* m, vm_object* new_object, vm_obj
     mtx_lock(td, &rv.lock, SITE_RENAME)
     if rv.object == old_object:
         mtx_lock(td, obj_lock(s, old_object), SITE_RENAME)
+        touch_write(td, &rv.object)
+        list_touch_remove(td, &old_object.reservations, rv, <void**>&rv.objq_next, <void**>&rv.objq_prev)
         rv.object = NULL
         list_remove(&old_object.reservations, NULL, rv, <void**>&rv.objq_next, <void**>&rv.objq_prev)
         mtx_unlock(td, obj_lock(s, old_object))
         mtx_lock(td, obj_lock(s, new_object), SITE_RENAME)
         rv.object = new_object
         rv.pindex -= offset
+        list_touch_insert_head(td, &new_object.reservations, rv, <void**>&rv.objq_next, <void**>&rv.objq_prev)
         list_insert_head(&new_object.reservations, NULL, rv, <void**>&rv.objq_next, <void**>&rv.objq_prev)
         mtx_unlock(td, obj_lock(s, new_object))
     mtx_unlock(td, &rv.lock)
@@ -510,7 +528,9 @@ cdef void vm_reserv_rename(thread* td, vm_page* m, vm_object* new_object, vm_obj
 # May block:  never.
 # Stands for: FreeBSD vm_reserv_level_iffullpop().
 cdef int vm_reserv_level_iffullpop(thread* td, vm_page* m) noexcept nogil:
-    return 0 if vm_reserv_from_page(phys_of(td), m).popcnt == VM_LEVEL_0_NPAGES else -1
+    cdef vm_reserv* rv = vm_reserv_from_page(phys_of(td), m)
+    touch_read(td, &rv.popcnt)
+    return 0 if rv.popcnt == VM_LEVEL_0_NPAGES else -1
 
 
 # The first page of the full reservation that the page belongs to; NULL when there is none.
@@ -521,6 +541,7 @@ cdef int vm_reserv_level_iffullpop(thread* td, vm_page* m) noexcept nogil:
 # Stands for: FreeBSD vm_reserv_to_superpage().
 cdef vm_page* vm_reserv_to_superpage(thread* td, vm_page* m) noexcept nogil:
     cdef vm_reserv* rv = vm_reserv_from_page(phys_of(td), m)
+    touch_read(td, &rv.object)
     if rv.object == NULL or rv.object != m.object:
         return NULL
     VM_OBJECT_ASSERT_LOCKED(td, m.object)

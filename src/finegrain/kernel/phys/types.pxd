@@ -60,6 +60,8 @@ cdef struct mtx_padalign:               # a mutex alone on its 128 bytes (CACHE_
     mtx lock
     uint64_t pad[12]
 
+cdef struct phys_state
+
 cdef struct vm_freelist:                # blocks of one order, linked through listq
     vm_page* first
     vm_page* last
@@ -97,6 +99,19 @@ cdef struct vm_reserv:                  # 160 bytes; one for each 2 MB of addres
     int32_t lasttick                    # r: when partpopq was last updated
     uint64_t popmap[NPOPMAP]            # r: a set bit is a page in use
 
+cdef struct deferred_run:               # consecutive pages of an object, ascending or descending in memory
+    vm_pindex_t first
+    uint32_t pages
+    int32_t step                        # 1 or -1
+    vm_page* page                       # the first one's struct
+
+cdef struct deferred_pages:             # vm_object.deferred points here; o: the object's rw lock guards it all
+    vm_page* (*look_up)(vm_object* obj, vm_pindex_t pindex) noexcept nogil
+    phys_state* phys
+    uint64_t count
+    uint64_t capacity
+    deferred_run* runs                  # ascending by index
+
 cdef struct vm_domain:
     mtx_padalign free_mtx               # "vm page free queue"
     mtx_padalign reserv_mtx             # "VM reserv domain"
@@ -104,14 +119,16 @@ cdef struct vm_domain:
     uint64_t pad0[15]
     vm_pagequeue queues[PQ_COUNT]
     vm_freelist free_queues[VM_NFREELIST][VM_NFREEPOOL][VM_NFREEORDER]  # f
+    vm_page* started[VM_NFREELIST]      # f: the rest of a block that single pages are taken from: see free.pyx
+    int32_t started_pages[VM_NFREELIST]  # f
     uint32_t virgin_seg[VM_NFREELIST]   # f: the segment whose untouched blocks come next; VM_PHYSSEG_MAX: none
     vm_reserv* partpop_first            # d: partly populated reservations, least recently changed first
     vm_reserv* partpop_last             # d
     vm_page clock[2]                    # q: on the active queue: where the page daemon is, and the end of its round
     vm_page marker                      # q: and, while it scans, where the next batch begins
-    uint64_t pad1[9]
     int64_t npages                      # c
     int64_t reclaimed                   # r: reservations broken for want of memory
+    uint64_t pad1[5]                    # the next one begins with a padded mutex too
 
 cdef struct phys_state:                 # machine.phys points here
     uint32_t nsegs                      # c

@@ -3,12 +3,14 @@
 
 from libc.stdint cimport int64_t, uint64_t, uintptr_t
 
-from finegrain.kernel.list cimport list_insert_after, list_insert_head, list_insert_tail, list_remove
+from finegrain.kernel.list cimport (
+    list_insert_after, list_insert_head, list_insert_tail, list_remove, list_touch_insert_after,
+    list_touch_insert_head, list_touch_insert_tail, list_touch_remove)
 from finegrain.kernel.locks cimport mtx, mtx_assert_owned
 from finegrain.kernel.pmap.pt cimport PMAP_LOCK_ASSERT
 from finegrain.kernel.pmap.pvlock cimport PV_LIST_LOCK_ASSERT
 from finegrain.kernel.types cimport PAGE_SIZE, md_page, pmap, pv_chunk, pv_entry, vm_paddr_t
-from finegrain.machine.seam cimport touch_read, touch_write
+from finegrain.machine.seam cimport touch_write
 from finegrain.machine.thread cimport thread
 
 cdef enum:
@@ -62,6 +64,7 @@ cdef inline bint chunk_empty(pv_chunk* pc) noexcept nogil:
 # Stands for: FreeBSD's TAILQ_REMOVE() on pm_pvchunk.
 cdef inline void pmap_chunk_remove(thread* td, pmap* pm, pv_chunk* pc) noexcept nogil:
     PMAP_LOCK_ASSERT(td, pm)
+    list_touch_remove(td, <void**>&pm.pm_pvchunk_first, pc, <void**>&pc.pc_list_next, <void**>&pc.pc_list_prev)
     list_remove(<void**>&pm.pm_pvchunk_first, <void**>&pm.pm_pvchunk_last, pc, <void**>&pc.pc_list_next,
                 <void**>&pc.pc_list_prev)
 
@@ -70,6 +73,7 @@ cdef inline void pmap_chunk_remove(thread* td, pmap* pm, pv_chunk* pc) noexcept 
 # Stands for: FreeBSD's TAILQ_INSERT_HEAD() on pm_pvchunk.
 cdef inline void pmap_chunk_insert_head(thread* td, pmap* pm, pv_chunk* pc) noexcept nogil:
     PMAP_LOCK_ASSERT(td, pm)
+    list_touch_insert_head(td, <void**>&pm.pm_pvchunk_first, pc, <void**>&pc.pc_list_next, <void**>&pc.pc_list_prev)
     list_insert_head(<void**>&pm.pm_pvchunk_first, <void**>&pm.pm_pvchunk_last, pc, <void**>&pc.pc_list_next,
                      <void**>&pc.pc_list_prev)
 
@@ -78,6 +82,8 @@ cdef inline void pmap_chunk_insert_head(thread* td, pmap* pm, pv_chunk* pc) noex
 # Stands for: FreeBSD's TAILQ_INSERT_TAIL() on pm_pvchunk.
 cdef inline void pmap_chunk_insert_tail(thread* td, pmap* pm, pv_chunk* pc) noexcept nogil:
     PMAP_LOCK_ASSERT(td, pm)
+    list_touch_insert_tail(td, <void**>&pm.pm_pvchunk_first, <void**>&pm.pm_pvchunk_last, pc,
+                           <void**>&pc.pc_list_next, <void**>&pc.pc_list_prev)
     list_insert_tail(<void**>&pm.pm_pvchunk_first, <void**>&pm.pm_pvchunk_last, pc, <void**>&pc.pc_list_next,
                      <void**>&pc.pc_list_prev)
 
@@ -112,8 +118,8 @@ cdef inline void PV_CHUNKS_ASSERT(thread* td, pv_state* s) noexcept nogil:
 cdef inline void lru_insert_tail(thread* td, pv_state* s, pv_chunk* pc) noexcept nogil:
     PV_CHUNKS_ASSERT(td, s)
     touch_write(td, &s.lru_first)
-    if s.lru_last != NULL:
-        touch_write(td, s.lru_last)
+    list_touch_insert_tail(td, <void**>&s.lru_first, <void**>&s.lru_last, pc, <void**>&pc.pc_lru_next,
+                           <void**>&pc.pc_lru_prev)
     list_insert_tail(<void**>&s.lru_first, <void**>&s.lru_last, pc, <void**>&pc.pc_lru_next, <void**>&pc.pc_lru_prev)
 
 
@@ -122,13 +128,9 @@ cdef inline void lru_insert_tail(thread* td, pv_state* s, pv_chunk* pc) noexcept
 # Locks in: the chunk list mutex.  Locks out: the same.  May block: never.
 # Stands for: FreeBSD's TAILQ_INSERT_AFTER() and TAILQ_INSERT_HEAD() on pv_chunks.
 cdef inline void lru_insert_after(thread* td, pv_state* s, pv_chunk* where, pv_chunk* pc) noexcept nogil:
-    cdef pv_chunk* after = s.lru_first if where == NULL else where.pc_lru_next
     PV_CHUNKS_ASSERT(td, s)
     touch_write(td, &s.lru_first)
-    if where != NULL:
-        touch_write(td, where)
-    if after != NULL:
-        touch_write(td, after)
+    list_touch_insert_after(td, <void**>&s.lru_first, where, pc, <void**>&pc.pc_lru_next, <void**>&pc.pc_lru_prev)
     list_insert_after(<void**>&s.lru_first, <void**>&s.lru_last, where, pc, <void**>&pc.pc_lru_next,
                       <void**>&pc.pc_lru_prev)
 
@@ -137,9 +139,8 @@ cdef inline void lru_insert_after(thread* td, pv_state* s, pv_chunk* where, pv_c
 # Stands for: FreeBSD's TAILQ_REMOVE() on pv_chunks.
 cdef inline void lru_remove(thread* td, pv_state* s, pv_chunk* pc) noexcept nogil:
     PV_CHUNKS_ASSERT(td, s)
-    touch_read(td, pc)
-    touch_write(td, pc.pc_lru_prev if pc.pc_lru_prev != NULL else <pv_chunk*>&s.lru_first)
-    touch_write(td, pc.pc_lru_next if pc.pc_lru_next != NULL else <pv_chunk*>&s.lru_first)
+    touch_write(td, &s.lru_first)
+    list_touch_remove(td, <void**>&s.lru_first, pc, <void**>&pc.pc_lru_next, <void**>&pc.pc_lru_prev)
     list_remove(<void**>&s.lru_first, <void**>&s.lru_last, pc, <void**>&pc.pc_lru_next, <void**>&pc.pc_lru_prev)
 
 
@@ -150,10 +151,9 @@ cdef inline void lru_remove(thread* td, pv_state* s, pv_chunk* pc) noexcept nogi
 # Stands for: FreeBSD's TAILQ_INSERT_TAIL() on pv_list and pv_gen++.
 cdef inline void pv_list_insert_tail(thread* td, md_page* md, vm_paddr_t pa, pv_entry* pv) noexcept nogil:
     PV_LIST_LOCK_ASSERT(td, pa)
-    touch_write(td, md)
-    touch_write(td, pv)
-    if md.pv_last != NULL:
-        touch_write(td, md.pv_last)
+    touch_write(td, &md.pv_gen)
+    list_touch_insert_tail(td, <void**>&md.pv_first, <void**>&md.pv_last, pv, <void**>&pv.pv_next,
+                           <void**>&pv.pv_prev)
     list_insert_tail(<void**>&md.pv_first, <void**>&md.pv_last, pv, <void**>&pv.pv_next, <void**>&pv.pv_prev)
     md.pv_gen += 1
 
@@ -162,11 +162,7 @@ cdef inline void pv_list_insert_tail(thread* td, md_page* md, vm_paddr_t pa, pv_
 # Stands for: FreeBSD's TAILQ_REMOVE() on pv_list and pv_gen++.
 cdef inline void pv_list_remove(thread* td, md_page* md, vm_paddr_t pa, pv_entry* pv) noexcept nogil:
     PV_LIST_LOCK_ASSERT(td, pa)
-    touch_write(td, md)
-    touch_read(td, pv)
-    if pv.pv_next != NULL:
-        touch_write(td, pv.pv_next)
-    if pv.pv_prev != NULL:
-        touch_write(td, pv.pv_prev)
+    touch_write(td, &md.pv_gen)
+    list_touch_remove(td, <void**>&md.pv_first, pv, <void**>&pv.pv_next, <void**>&pv.pv_prev)
     list_remove(<void**>&md.pv_first, <void**>&md.pv_last, pv, <void**>&pv.pv_next, <void**>&pv.pv_prev)
     md.pv_gen += 1

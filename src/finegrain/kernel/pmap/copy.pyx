@@ -17,7 +17,7 @@ from finegrain.kernel.pmap.remove cimport pmap_remove
 from finegrain.kernel.pmap.superpage cimport pmap_demote_pde, pmap_demote_pde_locked, pmap_pv_insert_pde
 from finegrain.kernel.types cimport (
     NPTEPG, PAGE_SIZE, VM_PROT_EXECUTE, VM_PROT_READ, VM_PROT_WRITE, pt_entry_t, pv_entry, vm_page)
-from finegrain.machine.seam cimport arena_offset, charge
+from finegrain.machine.seam cimport arena_offset, charge, touch_read, touch_write
 
 cdef uint16_t SITE_COPY = lock_site(b"pmap_copy")
 cdef uint16_t SITE_COPY_PMAP = lock_site(b"pmap_copy/pmap")
@@ -40,6 +40,7 @@ cdef bint copy_superpage(thread* td, pmap* dst, vm_offset_t va, pt_entry_t srcpd
     if pdpg == NULL:
         return False
     pde = &(<pt_entry_t*>PHYS_TO_DMAP(td, pdpg.phys_addr))[pmap_pde_index(va)]
+    touch_write(td, pde)
     charge(td, td.machine.cost.op, OPS_WALK)
     if pde[0] == 0 and ((srcpde & PG_MANAGED) == 0 or pmap_pv_insert_pde(td, dst, va, srcpde, False, lockp, SITE_COPY)):
         pde[0] = srcpde & ~PG_W
@@ -70,6 +71,7 @@ cdef inline vm_page* dst_page_table(thread* td, pmap* dst, vm_offset_t va, pvloc
         pde = NULL                      # the superpage mapping is gone, and perhaps its page directory
     if pde != NULL and pde[0] & PG_V:
         mpte = PHYS_TO_VM_PAGE(td, pde[0] & PG_FRAME)
+        touch_write(td, &mpte.ref_count)
         mpte.ref_count += 1
         return mpte
     return pmap_allocpte_new(td, dst, pmap_pde_pindex(va), NULL)
@@ -97,11 +99,13 @@ cdef bint copy_ptes(thread* td, pmap* dst, vm_offset_t va, vm_offset_t end, pt_e
     PMAP_LOCK_ASSERT(td, dst)
     PV_LIST_CARRIED_ASSERT(td, lockp)
     while va < end:
+        touch_read(td, src_pte)
         pte = src_pte[0]
         work += 1
         if pte & PG_MANAGED:
             work += OPS_PTE + OPS_PV
             if dstmpte != NULL:
+                touch_write(td, &dstmpte.ref_count)
                 dstmpte.ref_count += 1
             else:
                 dstmpte = dst_page_table(td, dst, va, lockp)
@@ -109,6 +113,7 @@ cdef bint copy_ptes(thread* td, pmap* dst, vm_offset_t va, vm_offset_t end, pt_e
                     return False
                 dst_table = <pt_entry_t*>PHYS_TO_DMAP(td, dstmpte.phys_addr)
             dst_pte = &dst_table[pmap_pte_index(va)]
+            touch_write(td, dst_pte)
             pv = get_pv_entry(td, dst, NULL) if dst_pte[0] == 0 else NULL
             if pv == NULL:
                 charge(td, td.machine.cost.op, work)
@@ -123,6 +128,7 @@ cdef bint copy_ptes(thread* td, pmap* dst, vm_offset_t va, vm_offset_t end, pt_e
             pv_list_insert_tail(td, &m.md, m.phys_addr, pv)
             # Not accessed: the child has yet to use it.  Not modified: what was is the parent's to tell.
             dst_pte[0] = pte & ~(PG_W | PG_M | PG_A)
+            touch_write(td, &dst.resident_count)
             dst.resident_count += 1
             if dstmpte.ref_count >= srcmpte.ref_count:
                 break
@@ -236,10 +242,12 @@ cdef void pmap_protect(thread* td, pmap* pm, vm_offset_t start, vm_offset_t end,
         if pde != NULL:
             pte = pmap_pde_to_pte(td, pde[0], start)
             while start < va_next:
+                touch_read(td, pte)
                 old = pte[0]
                 if old & PG_V:
                     new = protected(td, old, prot)
                     if new != old:
+                        touch_write(td, pte)
                         if not pte_cas(pte, old, new):
                             continue    # the CPU set a bit meanwhile
                         if old & PG_MANAGED and pte_dirty(old) and (new & PG_RW) == 0:

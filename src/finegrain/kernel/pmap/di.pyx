@@ -208,6 +208,8 @@ cdef void pmap_delayed_invl_page(thread* td, vm_page* m) noexcept nogil:
     if slot[0] < gen:
         touch_write(td, slot)
         slot[0] = gen
+    else:
+        touch_read(td, slot)
 
 
 # Wait for the blocks that unmapped m.

@@ -26,7 +26,7 @@ from finegrain.kernel.pmap.superpage cimport (
 from finegrain.kernel.types cimport (
     NPTEPG, PAGE_SHIFT, PGA_WRITEABLE, PG_FICTITIOUS, VM_PROT_EXECUTE, VM_PROT_WRITE, VPO_UNMANAGED, pt_entry_t,
     pv_entry, vm_paddr_t, vm_pindex_t)
-from finegrain.machine.seam cimport charge, panic, unlikely
+from finegrain.machine.seam cimport charge, panic, touch_write, unlikely
 
 cdef uint16_t SITE_ENTER = lock_site(b"pmap_enter")
 cdef uint16_t SITE_ENTER_PMAP = lock_site(b"pmap_enter/pmap")
@@ -55,6 +55,7 @@ cdef inline vm_page* ptp_for_enter(thread* td, pmap* pm, vm_offset_t va, bint no
         if pde != NULL and pde[0] & PG_V and (
                 (pde[0] & PG_PS) == 0 or pmap_demote_pde_locked(td, pm, pde, va, lockp)):
             mpte = PHYS_TO_VM_PAGE(td, pde[0] & PG_FRAME)
+            touch_write(td, &mpte.ref_count)
             mpte.ref_count += 1
             return mpte
         mpte = pmap_allocpte_new(td, pm, pmap_pde_pindex(va), NULL if nosleep else lockp)
@@ -138,6 +139,7 @@ cdef int pmap_enter(thread* td, pmap* pm, vm_offset_t va, vm_page* m, int prot, 
         PMAP_UNLOCK(td, pm)
         return KERN_RESOURCE_SHORTAGE
     pte = &(<pt_entry_t*>PHYS_TO_DMAP(td, mpte.phys_addr))[pmap_pte_index(va)]
+    touch_write(td, pte)
     origpte = pte[0]
     if origpte & PG_V:
         pm.wired_count += <int64_t>((newpte & PG_W) != 0) - <int64_t>((origpte & PG_W) != 0)
@@ -150,6 +152,7 @@ cdef int pmap_enter(thread* td, pmap* pm, vm_offset_t va, vm_page* m, int prot, 
     else:
         if newpte & PG_W:
             pm.wired_count += 1
+        touch_write(td, &pm.resident_count)
         pm.resident_count += 1
     if origpte & PG_V:
         # The same page again: no PV work.
@@ -204,6 +207,7 @@ cdef int pmap_enter_pde(thread* td, pmap* pm, vm_offset_t va, pt_entry_t newpde,
     if pdpg == NULL:
         return KERN_RESOURCE_SHORTAGE
     pde = &(<pt_entry_t*>PHYS_TO_DMAP(td, pdpg.phys_addr))[pmap_pde_index(va)]
+    touch_write(td, pde)
     oldpde = pde[0]
     if oldpde & PG_V:
         if flags & PMAP_ENTER_NOREPLACE:
@@ -270,6 +274,7 @@ cdef inline vm_page* pmap_enter_quick_locked(thread* td, pmap* pm, vm_offset_t v
     PMAP_LOCK_ASSERT(td, pm)
     PV_LIST_CARRIED_ASSERT(td, lockp)
     if mpte != NULL and mpte.pindex == pmap_pde_pindex(va):
+        touch_write(td, &mpte.ref_count)
         mpte.ref_count += 1
     else:
         work[0] += OPS_WALK
@@ -278,6 +283,7 @@ cdef inline vm_page* pmap_enter_quick_locked(thread* td, pmap* pm, vm_offset_t v
             if pde[0] & PG_PS:
                 return NULL
             mpte = PHYS_TO_VM_PAGE(td, pde[0] & PG_FRAME)
+            touch_write(td, &mpte.ref_count)
             mpte.ref_count += 1
         else:
             mpte = pmap_allocpte_new(td, pm, pmap_pde_pindex(va), NULL)
@@ -285,6 +291,7 @@ cdef inline vm_page* pmap_enter_quick_locked(thread* td, pmap* pm, vm_offset_t v
                 return NULL
     work[0] += OPS_PTE
     pte = &(<pt_entry_t*>PHYS_TO_DMAP(td, mpte.phys_addr))[pmap_pte_index(va)]
+    touch_write(td, pte)
     if pte[0] != 0:
         mpte.ref_count -= 1
         return NULL
@@ -304,6 +311,7 @@ cdef inline vm_page* pmap_enter_quick_locked(thread* td, pmap* pm, vm_offset_t v
             work[0] = 0
         CHANGE_PV_LIST_LOCK_TO_PHYS(td, lockp, m.phys_addr, site)
         pv_list_insert_tail(td, &m.md, m.phys_addr, pv)
+    touch_write(td, &pm.resident_count)
     pm.resident_count += 1
     pte[0] = newpte
     return mpte

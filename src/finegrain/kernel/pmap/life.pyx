@@ -16,6 +16,7 @@ from finegrain.kernel.types cimport PAGE_SIZE, PG_ZERO, VM_PROT_EXECUTE, VM_PROT
 from finegrain.machine.seam cimport arena_alloc, atomic_fetchadd_raw, charge, panic, unlikely
 
 cdef uint16_t NAME_PMAP = lock_name(b"sleep mutex", b"pmap")
+cdef uint16_t NAME_IPI = lock_name(b"spin mutex", b"smp rendezvous")     # its name in FreeBSD (M)
 cdef uint16_t SITE_EXTRACT = lock_site(b"pmap_extract/pmap")
 cdef uint16_t SITE_PREFAULTABLE = lock_site(b"pmap_is_prefaultable/pmap")
 
@@ -23,6 +24,7 @@ cdef uint16_t SITE_PREFAULTABLE = lock_site(b"pmap_is_prefaultable/pmap")
 cdef int pmap_create(machine* m, const pvlock_design* design) except -1:
     pvlock_create(m, design)
     m.pmap = arena_alloc(m, sizeof(pmap_state))
+    mtx_init(&(<pmap_state*>m.pmap).smp_ipi_mtx, NAME_IPI, 0)
     pmap_di_create(m)
     radix_create(m)
     return pv_create(m)

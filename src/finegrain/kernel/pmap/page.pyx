@@ -33,7 +33,7 @@ from finegrain.kernel.pmap.superpage cimport pmap_demote_pde_locked
 from finegrain.kernel.types cimport (
     NPTEPG, PAGE_SHIFT, PDRSHIFT, PGA_WRITEABLE, VPB_UNBUSIED, VPO_UNMANAGED, md_page, pt_entry_t, pv_entry,
     vm_paddr_t)
-from finegrain.machine.seam cimport arena_offset, charge, panic, touch_read, unlikely
+from finegrain.machine.seam cimport arena_offset, charge, panic, touch_read, touch_write, unlikely
 
 cdef uint16_t SITE_ALL = lock_site(b"pmap_remove_all")
 cdef uint16_t SITE_ALL_PMAP = lock_site(b"pmap_remove_all/pmap")
@@ -123,6 +123,7 @@ cdef void pmap_remove_all(thread* td, vm_page* m) noexcept nogil:
     cdef pv_entry* pv
     cdef pmap* pm
     cdef pt_entry_t* pde
+    cdef pt_entry_t* pte
     cdef pt_entry_t old
     assert_managed(td, m)
     free.first = NULL
@@ -151,7 +152,10 @@ cdef void pmap_remove_all(thread* td, vm_page* m) noexcept nogil:
             continue
         pm.resident_count -= 1
         pde = pmap_pde(td, pm, pv.pv_va)
-        old = pte_load_clear(pmap_pde_to_pte(td, pde[0], pv.pv_va))
+        pte = pmap_pde_to_pte(td, pde[0], pv.pv_va)
+        touch_write(td, pte)
+        touch_write(td, &pm.resident_count)
+        old = pte_load_clear(pte)
         if old & PG_W:
             pm.wired_count -= 1
         harvest(td, m, old)
@@ -244,6 +248,8 @@ cdef bint write_protect_small(thread* td, vm_page* m, pvlock* lock) noexcept nog
             return False
         pte = pmap_pde_to_pte(td, pmap_pde(td, pm, pv.pv_va)[0], pv.pv_va)
         old = pte[0]
+        if old & PG_RW:
+            touch_write(td, pte)
         while old & PG_RW and not pte_cas(pte, old, old & ~(PG_RW | PG_M)):
             old = pte[0]
         if old & PG_RW:
@@ -323,6 +329,7 @@ cdef bint ts_referenced_superpages(thread* td, vm_page* m, pvlock* lock, int* cl
         if old & PG_A:
             pick = (m.phys_addr >> PAGE_SHIFT) ^ (pv.pv_va >> PDRSHIFT) ^ arena_offset(td.machine, pm)
             if pick & (NPTEPG - 1) == 0 and (old & PG_W) == 0:
+                touch_write(td, pde)
                 pte_clear_bits(pde, PG_A)
                 pmap_invalidate_page(td, pm, pv.pv_va)
                 cleared[0] += 1
@@ -362,6 +369,7 @@ cdef bint ts_referenced_small(thread* td, vm_page* m, pvlock* lock, int* cleared
         if pte_dirty(pte[0]):
             vm_page_dirty(td, m)
         if pte[0] & PG_A:
+            touch_write(td, pte)
             pte_clear_bits(pte, PG_A)
             pmap_invalidate_page(td, pm, pv.pv_va)
             cleared[0] += 1

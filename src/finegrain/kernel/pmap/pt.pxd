@@ -8,14 +8,14 @@
 
 from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 
-from finegrain.kernel.locks cimport mtx_lock, mtx_owned, mtx_trylock, mtx_unlock
+from finegrain.kernel.locks cimport mtx, mtx_lock, mtx_owned, mtx_trylock, mtx_unlock
 from finegrain.kernel.phys cimport (
     PHYS_TO_DMAP, PHYS_TO_VM_PAGE, vm_page_aflag_clear, vm_page_aflag_set, vm_page_dirty)
 from finegrain.kernel.pmap.pvlock cimport PV_LIST_LOCK_ASSERT, pvlock
 from finegrain.kernel.types cimport (
     NPTEPG, PAGE_SHIFT, PAGE_SIZE, PDRSHIFT, PGA_REFERENCED, PGA_WRITEABLE, md_page, pmap, pt_entry_t, vm_offset_t,
     vm_paddr_t, vm_page, vm_pindex_t)
-from finegrain.machine.seam cimport panic, unlikely
+from finegrain.machine.seam cimport panic, touch_read, touch_write, unlikely
 from finegrain.machine.thread cimport thread
 
 # Bits of a PTE, PDE, PDPE or PML4E: the hardware's, then those it leaves to software.
@@ -52,8 +52,8 @@ cdef enum:
     NUPDE = 1 << 26
     NUPDPE = 1 << 17
 
-# What groups of simple instructions cost, in units of cost.op.  Each stands for the handful of dependent loads and
-# stores of the step (L1 and L2 hits); lines that other CPUs write are charged apart, by touch_*().
+# What groups of simple instructions cost, in units of cost.op [A].  The lines that a step reads and writes are charged
+# apart, by touch_*().
 cdef enum:
     OPS_WALK = 4                        # four levels of page table
     OPS_PTE = 2                         # look at or store one PTE and its bookkeeping
@@ -71,6 +71,7 @@ cdef struct pmap_state:
     int64_t restarts                    # bottom-up operations that found a changed generation
     void* di                            # delayed invalidation (di.pyx: di_state)
     void* radix                         # nodes of trees of saved PTPs (radix.pxd: radix_zone)
+    mtx smp_ipi_mtx                     # spin: only one shootdown is under way at a time
 
 # PTPs to free once no TLB can reach them; linked through plinks_next.
 cdef struct spglist:
@@ -109,6 +110,7 @@ cdef inline pt_entry_t* table_of(thread* td, pt_entry_t entry) noexcept nogil:
 # The PDPE of va, NULL when there is no PDP.
 cdef inline pt_entry_t* pmap_pdpe(thread* td, pmap* pm, vm_offset_t va) noexcept nogil:
     cdef pt_entry_t e = pm.pm_pml4[pmap_pml4e_index(va)]
+    touch_read(td, &pm.pm_pml4[pmap_pml4e_index(va)])
     if (e & PG_V) == 0:
         return NULL
     return &table_of(td, e)[pmap_pdpe_index(va)]
@@ -117,14 +119,22 @@ cdef inline pt_entry_t* pmap_pdpe(thread* td, pmap* pm, vm_offset_t va) noexcept
 # The PDE of va, NULL when there is no page directory.
 cdef inline pt_entry_t* pmap_pde(thread* td, pmap* pm, vm_offset_t va) noexcept nogil:
     cdef pt_entry_t* pdpe = pmap_pdpe(td, pm, va)
-    if pdpe == NULL or (pdpe[0] & PG_V) == 0:
+    cdef pt_entry_t* pde
+    if pdpe == NULL:
         return NULL
-    return &table_of(td, pdpe[0])[pmap_pde_index(va)]
+    touch_read(td, pdpe)
+    if (pdpe[0] & PG_V) == 0:
+        return NULL
+    pde = &table_of(td, pdpe[0])[pmap_pde_index(va)]
+    touch_read(td, pde)
+    return pde
 
 
 # The PTE of va in the page table that the PDE points to.
 cdef inline pt_entry_t* pmap_pde_to_pte(thread* td, pt_entry_t pde, vm_offset_t va) noexcept nogil:
-    return &table_of(td, pde)[pmap_pte_index(va)]
+    cdef pt_entry_t* pte = &table_of(td, pde)[pmap_pte_index(va)]
+    touch_read(td, pte)
+    return pte
 
 
 # The address after va at which a walk goes on, `end` at most.
@@ -136,16 +146,18 @@ cdef inline vm_offset_t next_boundary(vm_offset_t va, int shift, vm_offset_t end
 # The PDE for an address in a range walk, or NULL when nothing is mapped up to next[0] (a multiple of 2 MB, or end).
 cdef inline pt_entry_t* pmap_next_pde(thread* td, pmap* pm, vm_offset_t va, vm_offset_t end,
                                       vm_offset_t* next) noexcept nogil:
-    cdef pt_entry_t e = pm.pm_pml4[pmap_pml4e_index(va)]
-    if (e & PG_V) == 0:
+    cdef pt_entry_t* pdpe = pmap_pdpe(td, pm, va)
+    cdef pt_entry_t* pde
+    if pdpe == NULL:
         next[0] = next_boundary(va, PML4SHIFT, end)
         return NULL
-    e = table_of(td, e)[pmap_pdpe_index(va)]
-    if (e & PG_V) == 0:
+    touch_read(td, pdpe)
+    if (pdpe[0] & PG_V) == 0:
         next[0] = next_boundary(va, PDPSHIFT, end)
         return NULL
     next[0] = next_boundary(va, PDRSHIFT, end)
-    cdef pt_entry_t* pde = &table_of(td, e)[pmap_pde_index(va)]
+    pde = &table_of(td, pdpe[0])[pmap_pde_index(va)]
+    touch_read(td, pde)
     return pde if pde[0] != 0 else NULL
 
 
@@ -192,8 +204,11 @@ cdef inline void harvest(thread* td, vm_page* m, pt_entry_t pte) noexcept nogil:
 # Stands for: the clearing of PGA_WRITEABLE in FreeBSD pmap_remove_pte() and its like.
 cdef inline void maybe_clear_writeable(thread* td, vm_page* m, md_page* pvh) noexcept nogil:
     PV_LIST_LOCK_ASSERT(td, m.phys_addr)
-    if m.aflags & PGA_WRITEABLE and m.md.pv_first == NULL and pvh.pv_first == NULL:
-        vm_page_aflag_clear(td, m, PGA_WRITEABLE)
+    touch_read(td, &m.aflags)
+    if m.aflags & PGA_WRITEABLE and m.md.pv_first == NULL:
+        touch_read(td, pvh)
+        if pvh.pv_first == NULL:
+            vm_page_aflag_clear(td, m, PGA_WRITEABLE)
 
 
 # Locks in: not this one.  Locks out: the pmap lock of pm too.  May block: on it.  Stands for: FreeBSD PMAP_LOCK().
@@ -243,6 +258,7 @@ cdef bint pmap_free_ptp(thread* td, pmap* pm, vm_offset_t va, vm_page* mpte, spg
 # Locks in: the pmap lock of pm.  Locks out: the same.  May block: never.  Stands for: FreeBSD pmap_unwire_ptp().
 cdef inline bint pmap_unwire_ptp(thread* td, pmap* pm, vm_offset_t va, vm_page* mpte, spglist* free) noexcept nogil:
     PMAP_LOCK_ASSERT(td, pm)
+    touch_write(td, &mpte.ref_count)
     mpte.ref_count -= 1
     if mpte.ref_count == 0:
         return pmap_free_ptp(td, pm, va, mpte, free)

@@ -8,14 +8,16 @@
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memset
 
-from finegrain.kernel.locks cimport lock_site
+from finegrain.kernel.locks cimport lock_site, mtx, mtx_lock_spin, mtx_unlock_spin
 from finegrain.kernel.phys cimport VM_ALLOC_NORMAL, VM_ALLOC_WIRED, VM_ALLOC_ZERO, vm_page_alloc_noobj, vm_page_free
 from finegrain.kernel.pmap.pvlock cimport PV_LIST_CARRIED_ASSERT, RELEASE_PV_LIST_LOCK
 from finegrain.kernel.types cimport PG_ZERO
-from finegrain.machine.seam cimport atomic_load_acq, charge, cpus_using, shootdown, sleep_for
+from finegrain.machine.seam cimport (
+    atomic_load_acq, charge, charge_zeroed, cpus_using, shootdown, sleep_for, touch_read, touch_write)
 from finegrain.machine.thread cimport CPU_WORDS, ps_t, thread
 
 cdef uint16_t SITE_WAIT = lock_site(b"pmap_allocpte/pmap")
+cdef uint16_t SITE_SHOOTDOWN = lock_site(b"smp_targeted_tlb_shootdown")
 
 cdef enum:
     TICK_US = 1000                      # a waiter for memory looks again after a tick of 1 ms
@@ -61,7 +63,7 @@ cdef vm_page* ptp_alloc(thread* td, bint zero) noexcept nogil:
     pmap_state_of(td).shortages = 0
     if zero and (m.flags & PG_ZERO) == 0:
         memset(PHYS_TO_DMAP(td, m.phys_addr), 0, PAGE_SIZE)
-        charge(td, td.machine.cost.zero_4k, 1)
+        charge_zeroed(td, PHYS_TO_DMAP(td, m.phys_addr))
     m.valid = 0
     m.listq_next = NULL
     m.listq_prev = NULL
@@ -117,9 +119,13 @@ cdef vm_page* pmap_allocpte_new(thread* td, pmap* pm, vm_pindex_t pindex, pvlock
                 vm_page_free(td, m)
                 return NULL
         else:
-            PHYS_TO_VM_PAGE(td, entry[0] & PG_FRAME).ref_count += 1
+            parent = PHYS_TO_VM_PAGE(td, entry[0] & PG_FRAME)
+            touch_write(td, &parent.ref_count)
+            parent.ref_count += 1
     m.ref_count = 1
     entry = parent_entry(td, pm, pindex)
+    touch_write(td, entry)
+    touch_write(td, &pm.ptp_count)
     entry[0] = m.phys_addr | PG_U | PG_RW | PG_V | PG_A | PG_M
     pm.ptp_count += 1
     charge(td, td.machine.cost.op, OPS_WALK)
@@ -141,6 +147,7 @@ cdef vm_page* pmap_allocpde(thread* td, pmap* pm, vm_offset_t va, pvlock** lockp
         pdpe = pmap_pdpe(td, pm, va)
         if pdpe != NULL and pdpe[0] & PG_V:
             pdpg = PHYS_TO_VM_PAGE(td, pdpe[0] & PG_FRAME)
+            touch_write(td, &pdpg.ref_count)
             pdpg.ref_count += 1
             return pdpg
         pdpg = pmap_allocpte_new(td, pm, NUPDE + (va >> PDPSHIFT), lockp)
@@ -167,6 +174,8 @@ cdef bint pmap_free_ptp(thread* td, pmap* pm, vm_offset_t va, vm_page* mpte, spg
         else:
             above = NULL
         entry = parent_entry(td, pm, mpte.pindex)
+        touch_write(td, entry)
+        touch_write(td, &pm.ptp_count)
         entry[0] = 0
         pm.ptp_count -= 1
         pmap_add_delayed_free_list(mpte, free, True)
@@ -174,6 +183,7 @@ cdef bint pmap_free_ptp(thread* td, pmap* pm, vm_offset_t va, vm_page* mpte, spg
         if above == NULL:
             return True
         mpte = PHYS_TO_VM_PAGE(td, above[0] & PG_FRAME)
+        touch_write(td, &mpte.ref_count)
         mpte.ref_count -= 1
         if mpte.ref_count != 0:
             return True
@@ -233,6 +243,7 @@ cdef void pmap_abort_ptp(thread* td, pmap* pm, vm_offset_t va, vm_page* ptp) noe
 # May block:  never.
 # Stands for: pm_active, and the CPUs picked from it in FreeBSD pmap_invalidate_page() and its like.
 cdef bint other_cpus(thread* td, pmap* pm, uint64_t* cpus) noexcept nogil:
+    touch_read(td, &pm.pm_active)
     if atomic_load_acq(&pm.pm_active) == (1 if td.pmap == <void*>pm else 0):
         return False
     return cpus_using(td, pm, cpus)
@@ -247,20 +258,36 @@ cdef bint pmap_active_elsewhere(thread* td, pmap* pm) noexcept nogil:
     return other_cpus(td, pm, cpus)
 
 
+# Make TLBs of other CPUs forget translations: all of them, when this returns.
+#
+# Locks in:   any but smp_ipi_mtx.
+# Locks out:  the same.
+# May block:  never; spins on smp_ipi_mtx, then waits for the acknowledgements, with interrupts off.
+# Stands for: FreeBSD smp_targeted_tlb_shootdown().
+cdef void smp_targeted_tlb_shootdown(thread* td, const uint64_t* cpus, int64_t pages) noexcept nogil:
+    cdef mtx* lock = &pmap_state_of(td).smp_ipi_mtx
+    if not td.machine.cost.serial_shootdowns:
+        shootdown(td, cpus, pages)
+        return
+    mtx_lock_spin(td, lock, SITE_SHOOTDOWN)
+    shootdown(td, cpus, pages)
+    mtx_unlock_spin(td, lock)
+
+
 # Make TLBs forget translations of pm: here, at the cost `here` for each, and wherever else it is in use.
 #
 # Locks in:   the pmap lock of pm; perhaps a PV list lock, which is then held over the shootdown.
 # Locks out:  the same.
-# May block:  never; waits for the other CPUs' acknowledgements.
+# May block:  never; spins on smp_ipi_mtx, and waits for the other CPUs' acknowledgements.
 # Guarantees: no TLB has the translations, if nobody could use new ones meanwhile.
-# Stands for: the common part of FreeBSD pmap_invalidate_page(), _range() and _all(), and smp_targeted_tlb_shootdown().
+# Stands for: the common part of FreeBSD pmap_invalidate_page(), _range() and _all().
 cdef void invalidate(thread* td, pmap* pm, int64_t pages, ps_t here) noexcept nogil:
     cdef uint64_t cpus[CPU_WORDS]
     PMAP_LOCK_ASSERT(td, pm)
     if td.pmap == <void*>pm:
         charge(td, here, pages if pages != 0 else 1)
     if other_cpus(td, pm, cpus):
-        shootdown(td, cpus, pages)
+        smp_targeted_tlb_shootdown(td, cpus, pages)
 
 
 # Locks in:   the pmap lock of pm; perhaps a PV list lock, which is then held over the shootdown.

@@ -32,7 +32,7 @@ from finegrain.kernel.pmap.pt cimport (
 from finegrain.kernel.pmap.pvlock cimport (
     CHANGE_PV_LIST_LOCK_TO_PHYS, PV_LIST_CARRIED_ASSERT, RELEASE_PV_LIST_LOCK, page_to_pvh)
 from finegrain.kernel.types cimport NPCM, pt_entry_t, pv_chunk, pv_entry
-from finegrain.machine.seam cimport arena_alloc, arena_free, arena_offset, charge
+from finegrain.machine.seam cimport arena_alloc, arena_free, arena_offset, charge, touch_write
 
 cdef uint16_t SITE_RECLAIM = lock_site(b"reclaim_pv_chunk")
 cdef uint16_t SITE_RECLAIM_PV = lock_site(b"reclaim_pv_chunk/pv list")
@@ -91,6 +91,7 @@ cdef int64_t reclaim_mappings(thread* td, pmap* pm, pv_chunk* pc, spglist* free,
             pte = pmap_pde_to_pte(td, pde[0], pv.pv_va)
             if pte[0] & PG_W:
                 continue
+            touch_write(td, pte)
             old = pte_load_clear(pte)
             m = PHYS_TO_VM_PAGE(td, old & PG_FRAME)
             harvest(td, m, old)

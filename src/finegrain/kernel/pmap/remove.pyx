@@ -36,7 +36,7 @@ from finegrain.kernel.pmap.pvlock cimport (
 from finegrain.kernel.pmap.radix cimport pmap_remove_pt_page
 from finegrain.kernel.pmap.superpage cimport pmap_demote_pde_locked, pmap_remove_pde
 from finegrain.kernel.types cimport NPCM, NPTEPG, PAGE_SIZE, pv_chunk, pv_entry, vm_page
-from finegrain.machine.seam cimport charge, panic, touch_write, unlikely
+from finegrain.machine.seam cimport charge, panic, touch_read, touch_write, unlikely
 
 cdef uint16_t SITE_REMOVE = lock_site(b"pmap_remove")
 cdef uint16_t SITE_REMOVE_PMAP = lock_site(b"pmap_remove/pmap")
@@ -57,7 +57,9 @@ cdef bint pmap_remove_pte(thread* td, pmap* pm, pt_entry_t* pte, vm_offset_t va,
     cdef vm_page* m
     PMAP_LOCK_ASSERT(td, pm)
     PV_LIST_CARRIED_ASSERT(td, lockp)
+    touch_write(td, pte)
     old = pte_load_clear(pte)
+    touch_write(td, &pm.resident_count)
     charge(td, td.machine.cost.op, OPS_PTE)
     if old & PG_W:
         pm.wired_count -= 1
@@ -88,6 +90,7 @@ cdef bint pmap_remove_ptes(thread* td, pmap* pm, vm_offset_t sva, vm_offset_t ev
     PMAP_LOCK_ASSERT(td, pm)
     PV_LIST_CARRIED_ASSERT(td, lockp)
     while sva != eva:
+        touch_read(td, pte)
         if pte[0] == 0:
             empty += 1
         else:
@@ -219,10 +222,12 @@ cdef void pmap_remove_pages(thread* td, pmap* pm) noexcept nogil:
             while inuse != 0:
                 bitmask = inuse & -inuse
                 pv = &pc.pc_pventry[field * 64 + ctz(inuse)]
+                touch_read(td, pv)
                 inuse &= inuse - 1
                 work += OPS_WALK + OPS_PTE + OPS_PV
                 above = pmap_pdpe(td, pm, pv.pv_va)[0]
                 pte = &table_of(td, above)[pmap_pde_index(pv.pv_va)]
+                touch_read(td, pte)
                 old = pte[0]
                 superpage = (old & (PG_PS | PG_V)) != PG_V
                 if not superpage:
@@ -235,7 +240,9 @@ cdef void pmap_remove_pages(thread* td, pmap* pm) noexcept nogil:
                     allfree = False
                     continue
                 # Nobody else runs with this pmap: no need to exchange.
+                touch_write(td, pte)
                 pte[0] = 0
+                touch_write(td, &pm.resident_count)
                 m = PHYS_TO_VM_PAGE(td, old & (PG_PS_FRAME if superpage else PG_FRAME))
                 if lock != PHYS_TO_PV_LIST_LOCK(td, m.phys_addr):
                     charge(td, td.machine.cost.op, work)

@@ -305,7 +305,7 @@ cdef vm_page* proc_exec_begin(thread* td, proc* p, vm_object* program) noexcept 
     mtx_unlock(td, &p.p_mtx)
     if program != NULL:
         rw_wlock(td, &program.lock, SITE_FIRST_PAGE)
-        m = vm_page_lookup(program, 0)
+        m = vm_page_lookup(td, program, 0)
         if unlikely(m == NULL):
             panic(td, b"exec: the program's first page is not in memory")
         vm_page_wire(td, m)

@@ -5,10 +5,9 @@
 
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
-from finegrain.kernel.list cimport list_insert_after, list_link, list_remove
+from finegrain.kernel.list cimport list_insert_after, list_remove, list_touch_insert_after, list_touch_remove
 from finegrain.kernel.locks cimport mtx, mtx_assert_owned, sx, sx_assert_locked, sx_assert_xlocked
 from finegrain.kernel.types cimport vmspace
-from finegrain.machine.seam cimport touch_write
 from finegrain.machine.thread cimport machine, ps_t, thread
 
 cdef enum:
@@ -159,19 +158,12 @@ cdef inline void PROC_LOCK_ASSERT(thread* td, proc* p) noexcept nogil:
 # neighbours' are written.  td NULL: the machine is not running yet.
 cdef inline void linked_insert(thread* td, void** first, void* where, void* elem, void** next,
                                void** prev) noexcept nogil:
+    if td != NULL:
+        list_touch_insert_after(td, first, where, elem, next, prev)
     list_insert_after(first, NULL, where, elem, next, prev)
-    if td == NULL:
-        return
-    touch_write(td, next)
-    touch_write(td, first if where == NULL else list_link(where, elem, next))
-    if next[0] != NULL:
-        touch_write(td, list_link(next[0], elem, prev))
 
 
 # Take elem off such a list.
 cdef inline void linked_remove(thread* td, void** first, void* elem, void** next, void** prev) noexcept nogil:
-    touch_write(td, next)
-    touch_write(td, first if prev[0] == NULL else list_link(prev[0], elem, next))
-    if next[0] != NULL:
-        touch_write(td, list_link(next[0], elem, prev))
+    list_touch_remove(td, first, elem, next, prev)
     list_remove(first, NULL, elem, next, prev)

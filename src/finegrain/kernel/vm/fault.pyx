@@ -29,14 +29,15 @@ from finegrain.kernel.phys cimport (
     vm_page_rename, vm_page_xunbusy, vm_reserv_to_superpage)
 from finegrain.kernel.pmap cimport KERN_SUCCESS, PMAP_ENTER_NOSLEEP, pmap_enter, pmap_enter_quick, pmap_is_prefaultable
 from finegrain.kernel.types cimport (
-    OBJT_DEFAULT, PAGE_SHIFT, PAGE_SIZE, PG_ZERO, VM_PROT_WRITE, VPB_EXCLUSIVE, VPB_UNBUSIED, vm_map_entry, vm_object,
-    vm_offset_t, vm_page, vm_pindex_t, vmspace)
+    OBJT_DEFAULT, PAGE_LINES, PAGE_SHIFT, PAGE_SIZE, PG_ZERO, VM_PROT_WRITE, VPB_EXCLUSIVE, VPB_UNBUSIED, vm_map_entry,
+    vm_object, vm_offset_t, vm_page, vm_pindex_t, vmspace)
 from finegrain.kernel.vm.map cimport VM_MAP_ASSERT_LOCKED, vm_map_find, vm_map_growstack
 from finegrain.kernel.vm.object cimport (
     vm_object_allocate, vm_object_anonymous, vm_object_color, vm_object_deallocate, vm_object_ref_add, vm_object_shadow)
 from finegrain.kernel.vm.state cimport (
     FAULT_BACKING, FAULT_BAD, FAULT_COPY, FAULT_FAST, FAULT_MOVE, FAULT_RESIDENT, FAULT_SUPERPAGE, FAULT_ZERO, vm_of)
-from finegrain.machine.seam cimport atomic_fetchadd, charge, panic, sleep_for, touch_read, touch_write, unlikely
+from finegrain.machine.seam cimport (
+    atomic_fetchadd, charge, charge_lines, panic, sleep_for, touch_read, touch_write, unlikely)
 from finegrain.machine.thread cimport ps_t, thread
 
 cdef uint16_t SITE_MAP = lock_site(b"vm_map_lookup")
@@ -84,7 +85,7 @@ cdef struct faultstate:
 # Stands for: FreeBSD pmap_zero_page().
 cdef inline void zero_page(thread* td, vm_page* m) noexcept nogil:
     if not m.flags & PG_ZERO:
-        charge(td, td.machine.cost.zero_4k, 1)
+        charge_lines(td, td.machine.cost.zero_4k, PAGE_LINES)
     if unlikely(vm_of(td).contents != NULL):
         vm_of(td).contents[m.phys_addr >> PAGE_SHIFT] = 0
 
@@ -93,7 +94,7 @@ cdef inline void zero_page(thread* td, vm_page* m) noexcept nogil:
 # Stands for: FreeBSD pmap_copy_page().
 cdef inline void copy_page(thread* td, vm_page* source, vm_page* target) noexcept nogil:
     cdef uint32_t* contents = vm_of(td).contents
-    charge(td, td.machine.cost.copy_4k, 1)
+    charge_lines(td, td.machine.cost.copy_4k, 2 * PAGE_LINES)
     if unlikely(contents != NULL):
         contents[target.phys_addr >> PAGE_SHIFT] = contents[source.phys_addr >> PAGE_SHIFT]
 
@@ -249,7 +250,7 @@ cdef void vm_fault_prefault(thread* td, faultstate* fs, bint obj_locked) noexcep
         obj = entry.object
         if not obj_locked:
             rw_rlock(td, &obj.lock, SITE_PREFAULT)
-        m = vm_page_lookup(obj, pindex)
+        m = vm_page_lookup(td, obj, pindex)
         while m == NULL and vm_object_anonymous(obj) and obj.backing_object != NULL:
             backing = obj.backing_object
             pindex += obj.backing_object_offset
@@ -257,7 +258,7 @@ cdef void vm_fault_prefault(thread* td, faultstate* fs, bint obj_locked) noexcep
             if not obj_locked or obj != entry.object:
                 rw_runlock(td, &obj.lock)
             obj = backing
-            m = vm_page_lookup(obj, pindex)
+            m = vm_page_lookup(td, obj, pindex)
         if m != NULL and m.valid == 0xff:
             pmap_enter_quick(td, &fs.vms.pm, va, m, entry.protection)
         if not obj_locked or obj != entry.object:
@@ -299,7 +300,7 @@ cdef bint vm_page_ps_test(thread* td, vm_page* m, bint write, vm_page* skip) noe
 # Returns:    False: this fault is not of that kind.
 # Stands for: FreeBSD vm_fault_soft_fast().
 cdef bint soft_fast(thread* td, faultstate* fs) noexcept nogil:
-    cdef vm_page* m = vm_page_lookup(fs.first_object, fs.first_pindex)
+    cdef vm_page* m = vm_page_lookup(td, fs.first_object, fs.first_pindex)
     cdef vm_page* m_map
     cdef vm_page* m_super
     cdef vm_offset_t va = fs.va
@@ -372,7 +373,7 @@ cdef int find_page(thread* td, faultstate* fs) noexcept nogil:
     VM_MAP_ASSERT_LOCKED(td, fs.vms)
     VM_OBJECT_ASSERT_WLOCKED(td, fs.object)
     while True:
-        fs.m = vm_page_lookup(fs.object, fs.pindex)
+        fs.m = vm_page_lookup(td, fs.object, fs.pindex)
         if fs.m != NULL:
             touch_write(td, &fs.m.busy_lock)
             touch_read(td, &fs.m.valid)

@@ -253,7 +253,7 @@ cdef void vm_map_pmap_enter(thread* td, vmspace* vms, const vm_map_entry* entry,
         pages = MAX_INIT_PT
     i = 0
     while i < pages:
-        m = vm_page_lookup(obj, first + i)
+        m = vm_page_lookup(td, obj, first + i)
         if m == NULL or m.valid != 0xff:
             i += 1
             continue
@@ -261,12 +261,12 @@ cdef void vm_map_pmap_enter(thread* td, vmspace* vms, const vm_map_entry* entry,
         if obj.resident_page_count == <int64_t>obj.size and obj.type != OBJT_DEFAULT:
             run = pages                             # a file that is all there
         while run < pages:
-            m = vm_page_lookup(obj, first + run)
+            m = vm_page_lookup(td, obj, first + run)
             if m == NULL or m.valid != 0xff:
                 break
             run += 1
         pmap_enter_object(td, &vms.pm, entry.start + (i << PAGE_SHIFT), entry.start + (run << PAGE_SHIFT),
-                          vm_page_lookup(obj, first + i), entry.protection)
+                          vm_page_lookup(td, obj, first + i), entry.protection)
         i = run + 1
     rw_runlock(td, &obj.lock)
 

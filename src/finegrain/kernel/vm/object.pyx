@@ -22,8 +22,8 @@ from finegrain.kernel.list cimport list_insert_head, list_remove
 from finegrain.kernel.locks cimport (
     LO_DUPOK, lock_name, lock_site, rw_init, rw_try_wlock, rw_wlock, rw_wunlock)
 from finegrain.kernel.phys cimport (
-    VM_OBJECT_ASSERT_LOCKED, VM_OBJECT_ASSERT_WLOCKED, vm_page_free, vm_page_lookup, vm_page_rename, vm_radix_free,
-    vm_reserv_break_all)
+    VM_OBJECT_ASSERT_LOCKED, VM_OBJECT_ASSERT_WLOCKED, vm_object_undefer, vm_page_free, vm_page_lookup, vm_page_rename,
+    vm_radix_free, vm_reserv_break_all)
 from finegrain.kernel.pmap cimport pmap_remove_all
 from finegrain.kernel.types cimport OBJT_DEFAULT, OBJT_VNODE, VPB_UNBUSIED, vm_object, vm_page, vm_pindex_t
 from finegrain.kernel.vm.state cimport vm_of, vm_state
@@ -172,7 +172,7 @@ cdef void vm_object_page_remove(thread* td, vm_object* obj, vm_pindex_t start, v
     VM_OBJECT_ASSERT_WLOCKED(td, obj)
     if end - start < <vm_pindex_t>obj.resident_page_count:
         for i in range(start, end):
-            m = vm_page_lookup(obj, i)
+            m = vm_page_lookup(td, obj, i)
             if m != NULL and m.busy_lock == VPB_UNBUSIED:
                 page_destroy(td, m)
         return
@@ -195,6 +195,7 @@ cdef void vm_object_terminate(thread* td, vm_object* obj) noexcept nogil:
     VM_OBJECT_ASSERT_WLOCKED(td, obj)
     touch_write(td, &obj.flags)
     obj.flags |= OBJ_DEAD
+    vm_object_undefer(obj)
     while obj.memq_first != NULL:
         m = obj.memq_first
         if unlikely(m.busy_lock != VPB_UNBUSIED):
@@ -294,7 +295,7 @@ cdef void vm_object_shadow(thread* td, vm_object** obj, vm_pindex_t* offset, vm_
 # Locks in: the object's lock, for reading or for writing.  Locks out: the same.  May block: never.
 # Stands for: the vm_page_lookup() and vm_page_none_valid() of FreeBSD vm_object_scan_all_shadowed().
 cdef inline bint hides(thread* td, vm_object* obj, vm_pindex_t pindex) noexcept nogil:
-    cdef vm_page* m = vm_page_lookup(obj, pindex)
+    cdef vm_page* m = vm_page_lookup(td, obj, pindex)
     VM_OBJECT_ASSERT_LOCKED(td, obj)
     return m != NULL and m.valid != 0
 
@@ -316,7 +317,7 @@ cdef bint all_shadowed(thread* td, vm_object* obj, vm_object* backing) noexcept 
     if obj.size < <vm_pindex_t>backing.resident_page_count:
         for i in range(obj.size):
             seen += 1
-            if vm_page_lookup(backing, offset + i) != NULL and not hides(td, obj, i):
+            if vm_page_lookup(td, backing, offset + i) != NULL and not hides(td, obj, i):
                 answer = False
                 break
     else:
@@ -356,7 +357,7 @@ cdef bint collapse_scan(thread* td, vm_object* obj, vm_object* backing) noexcept
         if m.pindex < offset or m.pindex - offset >= obj.size:
             page_destroy(td, m)
         else:
-            mine = vm_page_lookup(obj, m.pindex - offset)
+            mine = vm_page_lookup(td, obj, m.pindex - offset)
             if mine == NULL:
                 vm_page_rename(td, m, obj, m.pindex - offset)
             elif mine.valid == 0:                   # being made by a fault that may want this very page

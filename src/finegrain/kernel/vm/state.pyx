@@ -3,7 +3,7 @@
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdio cimport snprintf
 
-from finegrain.kernel.phys cimport vm_page_lookup
+from finegrain.kernel.phys cimport vm_radix_lookup
 from finegrain.kernel.pmap cimport pmap_audit
 from finegrain.kernel.types cimport vm_map_entry, vm_object, vm_page, vmspace
 from finegrain.machine.seam cimport arena_alloc
@@ -71,7 +71,7 @@ cdef void audit_object(auditor* a, vm_object* obj, bint quiet) noexcept nogil:
         found(a, b"object %lu has %lu faults in progress", obj.id, obj.paging_in_progress)
     while m != NULL:
         n += 1
-        if m.object != obj or vm_page_lookup(obj, m.pindex) != m:
+        if m.object != obj or vm_radix_lookup(obj, m.pindex) != m:
             found(a, b"object %lu: page %lu is not where its list says", obj.id, m.pindex)
         if m.pindex >= obj.size and not obj.flags:
             found(a, b"object %lu: page %lu is beyond its end", obj.id, m.pindex)

@@ -2,13 +2,13 @@
 #
 # Every line that matters (lock words by their real layout, PV list heads, page structs) remembers who wrote it last,
 # who read it, and which sockets hold a clean copy; an access costs a local hit, a transfer within the socket, or one
-# across sockets.  So two 32-byte locks in one line do fight, and eight 8-byte ones fight more.
+# across sockets.  So two 32-byte locks in one line do fight, and eight 8-byte ones fight more.  Caches are finite: what
+# has not been used for long comes from further away (caches.pxd).
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
-from finegrain.machine.simulated.types cimport LINE_SHIFT, cpu, line, sim, sim_thread
-from finegrain.machine.thread cimport (
-    LINE_CROSS, LINE_HIT, LINE_MEMORY, LINE_SIBLING, LINE_SOCKET, cost_model, ps_t, thread)
+from finegrain.machine.simulated.types cimport AGE_BITS, AGE_SHIFT, LINE_SHIFT, cpu, line, sim, sim_thread
+from finegrain.machine.thread cimport LINE_HIT, ps_t, thread
 
 cdef extern from "atomics.h" nogil:
     bint unlikely "finegrain_unlikely"(bint condition)
@@ -49,51 +49,28 @@ cdef inline void sim_wait_until(thread* td, ps_t t) noexcept nogil:
         sim_charge_memory(td, t - (<sim_thread*>td).clock)
 
 
+# How long ago the line was last used, at `when` (both in units of its `used`).  Below 0: by one whose clock is ahead.
+cdef inline int64_t line_age(line* at, int64_t when) noexcept nogil:
+    return <int64_t>((<uint64_t>when - at.used) << (64 - AGE_BITS)) >> (64 - AGE_BITS)
+
+
+# Was the line left in this CPU's caches, in a state that lets it be read or written?
+cdef inline bint line_left_here(line* at, cpu* c, bint write) noexcept nogil:
+    cdef uint16_t me = c.id + 1
+    return (at.owner == me and (at.sharers == 0 or not write)) or (
+        not write and at.reader == me and at.sharers >> (c.socket & 15) & 1)
+
+
 # What reading (or, with write, owning) the line costs this CPU; the line remembers.
 cdef inline ps_t line_cost(thread* td, line* at, bint write) noexcept nogil:
     cdef cpu* c = (<sim_thread*>td).cpu
-    cdef cost_model* cost = &td.machine.cost
-    cdef uint16_t me = c.id + 1
-    cdef uint16_t bit = <uint16_t>(1 << (c.socket & 15))
-    cdef cpu* from_cpu
-    cdef ps_t t
-    cdef uint8_t kind
-    if (at.owner == me and (at.sharers == 0 or not write)) or (not write and at.reader == me and at.sharers & bit):
-        c.lines[LINE_HIT] += 1
-        c.last_line = LINE_HIT
-        return cost.l1_hit
-    if at.owner == 0:
-        kind = LINE_MEMORY
-        t = cost.dram_local
-    elif not write and at.sharers & bit:
-        kind = LINE_SOCKET
-        t = cost.llc_hit
-    elif at.owner == me:                                 # own line, but clean copies must be invalidated
-        kind = LINE_CROSS if at.sharers & ~bit else LINE_SOCKET
-        t = cost.xfer_cross if kind == LINE_CROSS else cost.xfer_socket
-    else:
-        from_cpu = &(<sim*>td.machine).cpus[at.owner - 1]
-        if from_cpu.socket != c.socket or (write and at.sharers & ~bit):
-            kind = LINE_CROSS
-            t = cost.xfer_cross if write or at.sharers == 0 else cost.share_cross
-        elif from_cpu.core == c.core:
-            kind = LINE_SIBLING
-            t = cost.xfer_smt
-        else:
-            kind = LINE_SOCKET
-            t = cost.xfer_socket if write or at.sharers == 0 else cost.share_socket
-    c.lines[kind] += 1
-    c.last_line = kind
-    if write:
-        at.owner = me
-        at.reader = 0
-        at.sharers = 0
-    elif at.owner == 0:
-        at.owner = me                    # the only copy: writing it next is a hit
-    else:
-        at.reader = me
-        at.sharers |= bit
-    return t
+    cdef int64_t when = (<sim_thread*>td).clock >> AGE_SHIFT
+    if not (line_left_here(at, c, write) and line_age(at, when) <= when - c.cache.l1.horizon):
+        return (<sim*>td.machine).miss(td, at, write)
+    c.lines[LINE_HIT] += 1
+    c.last_line = LINE_HIT
+    at.used = <uint64_t>when
+    return td.machine.cost.l1_hit
 
 
 cdef inline line* line_of(sim* s, const void* address) noexcept nogil:
@@ -102,6 +79,18 @@ cdef inline line* line_of(sim* s, const void* address) noexcept nogil:
 
 cdef inline void sim_touch(thread* td, const void* address, bint write) noexcept nogil:
     sim_charge_memory(td, line_cost(td, line_of(<sim*>td.machine, address), write))
+
+
+# Work on whole pages: so many lines pass through the caches, and nobody else will touch them one by one.
+cdef inline void sim_charge_lines(thread* td, ps_t cost, int64_t lines) noexcept nogil:
+    sim_charge(td, cost, 1)
+    (<sim*>td.machine).fill(td, lines)
+
+
+# A page of the kernel's own has been zeroed: its lines are here.
+cdef inline void sim_charge_zeroed(thread* td, const void* page) noexcept nogil:
+    sim_charge(td, td.machine.cost.zero_4k, 1)
+    (<sim*>td.machine).touch_page(td, page)
 
 
 # Let threads whose clocks are behind go first.

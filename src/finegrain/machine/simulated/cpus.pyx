@@ -4,17 +4,20 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from finegrain.machine.seam cimport running
-from finegrain.machine.simulated.coherence cimport sim_charge
 from finegrain.machine.simulated.events cimport push_event
-from finegrain.machine.simulated.spin cimport pay_stolen, schedule_look
+from finegrain.machine.simulated.interactivity cimport (
+    account_heir, account_run, account_sleep, should_preempt)
+from finegrain.machine.simulated.interrupts cimport start_ticks, take_interrupts
+from finegrain.machine.simulated.spin cimport schedule_look
 from finegrain.machine.simulated.types cimport NO_CPU
-from finegrain.machine.thread cimport CPU_WORDS, TD_RUNNABLE, TD_STARTING
+from finegrain.machine.thread cimport CPU_WORDS, TD_BLOCKED, TD_RUNNABLE, TD_SLEEPING, TD_SPINNING, TD_STARTING
 
 cdef extern from *:
     int __builtin_ctzll(unsigned long long x) noexcept nogil
 
 cdef enum:
-    FULL_FLUSH_PAGES = 4096             # FreeBSD r291906: from here on a flush is a full one
+    NO_PRIORITY = -1
+    SLICE_MIN_DIVISOR = 6               # FreeBSD SCHED_SLICE_MIN_DIVISOR (M): so many share a slice at most
 
 
 cdef inline void set_busy(sim* s, cpu* c, bint busy) noexcept nogil:
@@ -80,54 +83,164 @@ cdef cpu* spread(sim* s, uint32_t n) noexcept nogil:
     return &s.cpus[core * s.threads_per_core + k // cores]
 
 
+# --- run queues
+
+cdef inline run_queue* queue_of(sim* s, cpu* c) noexcept nogil:
+    return &c.queue if s.m.cost.run_queues else &s.cpus[0].queue
+
+
+# Behind all of the same or a better priority; `ahead` of those of the same.
+cdef void run_insert(sim* s, run_queue* queue, sim_thread* td, bint ahead) noexcept nogil:
+    cdef sim_thread* after = queue.last
+    while after != NULL and (after.td.priority > td.td.priority or
+                             (ahead and after.td.priority == td.td.priority)):
+        after = after.run_prev
+    td.run_prev = after
+    td.run_next = after.run_next if after != NULL else queue.first
+    if td.run_next != NULL:
+        td.run_next.run_prev = td
+    else:
+        queue.last = td
+    if after != NULL:
+        after.run_next = td
+    else:
+        queue.first = td
+    td.waits_in = queue
+    queue.count += 1
+    s.queued += 1
+
+
+cdef void run_remove(sim* s, sim_thread* td) noexcept nogil:
+    cdef run_queue* queue = td.waits_in
+    if td.run_prev != NULL:
+        td.run_prev.run_next = td.run_next
+    else:
+        queue.first = td.run_next
+    if td.run_next != NULL:
+        td.run_next.run_prev = td.run_prev
+    else:
+        queue.last = td.run_prev
+    queue.count -= 1
+    s.queued -= 1
+
+
+# The best priority of the threads that a busy CPU runs and has waiting.
+cdef inline uint8_t best_priority(sim* s, cpu* c) noexcept nogil:
+    cdef sim_thread* first = queue_of(s, c).first
+    cdef uint8_t priority = c.current.td.priority
+    return first.td.priority if first != NULL and first.td.priority < priority else priority
+
+
+# The least loaded CPU of [first, last) whose threads are all worse than the priority, or any if that is NO_PRIORITY;
+# among equals the next from `begin` on.  NULL: there is none.  All are busy.
+cdef cpu* least_loaded(sim* s, uint32_t first, uint32_t last, int priority, uint32_t begin) noexcept nogil:
+    cdef cpu* best = NULL
+    cdef cpu* c
+    cdef uint32_t i
+    if not first <= begin < last:
+        begin = first
+    for i in range(last - first):
+        c = &s.cpus[first + (begin - first + i) % (last - first)]
+        if best_priority(s, c) > priority and (best == NULL or c.queue.count < best.queue.count):
+            best = c
+    return best
+
+
+# Where a thread waits when no CPU is idle: where it would be the best, in its socket or else anywhere, then anywhere;
+# but on the CPU that wakes it, `here`, if that is no worse.  (FreeBSD sched_pickcpu().)
+cdef cpu* choose_queue(sim* s, sim_thread* td, cpu* here) noexcept nogil:
+    cdef uint32_t size = s.cores_per_socket * s.threads_per_core
+    cdef uint32_t first = td.cpu.socket * size
+    cdef cpu* c = least_loaded(s, first, first + size, td.td.priority, td.cpu.id)
+    if c == NULL:
+        c = least_loaded(s, 0, s.m.ncpus, td.td.priority, td.cpu.id)
+    if c == NULL:
+        c = least_loaded(s, 0, s.m.ncpus, NO_PRIORITY, td.cpu.id)
+    if best_priority(s, here) > td.td.priority and here.queue.count <= c.queue.count + 1:
+        c = here
+    return c
+
+
+# An idle CPU takes a thread from the longest queue, nearest first.  NULL: nobody waits.  (FreeBSD tdq_idled().)
+cdef sim_thread* steal(sim* s, cpu* c) noexcept nogil:
+    cdef uint32_t size = s.cores_per_socket * s.threads_per_core
+    cdef uint32_t first[3]
+    cdef uint32_t span[3]
+    cdef uint32_t i
+    cdef int group
+    cdef cpu* longest = NULL
+    if s.queued == 0:
+        return NULL
+    first[0] = c.core * s.threads_per_core
+    span[0] = s.threads_per_core
+    first[1] = c.socket * size
+    span[1] = size
+    first[2] = 0
+    span[2] = s.m.ncpus
+    for group in range(3):
+        for i in range(first[group], first[group] + span[group]):
+            if s.cpus[i].queue.count > (longest.queue.count if longest != NULL else 0):
+                longest = &s.cpus[i]
+        if longest != NULL:
+            s.steals += 1
+            return longest.queue.first
+    return NULL
+
+
+# td waits in the queue of a busy CPU; that CPU's thread is told if td is to have it before the other's turn is over.
+# (FreeBSD tdq_notify(), sched_setpreempt().)
+cdef void wait_for_cpu(sim* s, sim_thread* td, cpu* here) noexcept nogil:
+    cdef cpu* c = choose_queue(s, td, here) if s.m.cost.run_queues else here
+    cdef sim_thread* current = c.current
+    td.td.state = TD_RUNNABLE
+    run_insert(s, queue_of(s, c), td, False)
+    if not s.m.cost.preemption:
+        return
+    if c == here and td.td.priority < current.td.priority:
+        c.need_resched = 1
+        if current.in_user:             # it was an interrupt, which returns to user code
+            push_event(s, current, max(td.clock, current.clock))
+    if not should_preempt(td.td.priority, current.td.priority, c != here):
+        return
+    c.preempt = 1
+    c.interrupt_at = 0
+    if c == here:
+        return
+    s.ipis += 1
+    s.ipi_acks += 1
+    c.stolen += s.m.cost.ipi_handler
+    if current.td.state == TD_SPINNING:
+        schedule_look(s, current, td.clock + s.m.cost.ipi_flight)
+    elif current.in_user:
+        push_event(s, current, max(td.clock + s.m.cost.ipi_flight, current.clock))
+
+
+# --- on and off a CPU
+
 # td gets the CPU, whose time up to t is accounted for; it runs from `start`.
 cdef void give_cpu(sim* s, cpu* c, sim_thread* td, ps_t start) noexcept nogil:
     c.current = td
     td.cpu = c
     td.clock = start
+    td.on_since = start
     td.td.state = TD_STARTING
-    c.slice_end = start + s.m.cost.time_slice
+    c.slice_start = start
+    c.preempt = 0
+    c.need_resched = 0
+    start_ticks(s, c, start)
     push_event(s, td, start)
 
 
-cdef void run_insert(sim* s, sim_thread* td) noexcept nogil:
-    cdef sim_thread* after = s.run_last
-    while after != NULL and after.td.priority > td.td.priority:
-        after = after.run_prev
-    td.run_prev = after
-    td.run_next = after.run_next if after != NULL else s.run_first
-    if td.run_next != NULL:
-        td.run_next.run_prev = td
-    else:
-        s.run_last = td
-    if after != NULL:
-        after.run_next = td
-    else:
-        s.run_first = td
-
-
-cdef void run_remove(sim* s, sim_thread* td) noexcept nogil:
-    if td.run_prev != NULL:
-        td.run_prev.run_next = td.run_next
-    else:
-        s.run_first = td.run_next
-    if td.run_next != NULL:
-        td.run_next.run_prev = td.run_prev
-    else:
-        s.run_last = td.run_prev
-    td.run_next = NULL
-    td.run_prev = NULL
-
-
-cdef void make_runnable(sim* s, sim_thread* td, ps_t t) noexcept nogil:
+cdef void make_runnable(sim* s, sim_thread* td, ps_t t, cpu* here) noexcept nogil:
     cdef cpu* c = choose_cpu(s, td)
     cdef ps_t begin
     if td.clock > t:
         t = td.clock
+    if td.td.state == TD_BLOCKED or td.td.state == TD_SLEEPING:
+        account_sleep(s, td, t)
     if c == NULL:
         td.clock = t
-        td.td.state = TD_RUNNABLE
-        run_insert(s, td)
+        wait_for_cpu(s, td, here)
         return
     begin = t if t > c.idle_since else c.idle_since
     c.times.idle += begin - c.idle_since
@@ -139,14 +252,19 @@ cdef void make_runnable(sim* s, sim_thread* td, ps_t t) noexcept nogil:
 
 cdef void leave_cpu(sim* s, sim_thread* td) noexcept nogil:
     cdef cpu* c = td.cpu
-    cdef sim_thread* next = s.run_first
+    cdef sim_thread* next
     cdef sim_thread* spinner
-    pay_stolen(td)
+    take_interrupts(s, td)
+    account_run(s, td)
+    td.off_since = td.clock
     # Those who spin because this thread runs will see that it does not.
     spinner = td.spun_by
     while spinner != NULL:
         schedule_look(s, spinner, td.clock)
         spinner = spinner.owner_next
+    next = queue_of(s, c).first
+    if next == NULL:
+        next = steal(s, c)
     if next == NULL:
         c.current = NULL
         c.idle_since = td.clock
@@ -162,41 +280,60 @@ cdef void leave_cpu(sim* s, sim_thread* td) noexcept nogil:
         give_cpu(s, c, next, td.clock + s.m.cost.ctx_switch)
 
 
+cdef void give_cpu_up(sim* s, sim_thread* td, bint ahead) noexcept nogil:
+    cdef run_queue* queue = queue_of(s, td.cpu)
+    td.td.state = TD_RUNNABLE
+    leave_cpu(s, td)
+    run_insert(s, queue, td, ahead)
+
+
+cdef bint to_be_preempted(sim* s, sim_thread* td) noexcept nogil:
+    cdef cpu* c = td.cpu
+    cdef sim_thread* first = queue_of(s, c).first
+    c.preempt = 0
+    c.interrupt_at = c.next_tick
+    return first != NULL and first.td.priority < td.td.priority
+
+
+cdef bint turn_is_over(sim* s, sim_thread* td) noexcept nogil:
+    cdef cpu* c = td.cpu
+    cdef run_queue* queue = queue_of(s, c)
+    cdef int64_t load = 1
+    cdef bint sooner = c.need_resched
+    c.need_resched = 0
+    if queue.first == NULL:
+        return False
+    if sooner and queue.first.td.priority < td.td.priority:
+        return True
+    if s.m.cost.run_queues:
+        load += min(queue.count, <uint32_t>(SLICE_MIN_DIVISOR - 1))
+    if td.clock < c.slice_start + s.m.cost.time_slice // load:
+        return False
+    c.slice_start = td.clock
+    return queue.first.td.priority <= td.td.priority
+
+
+# The priority of a thread that waits for a CPU has changed.
+cdef inline void requeue(sim* s, sim_thread* td) noexcept nogil:
+    cdef run_queue* queue = td.waits_in
+    run_remove(s, td)
+    run_insert(s, queue, td, False)
+
+
 # --- the seam's calls
 
 cdef void sim_set_priority(thread* other, uint8_t priority) noexcept nogil:
     cdef sim* s = <sim*>other.machine
     other.priority = priority
     if other.state == TD_RUNNABLE:
-        run_remove(s, <sim_thread*>other)
-        run_insert(s, <sim_thread*>other)
+        requeue(s, <sim_thread*>other)
 
 
-cdef void sim_shootdown(thread* td, const uint64_t* cpus, int64_t pages) noexcept nogil:
+cdef void sim_leave_run_time(thread* td, thread* heir) noexcept nogil:
     cdef sim* s = <sim*>td.machine
-    cdef ps_t handler = s.m.cost.ipi_handler + (s.m.cost.invlpg * pages if 0 < pages < FULL_FLUSH_PAGES
-                                                else s.m.cost.cr3_write)
-    cdef uint32_t word
-    cdef uint64_t bits
-    cdef int64_t targets = 0
-    cdef cpu* c
-    cdef cpu* here = (<sim_thread*>td).cpu
-    for word in range((s.m.ncpus + 63) // 64):
-        bits = cpus[word]
-        while bits:
-            c = &s.cpus[(word << 6) + __builtin_ctzll(bits)]
-            bits &= bits - 1
-            if c != here and c.busy:  # an idle CPU has no translations of a process
-                c.stolen += handler
-                targets += 1
-    if targets == 0:
-        return
-    s.ipis += targets
-    s.ipi_acks += targets
-    sim_charge(td, s.m.cost.ipi_send + s.m.cost.ipi_per_target * targets, 1)
-    # The last target acknowledges when it has flushed.
-    (<sim_thread*>td).clock += s.m.cost.ipi_flight + handler
-    here.times.interrupt += s.m.cost.ipi_flight + handler
+    account_heir(s, <sim_thread*>td, <sim_thread*>heir)
+    if heir.state == TD_RUNNABLE:
+        requeue(s, <sim_thread*>heir)
 
 
 cdef bint sim_cpus_using(thread* td, const void* pmap, uint64_t* cpus) noexcept nogil:

@@ -5,7 +5,7 @@
 
 from libc.stdint cimport uint64_t
 
-from finegrain.machine.simulated.types cimport event, sim, sim_thread
+from finegrain.machine.simulated.types cimport cpu, event, sim, sim_thread
 from finegrain.machine.thread cimport ps_t
 
 cdef enum:
@@ -89,9 +89,11 @@ cdef inline void remove_event(sim* s, uint64_t i) noexcept nogil:
         sift_down(s, i, e)
 
 
-# From t on, when does a thread that goes on have to look whether others come first?
-cdef inline void set_next_event(sim* s, ps_t t) noexcept nogil:
+# From t on, when does a thread that goes on on the CPU have to look whether others come first, or an interrupt does?
+cdef inline void set_next_event(sim* s, cpu* c, ps_t t) noexcept nogil:
     cdef ps_t next = t + LONE_PS
+    if c.interrupt_at < next:
+        next = c.interrupt_at
     if s.until < next:
         next = s.until
     if s.count > 0 and s.heap[0].time < next:

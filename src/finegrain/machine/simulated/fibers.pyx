@@ -6,6 +6,7 @@ from libc.string cimport memset
 from finegrain.machine.arena cimport address_space, address_space_release, arena_take
 from finegrain.machine.simulated.coherence cimport sim_sched_point
 from finegrain.machine.simulated.cpus cimport leave_cpu, make_runnable, spread
+from finegrain.machine.simulated.interactivity cimport PRI_MIN_INTERACT, account_fork
 from finegrain.machine.simulated.schedule cimport dispatch
 from finegrain.machine.simulated.spin cimport disown_spinners
 from finegrain.machine.simulated.types cimport sim_thread
@@ -24,7 +25,6 @@ cdef extern from "<sys/mman.h>" nogil:
 cdef enum:
     STACK_COLOR = 192                   # three cache lines: an odd number, to reach all sets
     STACK_COLORS = 64
-    PRI_MIN_TIMESHARE = 120             # FreeBSD's priority of an ordinary thread
 
 
 cdef bint stacks_create(sim* s) noexcept nogil:
@@ -121,8 +121,8 @@ cdef thread* sim_spawn(thread* td, machine* m, void (*start)(thread*, void*) noe
     new.td.machine = m
     new.td.simulated = 1
     new.td.id = s.last_thread_id
-    new.td.priority = PRI_MIN_TIMESHARE
-    new.td.base_priority = PRI_MIN_TIMESHARE
+    new.td.priority = PRI_MIN_INTERACT
+    new.td.base_priority = PRI_MIN_INTERACT
     new.td.proc = proc
     new.start = start
     new.argument = argument
@@ -135,5 +135,7 @@ cdef thread* sim_spawn(thread* td, machine* m, void (*start)(thread*, void*) noe
     m.threads = &new.td
     if m.attach != NULL:
         m.attach(&new.td)
-    make_runnable(s, new, (<sim_thread*>td).clock if td != NULL else s.time)
+    account_fork(s, <sim_thread*>td, new)
+    make_runnable(s, new, (<sim_thread*>td).clock if td != NULL else s.time,
+                  (<sim_thread*>td).cpu if td != NULL else new.cpu)
     return &new.td

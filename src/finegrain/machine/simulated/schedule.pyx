@@ -15,13 +15,16 @@ from libc.stdint cimport int64_t, uint64_t
 
 from finegrain.machine.seam cimport unlikely
 from finegrain.machine.simulated.arbiter cimport line_join, line_turn, longest_waiting
+from finegrain.machine.simulated.caches cimport user_fills
 from finegrain.machine.simulated.coherence cimport sim_charge, sim_sched_point, sim_wait_until
-from finegrain.machine.simulated.cpus cimport leave_cpu, make_runnable, run_insert
+from finegrain.machine.simulated.cpus cimport give_cpu_up, leave_cpu, make_runnable, to_be_preempted, turn_is_over
 from finegrain.machine.simulated.events cimport new_event, push_event, remove_event, set_next_event, sift_down
-from finegrain.machine.simulated.spin cimport pay_stolen, spin_begin, spin_look
+from finegrain.machine.simulated.interactivity cimport account_run
+from finegrain.machine.simulated.interrupts cimport take_interrupts
+from finegrain.machine.simulated.spin cimport spin_begin, spin_look
 from finegrain.machine.simulated.types cimport STOP_BREATHE, STOP_EMPTY, STOP_UNTIL, cpu, event
 from finegrain.machine.thread cimport (
-    TD_BLOCKED, TD_RUNNABLE, TD_RUNNING, TD_SLEEPING, TD_SPINNING, TD_STALLED, TD_STARTING)
+    TD_BLOCKED, TD_RUNNING, TD_SLEEPING, TD_SPINNING, TD_STALLED, TD_STARTING)
 
 cdef extern from "fiber.h" nogil:
     void fiber_switch(void** save, void* load)
@@ -82,9 +85,9 @@ cdef void dispatch(sim* s, sim_thread* td) noexcept nogil:
             next = line_turn(s, next)
             sim_wait_until(&next.td, e.time)
         elif next.td.state == TD_SLEEPING:
-            make_runnable(s, next, e.time)
+            make_runnable(s, next, e.time, next.cpu)
             continue
-        set_next_event(s, e.time)
+        set_next_event(s, next.cpu, e.time)
         if next == td:
             return
         s.current = next
@@ -104,6 +107,17 @@ cdef void leave_for_main(sim* s, sim_thread* td) noexcept nogil:
         fiber_switch(&td.context, s.main_context)
 
 
+# An interrupt is due, or has been for as long as td had them off.
+cdef void interrupted(sim* s, sim_thread* td) noexcept nogil:
+    if td.td.spinlocks != 0:
+        return
+    take_interrupts(s, td)
+    if td.cpu.preempt and to_be_preempted(s, td):
+        s.preemptions += 1
+        give_cpu_up(s, td, True)
+        dispatch(s, td)
+
+
 cdef void sim_reschedule(thread* kernel_td) noexcept nogil:
     cdef sim_thread* td = <sim_thread*>kernel_td
     cdef sim* s = <sim*>kernel_td.machine
@@ -111,11 +125,13 @@ cdef void sim_reschedule(thread* kernel_td) noexcept nogil:
     cdef sim_thread* next
     if unlikely(td.td.critical != 0):
         td.td.machine.ops.panic(kernel_td, b"a scheduling point in a critical section")
+    if td.cpu.interrupt_at <= td.clock:
+        interrupted(s, td)
     if s.count == 0 or s.heap[0].time > td.clock:
         # Nobody is behind: only a look at the real clock, or the end of the run.
         if td.clock < s.until and not out_of_breath(s):
             s.events += 1
-            set_next_event(s, td.clock)
+            set_next_event(s, td.cpu, td.clock)
             return
         s.breath = 1                    # out of breath still when dispatch looks
         push_event(s, td, td.clock)
@@ -131,7 +147,7 @@ cdef void sim_reschedule(thread* kernel_td) noexcept nogil:
         s.time = e.time
         next.event = 0
         sift_down(s, 0, new_event(s, td, td.clock))
-        set_next_event(s, e.time)
+        set_next_event(s, next.cpu, e.time)
         s.current = next
         s.last = next
         s.switches += 1
@@ -146,6 +162,8 @@ cdef void sim_reschedule_ask(thread* kernel_td) noexcept nogil:
     cdef sim* s = <sim*>kernel_td.machine
     if unlikely(td.td.critical != 0):
         td.td.machine.ops.panic(kernel_td, b"a scheduling point in a critical section")
+    if td.cpu.interrupt_at <= td.clock:
+        interrupted(s, td)
     push_event(s, td, td.clock)
     dispatch(s, td)
 
@@ -188,7 +206,7 @@ cdef void sim_unpark(thread* td, thread* other) noexcept nogil:
         return
     if s.idle_count > 0:
         sim_charge(td, s.m.cost.ipi_send, 1)
-    make_runnable(s, <sim_thread*>other, (<sim_thread*>td).clock)
+    make_runnable(s, <sim_thread*>other, (<sim_thread*>td).clock, (<sim_thread*>td).cpu)
 
 
 cdef void sim_sleep_for(thread* td, ps_t duration) noexcept nogil:
@@ -208,26 +226,27 @@ cdef void sim_user(thread* td, ps_t duration) noexcept nogil:
     cdef sim* s = <sim*>td.machine
     cdef sim_thread* me = <sim_thread*>td
     cdef cpu* c
-    cdef ps_t piece, t
+    cdef ps_t piece, t, ran, done
     while duration > 0 and not s.m.stopping:
         sim_sched_point(td)
-        pay_stolen(me)
-        c = me.cpu
-        if me.clock >= c.slice_end and s.run_first != NULL and s.run_first.td.priority <= td.priority:
-            preempt(s, me)              # the slice is over and others wait
+        if turn_is_over(s, me):
+            give_cpu_up(s, me, False)
+            dispatch(s, me)
             continue
+        c = me.cpu
         piece = duration if duration < TICK_PS else TICK_PS
         t = piece
         if c.sibling_busy:
             t = t * s.m.cost.smt_user_den // s.m.cost.smt_user_num
-        me.clock += t
-        c.times.user += t
-        duration -= piece
-
-
-# Put td behind the others in the run queue; the next one gets its CPU.
-cdef void preempt(sim* s, sim_thread* td) noexcept nogil:
-    td.td.state = TD_RUNNABLE
-    leave_cpu(s, td)                    # there is a next one: the CPU does not idle
-    run_insert(s, td)
-    dispatch(s, td)
+        # An interrupt that asks for the CPU ends the piece before its time.
+        me.in_user = 1
+        push_event(s, me, me.clock + t)
+        dispatch(s, me)
+        me.in_user = 0
+        ran = s.time - me.clock
+        me.clock = s.time
+        c.times.user += ran
+        done = piece if ran == t else ran * piece // t
+        user_fills(s, c, done, me.clock)
+        duration -= done
+        account_run(s, me)

@@ -10,8 +10,10 @@ from finegrain.machine.arena cimport (
 from finegrain.machine.machine cimport Machine
 from finegrain.machine.panic cimport panic_text
 from finegrain.machine.simulated.arbiter cimport line_served
-from finegrain.machine.simulated.cpus cimport sim_cpus_using, sim_set_priority, sim_shootdown
+from finegrain.machine.simulated.caches cimport caches_create, caches_destroy, line_miss, sim_fill, sim_touch_page
+from finegrain.machine.simulated.cpus cimport sim_cpus_using, sim_leave_run_time, sim_set_priority
 from finegrain.machine.simulated.fibers cimport sim_spawn, stacks_create, stacks_destroy, stacks_unwatch, stacks_watch
+from finegrain.machine.simulated.interrupts cimport sim_shootdown
 from finegrain.machine.simulated.schedule cimport (
     BREATH, dispatch, leave_for_main, sim_park, sim_reschedule, sim_sleep_for, sim_spin_until_changed, sim_stall,
     sim_unpark, sim_user)
@@ -110,10 +112,15 @@ cdef class SimulatedMachine(Machine):
             c.sibling = i ^ 1 if threads == 2 else NO_CPU
             s.idle[i >> 6] |= <uint64_t>1 << (i & 63)
         s.idle_count = n
+        if not caches_create(s):
+            raise MemoryError
         s.breath = BREATH
         s.reschedule = sim_reschedule
         s.word_changed = spin_word_changed
         s.stall = sim_stall
+        s.miss = line_miss
+        s.fill = sim_fill
+        s.touch_page = sim_touch_page
         s.served = line_served
         s.m.ops.cpus_using = sim_cpus_using
         s.m.ops.spin_until_changed = sim_spin_until_changed
@@ -124,6 +131,7 @@ cdef class SimulatedMachine(Machine):
         s.m.ops.sleep_for = sim_sleep_for
         s.m.ops.spawn = sim_spawn
         s.m.ops.set_priority = sim_set_priority
+        s.m.ops.leave_run_time = sim_leave_run_time
         s.m.ops.panic = sim_panic
         s.m.ops.arena_alloc = sim_arena_alloc
         s.m.ops.arena_free = sim_arena_free
@@ -136,6 +144,7 @@ cdef class SimulatedMachine(Machine):
         address_space_release(s.lines, s.lines_size)
         stacks_destroy(s)
         free(s.cpus)
+        caches_destroy(s)
         free(s.heap)
         free(s)
 
@@ -205,7 +214,8 @@ cdef class SimulatedMachine(Machine):
         """Counts since the start, by name."""
         cdef sim* s = self.s
         return {"events": s.events, "fiber_switches": s.switches, "context_switches": s.ctx_switches,
-                "wakeups": s.wakeups, "ipis": s.ipis, "ipi_acknowledgements": s.ipi_acks}
+                "wakeups": s.wakeups, "ipis": s.ipis, "ipi_acknowledgements": s.ipi_acks, "ticks": s.ticks,
+                "preemptions": s.preemptions, "steals": s.steals}
 
     def cpu_times(self):
         """For each CPU: its clock and where its time went, picoseconds. The parts sum to the clock."""

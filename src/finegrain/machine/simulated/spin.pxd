@@ -18,11 +18,3 @@ cdef void spin_word_changed(thread* td, uint64_t* word) noexcept nogil
 # td ends: threads that spin because it ran find that its lock has changed hands, even if the next owner's record turns
 # out to be the same one.
 cdef void disown_spinners(sim_thread* td) noexcept nogil
-
-
-# Interrupts took time from the CPU: its thread pays.
-cdef inline void pay_stolen(sim_thread* td) noexcept nogil:
-    if td.cpu.stolen != 0:
-        td.clock += td.cpu.stolen
-        td.cpu.times.interrupt += td.cpu.stolen
-        td.cpu.stolen = 0

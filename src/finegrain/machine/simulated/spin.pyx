@@ -5,6 +5,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from finegrain.machine.seam cimport running
 from finegrain.machine.simulated.coherence cimport line_of
 from finegrain.machine.simulated.events cimport push_event
+from finegrain.machine.simulated.interrupts cimport interrupts_owed
 from finegrain.machine.simulated.types cimport SPIN_BUCKETS
 from finegrain.machine.thread cimport TD_RUNNING, TD_SPINNING
 
@@ -51,10 +52,11 @@ cdef inline bint worth_spinning(sim_thread* td) noexcept nogil:
 
 cdef bint spin_look(sim* s, sim_thread* td, ps_t t) noexcept nogil:
     cdef uint32_t b
+    cdef ps_t owed, hidden
     if not td.spin_scheduled:
         next_look(s, td, FOREVER)       # the bound is reached: the pauses up to it are spent
     td.spin_scheduled = 0
-    if worth_spinning(td):
+    if worth_spinning(td) and not td.cpu.preempt:
         if td.spin_limit == 0:
             return False                # it changed and changed back: spin on
         if td.spin_delay.spin_cnt < td.spin_limit:
@@ -76,9 +78,11 @@ cdef bint spin_look(sim* s, sim_thread* td, ps_t t) noexcept nogil:
         if td.owner_next != NULL:
             td.owner_next.owner_prev = td.owner_prev
     td.td.state = TD_RUNNING
-    td.cpu.times.spin += t - td.clock
-    td.clock = t
-    pay_stolen(td)
+    # Interrupts that came while it waited are part of the wait, as far as that is long enough.
+    owed = interrupts_owed(s, td.cpu, t)
+    hidden = min(owed, t - td.clock)
+    td.cpu.times.spin += t - td.clock - hidden
+    td.clock = t + owed - hidden
     return True
 
 

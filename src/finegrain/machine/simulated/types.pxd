@@ -11,6 +11,9 @@ cdef enum:
     SPIN_BUCKETS = 1024
     STALL_BUCKETS = 256
     PANIC_TEXT = 32768
+    AGE_SHIFT = 20                      # a line's last use is known to 2**20 ps, a microsecond
+    AGE_BITS = 26                       # and forgotten after 70 seconds: by then it has left every cache
+    CACHE_MARKS = 16
 
 cdef enum stop_reason:
     STOP_UNTIL = 0                      # the time asked for has come
@@ -18,13 +21,47 @@ cdef enum stop_reason:
     STOP_BREATHE                        # real time passed: let Python look at signals
     STOP_PANIC
 
-# A cache line that matters, as the coherence protocol sees it.  One for each 64 bytes of the arena.
-cdef struct line:
-    ps_t busy_until                     # when its last transfer ends: atomic operations on a line are served in turn
-    uint16_t owner                      # CPU that wrote it last, plus 1; 0: nobody yet
-    uint16_t reader                     # CPU that read it last, plus 1
-    uint16_t sharers                    # sockets that hold a clean copy since the last write, as bits
-    uint16_t spinners                   # threads that busy-wait on a word in it
+# A cache line that matters, as the coherence protocol sees it.  One for each 64 bytes of the arena, so in 16 bytes.
+#   owner       CPU that wrote it last, plus 1; 0: nobody yet
+#   busy_until  when its last transfer ends: atomic operations on a line are served in turn.  Good for 2**52 ps, 75
+#               minutes; later a line is never busy
+#   sharers     sockets that hold a clean copy since the last write, as bits
+#   reader      CPU that read it last, plus 1
+#   spinners    threads that busy-wait on a word in it
+#   used        when it was last used, by whomever, in units of 2**AGE_SHIFT ps, modulo 2**AGE_BITS
+cdef extern from *:
+    """
+    typedef struct {
+        uint64_t owner : 11;
+        int64_t busy_until : 53;
+        uint64_t sharers : 16;
+        uint64_t reader : 11;
+        uint64_t spinners : 11;
+        uint64_t used : 26;
+    } finegrain_line;
+    """
+    ctypedef struct line "finegrain_line":
+        uint16_t owner
+        ps_t busy_until
+        uint16_t sharers
+        uint16_t reader
+        uint16_t spinners
+        uint64_t used
+
+# How long ago a cache brought in as many lines as it holds: what has not been used since has left it.  The time is kept
+# for every sixteenth of its capacity.
+cdef struct cache_clock:
+    int64_t horizon                     # what was last used before this has left (units of a line's `used`)
+    int64_t left                        # thousandths of a line to come in until the next mark
+    int64_t step                        # thousandths of a line between marks; 0: it holds everything, for ever
+    uint32_t next                       # the oldest mark
+    int64_t marks[CACHE_MARKS]          # when they were passed
+
+# The caches of a core, and those of its socket taken together.
+cdef struct caches:
+    cache_clock l1
+    cache_clock l2
+    cache_clock* chip
 
 # Where the time of a CPU went.
 # invariant: the fields sum to the span of the run (the time balance, SimulatedMachine.cpu_times)
@@ -37,6 +74,12 @@ cdef struct cpu_times:
     ps_t switching
     ps_t interrupt
 
+# Threads that wait for a CPU, best priority first.
+cdef struct run_queue:
+    sim_thread* first
+    sim_thread* last
+    uint32_t count
+
 cdef struct cpu:
     uint16_t id
     uint16_t core
@@ -45,10 +88,16 @@ cdef struct cpu:
     uint8_t busy                        # runs a thread (spinning counts)
     uint8_t sibling_busy                # invariant: equals busy of the sibling (set_busy)
     uint8_t last_line                   # where the line of the last access came from
+    uint8_t preempt                     # its thread is to let a better one have it, in the kernel too
+    uint8_t need_resched                # ... on its way back to user code
+    caches* cache                       # its core's
     sim_thread* current
-    ps_t slice_end
+    run_queue queue
+    ps_t slice_start
     ps_t idle_since
+    ps_t next_tick                      # the next clock interrupt
     ps_t stolen                         # interrupt time that its thread has yet to pay
+    ps_t interrupt_at                   # when its thread has to look at the three above: invariant: next_tick, or 0
     cpu_times times
     int64_t lines[LINE_KINDS]           # accesses by where the line came from; they sum to all accesses
 
@@ -75,8 +124,14 @@ cdef struct sim_thread:
     line* stalled_on                    # the cache line it waits for, or NULL
     sim_thread* stall_next              # threads that wait for lines of one hash bucket, longest first
     int64_t passed_over                 # how often others got the line before it
-    sim_thread* run_next                # run queue
+    run_queue* waits_in                 # the run queue that it is in, or was last
+    sim_thread* run_next
     sim_thread* run_prev
+    uint8_t in_user                     # user code runs: its event is the end of a piece of it
+    ps_t on_since                       # on the CPU since; its run time is accounted for up to here
+    ps_t off_since                      # off the CPU since
+    ps_t run_time                       # ULE's account of the recent past
+    ps_t sleep_time
     void (*start)(thread* td, void* argument) noexcept nogil
     void* argument
 
@@ -89,10 +144,13 @@ cdef struct sim:
     machine m                           # first: a sim* is a machine*
     ps_t next_event                     # earliest pending event; a thread ahead of it must let others go first
     # what the inline calls (coherence) need of the modules above them: an event is due; somebody spins on the word; the
-    # line is busy; it has been served
+    # line is busy; it has been served; it is not in the core's L1; lines come in that are not touched one by one
     void (*reschedule)(thread* td) noexcept nogil
     void (*word_changed)(thread* td, uint64_t* word) noexcept nogil
     void (*stall)(thread* td, line* at) noexcept nogil
+    ps_t (*miss)(thread* td, line* at, bint write) noexcept nogil
+    void (*fill)(thread* td, int64_t lines) noexcept nogil
+    void (*touch_page)(thread* td, const void* page) noexcept nogil
     void (*served)(sim* s, line* at, ps_t free) noexcept nogil
     uint64_t stalled_count              # threads that wait for a line
     line* lines                         # a line for each 64 bytes of the arena
@@ -116,8 +174,9 @@ cdef struct sim:
     uint32_t cores_per_socket
     uint32_t threads_per_core
     cpu* cpus
-    sim_thread* run_first               # run queue, best priority first
-    sim_thread* run_last
+    caches* core_caches                 # by core
+    cache_clock* chips                  # by socket
+    uint32_t queued                     # threads that wait for a CPU
     uint64_t idle[CPU_WORDS]            # CPUs that run nothing
     uint32_t idle_count
     sim_thread* spinning[SPIN_BUCKETS]
@@ -138,4 +197,7 @@ cdef struct sim:
     int64_t ipi_acks
     int64_t ctx_switches
     int64_t wakeups
+    int64_t ticks
+    int64_t preemptions
+    int64_t steals
     char panic_text[PANIC_TEXT]

@@ -1,0 +1,29 @@
+# Who is interactive: ULE's account of how long a thread ran and slept lately, and the priority that follows.
+#
+# A thread that sleeps much more than it runs is interactive and has one of the priorities PRI_MIN_INTERACT and up, the
+# better the less it runs; all others share PRI_MIN_BATCH.  (ULE spreads those over a range by their share of the CPU,
+# which orders them among themselves; here they go by turns.)  A child begins with its parent's account, cut down; when
+# it ends, its run time is put on the parent's account: so the make of a build whose compilers run is not interactive.
+
+from libc.stdint cimport uint8_t
+
+from finegrain.machine.simulated.types cimport sim, sim_thread
+from finegrain.machine.thread cimport ps_t
+
+cdef enum:
+    # FreeBSD sys/priority.h and sched_ule.c (M)
+    PRI_MIN_KERN = 80
+    PRI_MIN_INTERACT = 120              # PRI_MIN_TIMESHARE
+    PRI_MAX_INTERACT = 151
+    PRI_MIN_BATCH = 152
+
+# td, on its CPU, ran up to its clock.
+cdef void account_run(sim* s, sim_thread* td) noexcept nogil
+# td, off the CPU by its own will, is woken at t.
+cdef void account_sleep(sim* s, sim_thread* td, ps_t t) noexcept nogil
+# A new thread inherits its creator's account (NULL: it has none).
+cdef void account_fork(sim* s, sim_thread* creator, sim_thread* new) noexcept nogil
+# Is a thread of the priority to get the CPU at once from one of the other priority?  remote: on another CPU.
+cdef bint should_preempt(uint8_t priority, uint8_t other, bint remote) noexcept nogil
+# td ends: its run time goes to another's account.
+cdef void account_heir(sim* s, sim_thread* td, sim_thread* heir) noexcept nogil
