@@ -16,6 +16,7 @@ def make_task(design: str = "head", seconds: float = 1.0) -> Task:
         program="absent",
         jobs=104,
         images="private",
+        free_memory="used",
         memory_bytes=1 << 30,
         seconds=seconds,
         warmup=0.1,
@@ -45,7 +46,7 @@ def make_row(lock_class: str, name: str, site: str, wait_us: int, hold_us: int =
     }
 
 
-def make_measurement(pv_wait_us: int = 1000, map_wait_us: int = 300) -> Measurement:
+def make_measurement(pv_wait_us: int = 1000, map_wait_us: int = 300, exits: int = 50) -> Measurement:
     share = pv_wait_us * 10**6
     row = {"index": 7, "acquisitions": 10, "contested": 5, "wait_ps": share, "hold_ps": 10**7}
     return Measurement(
@@ -59,11 +60,7 @@ def make_measurement(pv_wait_us: int = 1000, map_wait_us: int = 300) -> Measurem
             ("rw:pmap pv list", "(free)", "pmap_enter"): share - share // 4,
             ("sx:vm map (user)", "vm_map", "vm_fault"): map_wait_us * 10**6,
         },
-        batch_waits=[
-            {"rw:pmap pv list": share // 10, "sx:vm map (user)": map_wait_us * 10**5} for _ in range(10)
-        ],
-        batch_exits=[5] * 10,
-        counts={"exits": 50, "faults": 1000},
+        counts={"exits": exits, "faults": 1000},
         chunks_freed=[[1, 30], [3, 20]],
         pv_locks=[
             row
@@ -88,17 +85,24 @@ def make_measurement(pv_wait_us: int = 1000, map_wait_us: int = 300) -> Measurem
 
 
 def make_result() -> Result:
-    designs = [
-        summarise(make_task("head"), [make_measurement()]),
-        summarise(make_task("superpage"), [make_measurement(100, 450)]),
-    ]
+    first, other = [make_measurement() for _ in range(2)], [make_measurement(100, 450) for _ in range(2)]
+    designs = [summarise(make_task("head"), first), summarise(make_task("superpage"), other, first)]
     return Result(
         machine={"kind": "simulated", "cpus": 104, "sockets": 2, "cores": 26, "threads": 2},
-        workload={"name": "hello", "kind": "tracepoints", "jobs": 104, "images": "private"},
+        workload={
+            "name": "hello",
+            "kind": "tracepoints",
+            "jobs": 104,
+            "images": "private",
+            "free_memory": "used",
+        },
         seed=1,
         simulated_seconds=1.0,
         warmup_seconds=0.1,
-        replications=1,
+        replications=2,
+        precision=None,
+        precision_reached=0.0,
+        ended="complete",
         designs=designs,
         wall_s=4.0,
     )

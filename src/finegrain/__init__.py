@@ -13,7 +13,13 @@ from finegrain.machine.costs import CostModel
 from finegrain.machine.shape import Shape
 from finegrain.options import KernelOptions
 from finegrain.study import result as _study
-from finegrain.study.defaults import DEFAULT_MEMORY, DEFAULT_SECONDS, DEFAULT_WARMUP, DEFAULT_WORKLOAD
+from finegrain.study.defaults import (
+    DEFAULT_MEMORY,
+    DEFAULT_REPLICATIONS,
+    DEFAULT_SECONDS,
+    DEFAULT_WARMUP,
+    DEFAULT_WORKLOAD,
+)
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -29,7 +35,7 @@ class Result(_study.Result):
     # Reports are loaded on first use: the readers of other systems' profiles need none of them.
 
     def to_dict(self) -> dict[str, Any]:
-        """Give everything as JSON's types, full precision, under the schema finegrain.compare/2."""
+        """Give everything as JSON's types, full precision, under the schema finegrain.compare/3."""
         from finegrain.report.result import as_dict
 
         return as_dict(self)
@@ -60,9 +66,11 @@ def compare(
     jobs: int | None = None,
     workload: str = DEFAULT_WORKLOAD,
     images: str = "private",
+    free_memory: str = "used",
     seconds: float = DEFAULT_SECONDS,
     warmup: float = DEFAULT_WARMUP,
-    replications: int = 1,
+    replications: int = DEFAULT_REPLICATIONS,
+    precision: float | None = None,
     seed: int = 1,
     costs: CostModel | None = None,
     options: KernelOptions | None = None,
@@ -75,10 +83,15 @@ def compare(
     `cpus` (1 to 1,024) chooses a machine of that many CPUs, `shape` an exact one; the default is 2 sockets of 26
     cores of 2 hardware threads. `jobs` builders (default: one a CPU) each replay `workload`, the name of a bundled
     recording or a file, from a point of their own; with `images` "private" each builder has its own copy of every
-    file's pages, with "shared" all map the same ones. `seconds` simulated seconds are measured after `warmup`, in
-    `replications` independent runs with seeds from `seed` on.
-    `options` are of the kernel, the same for all designs. `processes` (default: one a core) run at a time.
-    `progress` shows a display on the terminal (default: when there is one). Raises UserError for what cannot be.
+    file's pages, with "shared" all map the same ones. `free_memory` begins "used", as on a machine in long use, or
+    "fresh", as after boot. `seconds` simulated seconds are measured after `warmup`, in each of `replications`
+    independent runs with seeds from `seed` on; from two runs on, figures have 95% confidence intervals. With a
+    `precision` there are as many runs as it takes, at least 5, until the half-width of these intervals is at most that
+    part of the value (0.05: 5%) for the first design's worst lock and for its PV list waiting over each other design's;
+    at most 20 simulated seconds are measured of each design, and Ctrl-C gives the result of the runs that are done.
+    `options` are of the kernel, the same for all designs.
+    `processes` (default: one a core, fewer where memory is short) run at a time. `progress` shows a display on the
+    terminal (default: when there is one). Raises UserError for what cannot be.
     """
     from finegrain.report.progress import bars, on_terminal
     from finegrain.study import experiment
@@ -90,9 +103,11 @@ def compare(
         jobs=jobs,
         workload=workload,
         images=images,
+        free_memory=free_memory,
         seconds=seconds,
         warmup=warmup,
         replications=replications,
+        precision=precision,
         seed=seed,
         costs=costs,
         options=options,

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from finegrain.cli.compare import parse_precision
+
 
 def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
@@ -30,6 +32,10 @@ def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess
         (["--jobs", "0"], "1 to 4096"),
         (["--replications", "0"], "1 to 1000"),
         (["--images", "mixed"], "private and shared"),
+        (["--free-memory", "old"], "used and fresh"),
+        (["--precision", "fine"], "5% or 0.05"),
+        (["--precision", "0"], "0.1% to 100%"),
+        (["--precision", "nan"], "0.1% to 100%"),
         (["--workload", "absent.fgrec"], "absent.fgrec"),
         (["--json", "absent/out.json"], "no directory"),
         (["--cost", "rmw=3"], "there is no cost 'rmw'"),
@@ -57,3 +63,7 @@ def test_a_foreign_recording_is_refused(tmp_path: Path) -> None:
     assert result.returncode == 2
     assert result.stderr.count("\n") == 1
     assert "foreign.fgrec" in result.stderr
+
+
+def test_a_precision_is_a_percentage_or_a_part() -> None:
+    assert parse_precision("5%") == parse_precision("0.05") == 0.05

@@ -1,20 +1,24 @@
 import json
+from dataclasses import replace
+from html import escape
 from html.parser import HTMLParser
 
 import pytest
 from rich.console import Console
 
 from finegrain.machine.costs import CostModel, parse_costs
-from finegrain.report.result import as_dict, as_json, factor, html, rich, text
-from make_result import make_result
+from finegrain.report.result import as_dict, as_json, factor, html, lock_cell, rich, text, width_line
+from finegrain.study.result import Result
+from finegrain.study.summarise import summarise
+from make_result import make_measurement, make_result, make_task
 
 
 def test_the_table_has_a_column_a_design_each_sorted_by_its_waits() -> None:
     lines = text(make_result()).splitlines()
     head = next(i for i, line in enumerate(lines) if line.startswith("head"))
     assert "superpage" in lines[head]
-    assert "5400000 ±0% (rw:pmap pv list)" in lines[head + 1]
-    assert "2430000 ±0% (sx:vm map (user))" in lines[head + 1]
+    assert "5400000 ±0%, 40% blocked (rw:pmap pv list)" in lines[head + 1]
+    assert "2430000 ±0%, 40% blocked (sx:vm map (user))" in lines[head + 1]
     assert "never waited" not in text(make_result())
 
 
@@ -32,11 +36,55 @@ def test_costs_that_are_not_the_defaults_stand_above_it() -> None:
 
 def test_under_it_stand_the_factors_the_split_and_the_throughput() -> None:
     page = text(make_result())
-    assert "10.00x less" in page
+    assert "10.00x less (10.00 to 10.00)" in page
     assert "25.0%" in page
     assert "75.0%" in page
     assert "exits per simulated second" in page
     assert "cc1 (3 copies)" in page
+
+
+def with_(result: Result, **changes: object) -> Result:
+    return replace(result, **changes)
+
+
+def test_the_heading_says_where_runs_start_and_how_many_there_are() -> None:
+    result = make_result()
+    page = text(result)
+    assert "scaled from 2 runs of 1 s simulated, each after 0.1 s of warm-up" in page
+    assert "95% confidence interval from these 2 independent runs" in page
+    assert "free memory in no order, as on a machine in long use" in page
+    result.workload["free_memory"] = "fresh"
+    assert "as after boot" in text(result)
+    alone = text(with_(result, replications=1, precision_reached=None))
+    assert "scaled from one run of 1 s simulated after" in alone
+    assert "no confidence interval" in alone
+    assert "a single run does not tell" in alone
+
+
+def test_a_single_run_has_no_spread() -> None:
+    lock = summarise(make_task(), [make_measurement()]).locks[0]
+    assert lock_cell(lock) == "5400000, 40% blocked (rw:pmap pv list)"
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({}, "±12% wide; --precision 5% runs on until they are ±5%."),
+        ({"precision": 0.15, "ended": "precise"}, "±12% wide: ±15% was asked for."),
+        (
+            {"precision": 0.05, "ended": "limit"},
+            "±12% wide, not ±5%: the limit of 20 simulated seconds a design was reached.",
+        ),
+        ({"precision": 0.05, "ended": "interrupted"}, "±12% wide, not ±5%: interrupted after 2 runs."),
+    ],
+)
+def test_how_wide_the_intervals_are_is_said_in_a_line(changes: dict, says: str) -> None:
+    result = with_(make_result(), precision_reached=0.12, **changes)
+    assert width_line(result).endswith(says)
+    assert "head's worst lock (rw:pmap pv list) and the PV list ratios" in width_line(result)
+    assert says in text(result)
+    assert escape(says) in html(result)
+    assert as_dict(result)["precision_reached"] == 0.12
 
 
 def test_counts_are_shown_on_request_whatever_they_are() -> None:
@@ -48,8 +96,8 @@ def test_counts_are_shown_on_request_whatever_they_are() -> None:
     cells = [[cell.strip() for cell in row if cell.strip()] for row in rows]
     at = cells.index(["counted", "head", "superpage"])
     assert cells[at + 1 : at + 6] == [
-        ["exits", "50", "50"],
-        ["faults", "1,000", "1,000"],
+        ["exits", "100", "100"],
+        ["faults", "2,000", "2,000"],
         ["superpage promotions", "1,234", "-"],
         ["something new", "-", "7"],
         [],
@@ -63,7 +111,7 @@ def test_a_narrow_terminal_stacks_the_designs_and_loses_nothing() -> None:
     with console.capture() as capture:
         console.print(rich(make_result()))
     page = capture.get()
-    assert page.count("(rw:pmap pv list)") == 2
+    assert page.count("blocked (rw:pmap pv list)") == 2
     assert all(len(line) <= 60 for line in page.splitlines())
 
 
@@ -78,7 +126,7 @@ def test_factor(first: float, other: float, words: str) -> None:
 def test_json_has_the_schema_that_other_programs_rely_on() -> None:
     document = json.loads(as_json([make_result()]))
     assert document == json.loads(json.dumps(as_dict(make_result())))
-    assert document["schema"] == "finegrain.compare/2"
+    assert document["schema"] == "finegrain.compare/3"
     assert document["machine"]["kind"] == "simulated"
     design = document["designs"][0]
     assert set(design) >= {

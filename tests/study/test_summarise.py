@@ -1,18 +1,46 @@
 import pytest
 
 from finegrain.study.result import PV_LIST, Holding, PVContent
-from finegrain.study.summarise import summarise
+from finegrain.study.summarise import summarise, widest
 from make_result import make_measurement, make_task
 
 
 def test_scaling_to_ninety_minutes_and_its_interval() -> None:
-    result = summarise(make_task(seconds=1.0), [make_measurement(1000)])
+    result = summarise(make_task(seconds=1.0), [make_measurement(1000), make_measurement(1000)])
     lock = result.lock(PV_LIST)
     assert lock is not None
-    assert lock.wait_us == 1000
+    assert lock.wait_us == 2000
     assert lock.wait_us_90min == pytest.approx(1000 * 5400)
-    assert lock.wait_us_90min_ci95 == pytest.approx((5400e3, 5400e3))  # equal batches: no spread
-    assert result.batches == 10
+    assert lock.wait_us_90min_ci95 == pytest.approx((5400e3, 5400e3))  # equal runs: no spread
+    alone = summarise(make_task(seconds=1.0), [make_measurement(1000)])
+    assert [lock.wait_us_90min_ci95 for lock in alone.locks] == [None, None, None]
+    assert (alone.exits_per_s_ci95, alone.pv_ratio, alone.pv_ratio_ci95) == (None, 1, None)
+
+
+def test_the_ratio_to_the_first_design_takes_runs_in_pairs() -> None:
+    first = [make_measurement(1000), make_measurement(3000)]
+    result = summarise(make_task(), [make_measurement(100), make_measurement(300)], first)
+    assert result.pv_ratio == 10
+    assert result.pv_ratio_ci95 == pytest.approx((10, 10))
+    crossed = summarise(make_task(), [make_measurement(300), make_measurement(100)], first)
+    assert crossed.pv_ratio == 10
+    assert crossed.pv_ratio_ci95 is not None
+    assert crossed.pv_ratio_ci95[1] > 100
+    assert summarise(make_task(), [make_measurement(0)], first).pv_ratio is None
+
+
+def test_the_widest_interval_is_of_the_worst_lock_or_of_a_ratio() -> None:
+    steady, wild = [1000, 1000, 1000], [100, 300, 200]
+    first = [make_measurement(wait, 10) for wait in steady]
+    assert widest([first]) == 0
+    assert widest([first, first]) == 0
+    assert widest([first, [make_measurement(wait) for wait in wild]]) > 1
+    # Another lock is the worst; the PV list's spread matters for ratios only.
+    first = [make_measurement(wait, 9000) for wait in wild]
+    assert widest([first]) == 0
+    assert widest([first, [make_measurement(100) for _ in range(3)]]) > 1
+    # Nothing to divide by: no ratio to be precise about.
+    assert widest([first, [make_measurement(0) for _ in range(3)]]) == 0
 
 
 def test_replications_add_counts_and_average_rates() -> None:
@@ -22,6 +50,7 @@ def test_replications_add_counts_and_average_rates() -> None:
     assert lock.acquisitions == 200
     assert lock.wait_us == 4000
     assert lock.wait_us_90min == pytest.approx(2000 * 5400)
+    assert lock.wait_us_90min_ci95 is not None
     low, high = lock.wait_us_90min_ci95
     assert low < 2000 * 5400 < high
     assert result.exits_per_s == 50

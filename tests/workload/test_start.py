@@ -25,6 +25,8 @@ def put_in_place(model, program, start):
     for process, *step in zip(
         *(a.tolist() for a in (start.process, start.op, start.arg0, start.arg1, start.arg2)), strict=True
     ):
+        if step[0] == pr.HOLD:
+            continue
         known = process in run.spaces or step[0] == pr.EXEC or program.parent[process] < 0
         assert known, "a process appears from nowhere"
         run.step(process, *step)

@@ -15,7 +15,7 @@ from finegrain.machine.costs import parse_costs
 from finegrain.machine.shape import parse_shape, shape_of
 from finegrain.options import KernelOptions
 from finegrain.report import result as report
-from finegrain.study.defaults import DEFAULT_SECONDS, DEFAULT_WARMUP, DEFAULT_WORKLOAD
+from finegrain.study.defaults import DEFAULT_REPLICATIONS, DEFAULT_SECONDS, DEFAULT_WARMUP, DEFAULT_WORKLOAD
 
 
 def parse_cpus(text: str) -> list[int]:
@@ -24,6 +24,15 @@ def parse_cpus(text: str) -> list[int]:
         return [int(item) for item in text.split(",")]
     except ValueError:
         raise UserError(f"--cpus {text!r}: give one number, or several separated by commas") from None
+
+
+def parse_precision(text: str) -> float:
+    """Read a part of a value: `5%` or `0.05`."""
+    number, percent = text.removesuffix("%"), text.endswith("%")
+    try:
+        return float(number) / (100 if percent else 1)
+    except ValueError:
+        raise UserError(f"--precision {text!r}: give a part such as 5% or 0.05") from None
 
 
 def command(
@@ -41,9 +50,25 @@ def command(
     images: Annotated[
         str, typer.Option(help="private: each builder's own copy of every file; shared: one.")
     ] = "private",
-    seconds: Annotated[float, typer.Option(help="Simulated seconds to measure.")] = DEFAULT_SECONDS,
+    free_memory: Annotated[
+        str,
+        typer.Option(help="used: as on a machine in long use, its pages in no order; fresh: as after boot."),
+    ] = "used",
+    seconds: Annotated[
+        float, typer.Option(help="Simulated seconds to measure in each run.")
+    ] = DEFAULT_SECONDS,
     warmup: Annotated[float, typer.Option(help="Simulated seconds before that.")] = DEFAULT_WARMUP,
-    replications: Annotated[int, typer.Option(help="Independent runs of each design.")] = 1,
+    replications: Annotated[
+        int, typer.Option(help="Independent runs of each design.")
+    ] = DEFAULT_REPLICATIONS,
+    precision: Annotated[
+        str | None,
+        typer.Option(
+            help="Run on until the 95% intervals of the first design's worst lock and of the PV list ratios are this "
+            "narrow, such as 5%; at most 20 simulated seconds a design. Ctrl-C shows what is finished.",
+            metavar="PART",
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the first run.")] = 1,
     cost: Annotated[
         list[str] | None,
@@ -84,6 +109,7 @@ def command(
         if any(text.startswith("probe=") for text in cost or []):
             raise UserError("--probe off and --cost probe both say what profiling costs; give one of them")
         costs = replace(costs, probe=0.0)
+    part = None if precision is None else parse_precision(precision)
     if json is not None:
         check_writable(Path(json))
     console = Console()
@@ -95,9 +121,11 @@ def command(
             jobs=jobs,
             workload=workload,
             images=images,
+            free_memory=free_memory,
             seconds=seconds,
             warmup=warmup,
             replications=replications,
+            precision=part,
             seed=seed,
             costs=costs,
             options=options,

@@ -15,6 +15,7 @@ cdef enum kernel_layers:
     KERNEL_PHYS
     KERNEL_PMAP
     KERNEL_VM
+    KERNEL_VFS
     KERNEL_PROC                         # all of it
 
 cdef struct kernel_config:

@@ -6,7 +6,8 @@ from finegrain.kernel.locks cimport locks_create
 from finegrain.kernel.phys cimport phys_create
 from finegrain.kernel.pmap cimport PV_LAYOUT_HASHED, PV_LAYOUT_SUPERPAGE, PV_LOCK_MTX, PV_LOCK_RW, pmap_create
 from finegrain.kernel.proc cimport proc_create
-from finegrain.kernel.vm cimport vm_create
+from finegrain.kernel.vfs cimport vfs_create
+from finegrain.kernel.vm cimport kmap_create, vm_create
 
 from finegrain.options import KernelOptions
 
@@ -44,7 +45,7 @@ cdef int kernel_config_from(kernel_config* config, object segments, object desig
 # Locks in:   none; nothing runs yet.
 # Locks out:  none.
 # May block:  never.
-# Stands for: the SYSINIT order of FreeBSD's mi_startup(): locks, physical memory, pmap, VM, processes.
+# Stands for: the SYSINIT order of FreeBSD's mi_startup(): locks, physical memory, pmap, VM, pipes, processes.
 cdef int kernel_create(machine* m, const kernel_config* config, int layers=KERNEL_PROC) except -1:
     locks_create(m)
     if layers >= KERNEL_PHYS:
@@ -53,6 +54,9 @@ cdef int kernel_create(machine* m, const kernel_config* config, int layers=KERNE
         pmap_create(m, &config.design)
     if layers >= KERNEL_VM:
         vm_create(m, &config.vm)
+        kmap_create(m)
+    if layers >= KERNEL_VFS:
+        vfs_create(m)
     if layers >= KERNEL_PROC:
         proc_create(m, config.listing_period)
     return 0

@@ -203,6 +203,7 @@ cdef struct machine:
     void* pv
     void* pmap
     void* vm
+    void* vfs
     void* proc
     # set by the lock layer: for each new thread before it starts; what a thread wants and holds, as text, for panic
     void (*attach)(thread* td) noexcept nogil

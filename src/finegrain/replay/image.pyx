@@ -18,21 +18,13 @@ from finegrain.kernel.types cimport OBJT_SWAP, PAGE_LINES, vm_object
 from finegrain.kernel.vm cimport vm_object_allocate, vm_object_deallocate
 from finegrain.machine.seam cimport charge_lines, panic, unlikely, user
 from finegrain.machine.thread cimport thread
+from finegrain.replay.random cimport next_random
 
 cdef uint16_t SITE_FILL = lock_site(b"uiomove_object_page")
 
 cdef enum:
     WRITE_PAGES = 16                    # a write() of 64 KB
     WRITE_USER_PS = 8000000             # user time between two, on average [A]
-
-
-cdef inline uint64_t next_random(uint64_t* state) noexcept nogil:
-    # splitmix64 (Steele, Lea, Flood 2014)
-    state[0] += <uint64_t>0x9e3779b97f4a7c15
-    cdef uint64_t z = state[0]
-    z = (z ^ (z >> 30)) * <uint64_t>0xbf58476d1ce4e5b9
-    z = (z ^ (z >> 27)) * <uint64_t>0x94d049bb133111eb
-    return z ^ (z >> 31)
 
 
 cdef void out_of_memory(thread* td) noexcept nogil:

@@ -6,6 +6,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
 from finegrain.kernel.locks cimport mtx
 from finegrain.kernel.proc cimport proc
+from finegrain.kernel.vfs cimport pipepair
 from finegrain.machine.thread cimport ps_t
 from finegrain.replay.image cimport fill_run, image
 
@@ -28,6 +29,13 @@ cdef struct live_process:
     int64_t pause_ns                    # after so much time off the CPU
     int64_t user_ns                     # and this much user time
 
+# A pipe that is there when a builder starts.
+cdef struct live_pipe:
+    int32_t number
+    uint32_t bytes                      # in it
+    uint32_t holders[2]                 # processes that have its read end, its write end
+    pipepair* pipe
+
 cdef struct builder:
     int32_t number
     image* files
@@ -35,6 +43,9 @@ cdef struct builder:
     int64_t fill_last
     int64_t live_first                  # its live processes
     int64_t live_last
+    int64_t pipe_first                  # its pipes
+    int64_t pipe_last
+    int64_t age_pages                   # free memory that it mixes before the replay
     uint64_t seed
     proc* reaper
 
@@ -49,6 +60,7 @@ cdef struct replay_state:
     const uint8_t* map_flags
     const int64_t* file_pages
     live_process* live
+    live_pipe* pipes
     fill_run* runs
     builder* builders
     int64_t nbuilders

@@ -1,7 +1,7 @@
 # Processes that take the steps of a program.
 #
-# A builder is a reaper thread and the processes under it.  First the builder's part of the file image is filled.
-# Then the processes that are alive where the builder enters the recording are made: each takes the steps of its
+# A builder is a reaper thread and the processes under it.  First the builder's part of the file image is filled,
+# and free memory mixed (see age.pyx).  Then the processes that are alive where the builder enters the recording are made: each takes the steps of its
 # past, which put its mappings and pages in place, makes those of its live children that no fork of its past has
 # made, and waits.  When all processes of all builders are ready, all go on at once, each with the step that comes
 # next in the recording.  When a builder's first process ends, the builder starts it again from the beginning.
@@ -15,13 +15,16 @@ from finegrain.kernel.boot cimport kernel_config, kernel_config_from, kernel_cre
 from finegrain.kernel.locks cimport lock_name, lock_site, msleep, mtx_init, mtx_lock, mtx_unlock, wakeup
 from finegrain.kernel.phys cimport phys_allocated_pages, phys_reservations_broken
 from finegrain.kernel.pmap cimport (
-    CHUNKS_FREED_MAX, pmap_access, pmap_activate, pmap_state, pv_reset, pv_state, pvlock_state,
+    CHUNKS_FREED_MAX, pmap_access, pmap_activate, pmap_kernel_ptps, pmap_state, pv_reset, pv_state, pvlock_state,
     radix_pages)
 from finegrain.kernel.proc cimport (
     WAIT_ANY, killpg, listing_start, proc_exec_begin, proc_exec_end, proc_exit, proc_fork, proc_of, proc_plan,
     proc_reaper, proc_state, proc_wait, sys_setpgid, sys_setsid)
 from finegrain.kernel.types cimport (
     PAGE_SIZE, VM_PROT_EXECUTE, VM_PROT_READ, VM_PROT_WRITE, vm_object, vm_offset_t, vm_page, vmspace)
+from finegrain.kernel.vfs cimport (
+    BIG_PIPE_SIZE, PIPE_READ_END, PIPE_WRITE_END, fdclose, fdescfree, fdinstall, fdlookup, fdwake, kern_pipe,
+    pipe_close, pipe_read, pipe_write, pipepair, vfs_state)
 from finegrain.kernel.vm cimport (
     FAULT_BACKING, FAULT_BAD, FAULT_COPY, FAULT_FAST, FAULT_KINDS, FAULT_MOVE, FAULT_RESIDENT, FAULT_SUPERPAGE,
     FAULT_ZERO, PREMAP_FULL, PREMAP_NONE, PREMAP_PARTIAL, map_request, vm_audit, vm_fault, vm_map_brk,
@@ -29,6 +32,7 @@ from finegrain.kernel.vm cimport (
 from finegrain.machine.machine cimport Machine
 from finegrain.machine.seam cimport arena_alloc, charge, now, sleep_for, stopping, unlikely, user
 from finegrain.machine.thread cimport ps_t, thread
+from finegrain.replay.age cimport memory_age
 from finegrain.replay.image cimport image_fill, image_free
 
 from finegrain.workload import program as pr
@@ -57,6 +61,11 @@ cdef uint8_t OP_SLEEP = pr.SLEEP
 cdef uint8_t OP_SETPGID = pr.SETPGID
 cdef uint8_t OP_SETSID = pr.SETSID
 cdef uint8_t OP_KILLPG = pr.KILLPG
+cdef uint8_t OP_PIPE = pr.PIPE
+cdef uint8_t OP_READ = pr.READ
+cdef uint8_t OP_WRITE = pr.WRITE
+cdef uint8_t OP_CLOSE = pr.CLOSE
+cdef uint8_t OP_HOLD = pr.HOLD
 cdef uint32_t TOUCH_WRITE = pr.TOUCH_WRITE
 cdef uint32_t TOUCH_EXEC = pr.TOUCH_EXEC
 cdef uint8_t MAP_SHARED = pr.MAP_SHARED
@@ -160,6 +169,62 @@ cdef void do_fork(thread* td, proc* p, int32_t child, bint vfork) noexcept nogil
     proc_fork(td, p, vms, vfork, &plan, process_main)
 
 
+# Read as many bytes from a pipe as the recording's call did, or up to the end of the file: what it waited for there
+# is waited for here.
+#
+# Locks in:   none.
+# Locks out:  none.
+# May block:  as pipe_read(): sleeps.
+# Stands for: FreeBSD sys_read().
+cdef void do_read(thread* td, proc* p, int32_t number, uint64_t bytes) noexcept nogil:
+    cdef pipepair* pp = fdlookup(&p.p_fd, number, PIPE_READ_END)
+    cdef uint64_t left = bytes
+    cdef uint32_t got
+    while pp != NULL:
+        got = pipe_read(td, pp, <uint32_t>left if 0 < left < BIG_PIPE_SIZE else BIG_PIPE_SIZE)
+        if got == 0 or (bytes != 0 and got == left):
+            return
+        if bytes != 0:
+            left -= got
+        charge(td, td.machine.cost.syscall, 1)
+
+
+# Locks in:   none.
+# Locks out:  none.
+# May block:  as pipe_write(): sleeps.
+# Stands for: FreeBSD sys_write().
+cdef void do_write(thread* td, proc* p, int32_t number, uint64_t bytes) noexcept nogil:
+    cdef pipepair* pp = fdlookup(&p.p_fd, number, PIPE_WRITE_END)
+    if pp != NULL:
+        pipe_write(td, pp, <uint32_t>bytes)
+
+
+# Locks in:   none.
+# Locks out:  none.
+# May block:  as kern_pipe(): sleeps.
+# Stands for: FreeBSD sys_pipe2().
+cdef void do_pipe(thread* td, proc* p, int32_t number) noexcept nogil:
+    cdef pipepair* pp = kern_pipe(td)
+    fdinstall(td, &p.p_fd, pp, number, PIPE_READ_END)
+    fdinstall(td, &p.p_fd, pp, number, PIPE_WRITE_END)
+
+
+# Get an end of a pipe that is there when the replay begins, and counts it already.
+#
+# Locks in:   none.
+# Locks out:  none.
+# May block:  never.
+# Stands for: nothing in FreeBSD: these pipes are there when the replay begins.
+cdef void do_hold(thread* td, proc* p, int32_t number, int32_t end) noexcept nogil:
+    cdef replay_state* r = replay_of(td)
+    cdef builder* b = &r.builders[p.p_builder]
+    cdef int64_t i
+    for i in range(b.pipe_first, b.pipe_last):
+        if r.pipes[i].number == number:
+            fdinstall(td, &p.p_fd, r.pipes[i].pipe, number, end)
+            return
+
+
 # Take steps number i up to, not including, end of a list of steps.  Stops at an EXIT, and when the run is to end.
 #
 # Locks in:   none.
@@ -225,6 +290,16 @@ cdef void run_steps(thread* td, proc* p, const steps* s, int64_t i, int64_t end,
             sys_setsid(td, p)
         elif op == OP_KILLPG:
             killpg(td, p, <int>arg0)
+        elif op == OP_PIPE:
+            do_pipe(td, p, <int32_t>arg0)
+        elif op == OP_READ:
+            do_read(td, p, <int32_t>arg0, s.arg1[i])
+        elif op == OP_WRITE:
+            do_write(td, p, <int32_t>arg0, s.arg1[i])
+        elif op == OP_CLOSE:
+            fdclose(td, &p.p_fd, <int32_t>arg0, <int32_t>s.arg1[i])
+        elif op == OP_HOLD:
+            do_hold(td, p, <int32_t>arg0, <int32_t>s.arg1[i])
         i += 1
 
 
@@ -289,13 +364,39 @@ cdef void process_main(thread* td, void* argument) noexcept nogil:
     pmap_activate(td, &p.p_vmspace.pm)
     if p.p_plan.live >= 0:
         live = &r.live[p.p_plan.live]
+        fdescfree(td, &p.p_fd)                          # its past says which ends of pipes it has
         run_steps(td, p, &r.past, live.past, live.past_end, -1)
         if r.start == 0:                                # else it slept in vfork while the replay began
             fork_live(td, p, p.p_plan.live)
             arrive(td, r, True)
     sleep_for(td, p.p_plan.pause)
     run_steps(td, p, &r.program, p.p_plan.step, p.p_plan.end, p.p_plan.user)
+    if unlikely(stopping(td.machine)):
+        fdwake(td, &p.p_fd)                             # nobody else may come who writes, or reads, what is waited for
     proc_exit(td, p)
+
+
+# Make the pipes that are there when the replay begins, with what is in them.
+#
+# Locks in:   none.
+# Locks out:  none.
+# May block:  as kern_pipe(), pipe_write() and pipe_close(): sleeps.
+# Stands for: nothing in FreeBSD.
+cdef void make_live_pipes(thread* td, replay_state* r, const builder* b) noexcept nogil:
+    cdef live_pipe* one
+    cdef int64_t i
+    cdef int end
+    for i in range(b.pipe_first, b.pipe_last):
+        one = &r.pipes[i]
+        one.pipe = kern_pipe(td)
+        if one.bytes > 0:
+            pipe_write(td, one.pipe, one.bytes if one.bytes < BIG_PIPE_SIZE else BIG_PIPE_SIZE)
+        for end in range(2):
+            if one.holders[end] > 0:
+                one.pipe.f_count[end] = one.holders[end]
+        for end in range(2):
+            if one.holders[end] == 0:
+                pipe_close(td, one.pipe, end)
 
 
 # --- builders
@@ -322,7 +423,8 @@ cdef void fork_root(thread* td, proc* reaper) noexcept nogil:
 #
 # Locks in:   none.
 # Locks out:  none.
-# May block:  on "replay"; as image_fill(), fork_live(), proc_wait(), image_free() and proc_exit(): sleeps.
+# May block:  on "replay"; as image_fill(), make_live_pipes(), memory_age(), fork_live(), proc_wait(), image_free() and
+#             proc_exit(): sleeps.
 # Stands for: whoever drives a build, and reaps what its processes leave behind.
 cdef void builder_main(thread* td, void* argument) noexcept nogil:
     cdef proc* reaper = <proc*>argument
@@ -339,6 +441,8 @@ cdef void builder_main(thread* td, void* argument) noexcept nogil:
     while r.filled < r.nbuilders:
         msleep(td, &r.filled, &r.lock, SITE_READY)
     mtx_unlock(td, &r.lock)
+    make_live_pipes(td, r, b)
+    memory_age(td, b.age_pages, ~b.seed)
     fork_live(td, reaper, -1)
     while True:
         ended = proc_wait(td, reaper, WAIT_ANY)
@@ -401,13 +505,14 @@ cdef class Kernel:
         view = array.reshape(-1).view("u1")
         return &view[0]
 
-    def load(self, program, past, live, runs, builders, *, bint shared):
+    def load(self, program, past, live, pipes, runs, builders, *, bint shared):
         """Give the kernel what the builders run.
 
         `program` is a workload.program.Program. `past` is a Start's `op`, `arg0`, `arg1`, `arg2`, of all builders
         together; `live` has a row (number, parent, inherits, past, past_end, step, pause_ns, user_ns) for each process
-        alive at the start, `runs` a row (file, page, pages) for each piece of an image, and `builders` a row
-        (fill_first, fill_last, live_first, live_last, seed) for each builder. With `shared` they map one image.
+        alive at the start, `pipes` a row (number, bytes, readers, writers) for each pipe there, `runs` a row (file,
+        page, pages) for each piece of an image, and `builders` a row (fill_first, fill_last, live_first, live_last,
+        pipe_first, pipe_last, age_pages, seed) for each builder. With `shared` they map one image.
         """
         cdef replay_state* r = self.r
         cdef int64_t i
@@ -431,6 +536,9 @@ cdef class Kernel:
         for i, row in enumerate(live):
             (r.live[i].number, r.live[i].parent, r.live[i].inherits, r.live[i].past, r.live[i].past_end,
              r.live[i].step, r.live[i].pause_ns, r.live[i].user_ns) = row
+        r.pipes = <live_pipe*>arena_alloc(self.host.m, max(1, len(pipes)) * sizeof(live_pipe))
+        for i, row in enumerate(pipes):
+            r.pipes[i].number, r.pipes[i].bytes, r.pipes[i].holders[0], r.pipes[i].holders[1] = row
         r.runs = <fill_run*>arena_alloc(self.host.m, max(1, len(runs)) * sizeof(fill_run))
         for i, row in enumerate(runs):
             r.runs[i].file, r.runs[i].page, r.runs[i].pages = row
@@ -447,7 +555,7 @@ cdef class Kernel:
             r.builders[i].number = <int32_t>i
             r.builders[i].files = &r.images[0 if shared else i]
             (r.builders[i].fill_first, r.builders[i].fill_last, r.builders[i].live_first, r.builders[i].live_last,
-             r.builders[i].seed) = row
+             r.builders[i].pipe_first, r.builders[i].pipe_last, r.builders[i].age_pages, r.builders[i].seed) = row
 
     def start(self):
         """Put the builders' threads on the machine."""
@@ -476,6 +584,7 @@ cdef class Kernel:
         cdef vm_state* vs = <vm_state*>self.host.m.vm
         cdef pmap_state* pm = <pmap_state*>self.host.m.pmap
         cdef pv_state* pv = <pv_state*>self.host.m.pv
+        cdef vfs_state* fs = <vfs_state*>self.host.m.vfs
         cdef int i
         totals = {"forks": ps.forks, "vforks": ps.vforks, "execs": ps.execs, "exits": ps.exits, "listings": ps.listings,
                   "stack_growths": vs.growths, "active_scanned": vs.scanned, "prefault_candidates": vs.prefaulted}
@@ -484,6 +593,8 @@ cdef class Kernel:
             totals[f"faults_{FAULT_NAMES[i]}"] = vs.faults[i]
             total += vs.faults[i]
         totals["faults"] = total
+        totals |= {"pipes": fs.made, "pipe_reads": fs.reads, "pipe_writes": fs.writes, "pipe_bytes": fs.bytes,
+                   "pipe_buffers_grown": fs.grown}
         totals |= {"promotions": pm.promotions, "promotion_failures": pm.promotion_failures, "demotions": pm.demotions,
                    "superpage_mappings": pm.mappings, "restarts": pm.restarts, "reclaims": pv.reclaims,
                    "chunk_allocations": pv.chunk_allocs, "reservations_broken": phys_reservations_broken(self.host.m)}
@@ -492,9 +603,9 @@ cdef class Kernel:
     def counts(self):
         """Count since the last reset.
 
-        forks, vforks, execs, exits, lists of all processes; faults, and faults by how they were settled; promotions,
-        demotions and superpages mapped whole; restarts of bottom-up operations; calls of
-        reclaim_pv_chunk, chunks allocated; reservations broken
+        forks, vforks, execs, exits, lists of all processes; faults, and faults by how they were settled; pipes made,
+        calls of read and write on them, bytes written, buffers that grew; promotions, demotions and superpages mapped
+        whole; restarts of bottom-up operations; calls of reclaim_pv_chunk, chunks allocated; reservations broken
         for want of memory.
         """
         return {name: value - self.baseline.get(name, 0) for name, value in self._totals().items()}
@@ -525,6 +636,10 @@ cdef class Kernel:
         cdef proc_state* ps = <proc_state*>self.host.m.proc
         cdef vm_state* vs = <vm_state*>self.host.m.vm
         cdef pv_state* pv = <pv_state*>self.host.m.pv
+        cdef vfs_state* fs = <vfs_state*>self.host.m.vfs
+        # the kernel's page tables stay, and so do pages of radix nodes
+        pages = phys_allocated_pages(self.host.m) - self.pages_before
+        pages -= pmap_kernel_ptps(self.host.m) + radix_pages(self.host.m)
         return {"processes": ps.processes, "groups": ps.groups, "objects": vs.objects, "maps": vs.maps,
-                "entries": vs.entries, "chunks": pv.chunks,
-                "pages": phys_allocated_pages(self.host.m) - radix_pages(self.host.m) - self.pages_before}
+                "entries": vs.entries, "chunks": pv.chunks, "pipes": fs.pipes, "pipe_kva": fs.amountpipekva,
+                "pages": pages}

@@ -24,9 +24,16 @@ from finegrain.workload.start import Start, Starts
 _PREPARE_PS: Final = 1_000_000_000  # how long the machine runs between two looks whether all is ready
 _PIECE: Final = 512  # pages of a file that one builder writes of an image that all share
 _IMAGES_SHARE: Final = 0.8  # of memory: the rest is for the processes
+CACHED_PAGES: Final = 2 * 253  # pages that a CPU's cache may hold: two buckets (kernel/phys/types.pxd)
 _PREPARE_LIMIT_PS: Final = 3_600_000_000_000_000  # an hour: something is wrong
 
 Run = tuple[int, int, int]  # file, first page, pages
+
+
+def _written(start: Start) -> int:
+    """Count the pages that the processes alive have written: memory of their own."""
+    touches = start.arg2[start.op == pr.TOUCH]
+    return int(np.count_nonzero(touches & pr.TOUCH_WRITE))
 
 
 def _live_rows(program: Program, start: Start, past_first: int) -> list[tuple[int, ...]]:
@@ -78,8 +85,10 @@ class Replay:
     """A kernel of one design on `machine` and memory `segments`, with `jobs` builders that replay `program`.
 
     `images` is "private" (each builder maps a copy of its own of every file) or "shared" (one for all). Without
-    `stagger` all builders begin at the recording's beginning. Results depend on `seed`, the machine and the
-    arguments alone. Raises UserError when `images` is neither, or the images do not fit in the machine's memory.
+    `stagger` all builders begin at the recording's beginning. `free_memory` is "used" (mixed before the replay, as on a
+    machine in long use, see age.pyx) or "fresh" (whole, as after boot). Results depend on `seed`, the machine and the
+    arguments alone. Raises UserError when `images` or `free_memory` is neither of these, or the images do not fit in
+    the machine's memory.
     """
 
     def __init__(
@@ -94,10 +103,13 @@ class Replay:
         seed: int = 1,
         stagger: bool = True,
         options: KernelOptions | None = None,
+        free_memory: str = "used",
     ) -> None:
         """Build the kernel and what the builders need; nothing runs yet."""
         if images not in ("private", "shared"):
             raise UserError(f"images {images!r}: there are private and shared")
+        if free_memory not in ("used", "fresh"):
+            raise UserError(f"free memory {free_memory!r}: there are used and fresh")
         self.machine = machine
         self.program = program
         runs = _fill_runs(program)
@@ -105,7 +117,7 @@ class Replay:
         self.kernel = Kernel(machine, segments, design, options)
         random = np.random.Generator(np.random.PCG64(seed))
         at = (np.arange(jobs) + random.random(jobs)) / jobs * (program.duration_ns if stagger else 0)
-        self._load(at.astype(np.int64), runs, images == "shared", random)
+        self._load(at.astype(np.int64), runs, images == "shared", free_memory == "used", random)
 
     @staticmethod
     def _check_memory(segments: list[Segment], runs: list[Run], jobs: int, images: str) -> None:
@@ -118,7 +130,12 @@ class Replay:
             )
 
     def _load(
-        self, at: npt.NDArray[np.int64], runs: list[Run], shared: bool, random: np.random.Generator
+        self,
+        at: npt.NDArray[np.int64],
+        runs: list[Run],
+        shared: bool,
+        used: bool,
+        random: np.random.Generator,
     ) -> None:
         """Load the kernel with builders that begin at these recording times (ns)."""
         program, jobs = self.program, len(at)
@@ -126,13 +143,17 @@ class Replay:
         starts = Starts(program)
         past: list[Start] = []
         live: list[tuple[int, ...]] = []
+        pipes: list[tuple[int, ...]] = []
         builders: list[tuple[int, ...]] = []
         steps = 0
         for k in range(jobs):
             start = starts.at(int(at[k]))
             rows = _live_rows(program, start, steps)
             share = (len(runs) * k // jobs, len(runs) * (k + 1) // jobs) if shared else (0, len(runs))
-            builders.append((*share, len(live), len(live) + len(rows), int(seeds[k])))
+            age = _written(start) + CACHED_PAGES if used else 0
+            alive = (len(live), len(live) + len(rows))
+            builders.append((*share, *alive, len(pipes), len(pipes) + len(start.pipes), age, int(seeds[k])))
+            pipes += start.pipes
             live += [(n, p + len(live) if p >= 0 else -1, *rest) for n, p, *rest in rows]
             past.append(start)
             steps += len(start.op)
@@ -140,7 +161,7 @@ class Replay:
             np.concatenate([getattr(start, name) for start in past])
             for name in ("op", "arg0", "arg1", "arg2")
         ]
-        self.kernel.load(program, columns, live, runs, builders, shared=shared)
+        self.kernel.load(program, columns, live, pipes, runs, builders, shared=shared)
 
     def prepare(self) -> int:
         """Fill the images, put what was alive in place, and go to where the replay begins.

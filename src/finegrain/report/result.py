@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from html import escape
+from math import inf
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
@@ -14,32 +15,48 @@ from finegrain.options import KernelOptions
 from finegrain.report.table import Column, Table, as_html
 from finegrain.report.terminal import as_rich, plain
 from finegrain.report.words import Cell, count_name, holder
+from finegrain.study.defaults import PRECISION_LIMIT_S
 from finegrain.study.result import PV_LIST, SCHEMA, SWEEP_SCHEMA, DesignResult, Lock, Result
+from finegrain.study.statistics import half_width
 
 TOP_SUPERPAGES = 3
 SHARE_OF_WAIT = 0.5  # "the superpages behind most of it": as many as carry this share of the wait
 GAP = 3
+START = {
+    "used": "in no order, as on a machine in long use",
+    "fresh": "whole, as after boot, which a long run does not keep",
+}
 
 
 def lock_cell(lock: Lock) -> str:
-    """Give `wait ±half-width (class:name)`, waits in microseconds over 90 minutes."""
-    _, high = lock.wait_us_90min_ci95
+    """Give `wait ±half-width, part blocked (class:name)`, waits in microseconds over 90 minutes."""
     wait = lock.wait_us_90min
-    spread = f" ±{(high - wait) / wait * 100:.0f}%" if wait > 0 else ""
-    return f"{wait:.0f}{spread} ({lock.lock})"
+    spread = half_width(wait, lock.wait_us_90min_ci95)
+    shown = f" {_spread(spread)}" if wait > 0 and spread < inf else ""
+    blocked = f", {lock.block_us / lock.wait_us * 100:.0f}% blocked" if lock.wait_us > 0 else ""
+    return f"{wait:.0f}{shown}{blocked} ({lock.lock})"
+
+
+def _spread(half: float) -> str:
+    return f"±{half * 100:.0f}%" if half < 10 else "±>1000%"
 
 
 def title(result: Result) -> list[str]:
     """Give the lines above the table: what was run, and the unit."""
     machine, workload = result.machine, result.workload
-    batches = result.designs[0].batches
+    runs = result.replications
+    if runs > 1:
+        scaled = f"{runs} runs of {result.simulated_seconds:g} s simulated, each"
+        spread = f"±: half of the 95% confidence interval from these {runs} independent runs"
+    else:
+        scaled = f"one run of {result.simulated_seconds:g} s simulated"
+        spread = "a single run has no confidence interval"
     return [
         f"Total time waited on each lock: {workload['jobs']} builders replaying {workload['name']} "
         f"({workload['images']} images) on {machine['cpus']} simulated CPUs "
         f"({machine['sockets']} sockets x {machine['cores']} cores x {machine['threads']} threads)",
-        f"us over 90 minutes, scaled from {result.simulated_seconds:g} s simulated "
-        f"after {result.warmup_seconds:g} s of warm-up; "
-        f"±: 95% confidence from {batches} batches",
+        f"us over 90 minutes, scaled from {scaled} after {result.warmup_seconds:g} s of warm-up; {spread}",
+        f"start: free memory {START[workload['free_memory']]}; blocked: off the CPU, the rest spinning",
         _probe(machine.get("costs_ps", {}).get("probe", 0)),
         *_other_costs(machine.get("costs_ps", {})),
         *_other_options(machine.get("kernel", {})),
@@ -104,7 +121,7 @@ def factor(first: float, other: float) -> str:
 def summary_table(designs: Sequence[DesignResult]) -> Table:
     """What lies under the waits: a row a question, a column a design."""
     first = designs[0]
-    against = ["1" if d is first else factor(first.pv_wait_us_90min, d.pv_wait_us_90min) for d in designs]
+    against = ["1" if d is first else _pv_factor(first, d) for d in designs]
     rows: list[list[Cell]] = [
         [f"{PV_LIST}, against {first.name}", *against],
         ["  of it collision (holder on another superpage)", *(_share(d, "collision_us") for d in designs)],
@@ -118,6 +135,36 @@ def summary_table(designs: Sequence[DesignResult]) -> Table:
         ],
     ]
     return Table([Column("", left=True, wraps=True), *(Column(design.name) for design in designs)], rows, GAP)
+
+
+def _pv_factor(first: DesignResult, other: DesignResult) -> str:
+    said = factor(first.pv_wait_us_90min, other.pv_wait_us_90min)
+    if other.pv_ratio is None or other.pv_ratio_ci95 is None:
+        return said
+    low, high = other.pv_ratio_ci95
+    if other.pv_ratio < 1:
+        low, high = 1 / high, 1 / low
+    return f"{said} ({low:.2f} to {high:.2f})"
+
+
+def width_line(result: Result) -> str:
+    """Say how wide the intervals are that a precision is asked for, and whether that was reached."""
+    if result.precision_reached is None:
+        return "How wide the intervals are, a single run does not tell: give --replications 2 or more."
+    worst = next((lock.lock for lock in result.designs[0].locks), "no lock")
+    what = f"{result.designs[0].name}'s worst lock ({worst})"
+    if len(result.designs) > 1:
+        what += " and the PV list ratios"
+    said = f"The 95% intervals of {what} are at most {_spread(result.precision_reached)} wide"
+    if result.precision is None:
+        return f"{said}; --precision 5% runs on until they are ±5%."
+    asked = f"±{result.precision * 100:g}%"
+    ends = {
+        "precise": f"{said}: {asked} was asked for.",
+        "limit": f"{said}, not {asked}: the limit of {PRECISION_LIMIT_S:g} simulated seconds a design was reached.",
+        "interrupted": f"{said}, not {asked}: interrupted after {result.replications} runs.",
+    }
+    return ends[result.ended]
 
 
 def _share(design: DesignResult, part: str) -> str:
@@ -192,6 +239,7 @@ class _View:
         for design in designs:
             for line in superpage_lines(design):
                 yield Text(line, no_wrap=False)
+        yield Text(width_line(self.result))
         operations = sum(design.lock_operations for design in designs)
         yield Text(
             f"{self.result.wall_s:.0f} s of real time; {operations / 1e6:,.0f} million lock operations simulated"
@@ -211,7 +259,7 @@ def text(result: Result, *, counts: bool = False, width: int = 200) -> str:
 def html(result: Result) -> str:
     """Give a result as one `<div>`: the same numbers as in a terminal."""
     designs = result.designs
-    lines = [line for design in designs for line in superpage_lines(design)]
+    lines = [*(line for design in designs for line in superpage_lines(design)), width_line(result)]
     return (
         "<div>"
         + "".join(f"<p>{escape(line)}</p>" for line in title(result))
@@ -231,6 +279,9 @@ def as_dict(result: Result) -> dict[str, Any]:
         "simulated_seconds": result.simulated_seconds,
         "warmup_seconds": result.warmup_seconds,
         "replications": result.replications,
+        "precision": result.precision,
+        "precision_reached": result.precision_reached,
+        "ended": result.ended,
         "designs": [asdict(design) for design in result.designs],  # tuples become lists by way of JSON
         "wall_s": result.wall_s,
     }

@@ -2,8 +2,10 @@
 
 import os
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, nullcontext
+from dataclasses import replace
+from itertools import count
 from tempfile import TemporaryDirectory
 
 import numpy as np
@@ -15,19 +17,24 @@ from finegrain.machine.shape import DEFAULT_SHAPE, Shape, shape_of
 from finegrain.options import KernelOptions
 from finegrain.study.defaults import (
     DEFAULT_MEMORY,
+    DEFAULT_REPLICATIONS,
     DEFAULT_SECONDS,
     DEFAULT_WARMUP,
     DEFAULT_WORKLOAD,
+    FREE_MEMORY,
     IMAGES,
     MAX_JOBS,
+    PRECISION_LIMIT_S,
+    PRECISION_REPLICATIONS,
 )
 from finegrain.study.measure import Measurement, Task, measure
+from finegrain.study.memory import processes_that_fit
 from finegrain.study.result import Result
-from finegrain.study.summarise import summarise
+from finegrain.study.summarise import summarise, widest
 from finegrain.study.workers import workers
 from finegrain.workload.stored import open_program, store_program
 
-# Entered while tasks run: the name of each, and a function that gives how far each is, from 0 to 1.
+# Entered while tasks run: the name of each bar, and a function that gives how far each is, from 0 to 1.
 Progress = Callable[[Sequence[str], Callable[[], Sequence[float]]], AbstractContextManager[None]]
 
 
@@ -39,9 +46,11 @@ def compare(
     jobs: int | None = None,
     workload: str = DEFAULT_WORKLOAD,
     images: str = "private",
+    free_memory: str = "used",
     seconds: float = DEFAULT_SECONDS,
     warmup: float = DEFAULT_WARMUP,
-    replications: int = 1,
+    replications: int = DEFAULT_REPLICATIONS,
+    precision: float | None = None,
     seed: int = 1,
     costs: CostModel | None = None,
     options: KernelOptions | None = None,
@@ -56,13 +65,12 @@ def compare(
     if shape is None:
         shape = DEFAULT_SHAPE if cpus is None else shape_of(cpus)
     jobs = shape.cpus if jobs is None else jobs
-    _check(jobs, images, seconds, warmup, replications)
+    _check(jobs, images, free_memory, seconds, warmup, replications, precision)
     began = time.perf_counter()
-    processes = processes or os.cpu_count() or 1
     with TemporaryDirectory(prefix="finegrain-") as directory:
         # In a process of its own, whose memory goes with it.
         with workers(1) as run:
-            run([(store_program, workload, directory)])
+            list(run([(store_program, workload, directory)]))
         program = open_program(directory)
         tasks = [
             Task(
@@ -72,20 +80,18 @@ def compare(
                 program=directory,
                 jobs=jobs,
                 images=images,
+                free_memory=free_memory,
                 memory_bytes=memory_bytes,
                 seconds=seconds,
                 warmup=warmup,
-                seed=seed + replication,
+                seed=seed,
                 options=options or KernelOptions(),
             )
             for design in chosen
-            for replication in range(replications)
         ]
-        measurements = _run(tasks, directory, processes, progress)
-    results = [
-        summarise(tasks[i * replications], measurements[i * replications : (i + 1) * replications])
-        for i in range(len(chosen))
-    ]
+        rounds = _Rounds(tasks, replications, precision)
+        rounds.run(directory, processes or processes_that_fit(jobs), progress)
+    measured = rounds.by_design()
     return Result(
         machine={
             "kind": "simulated",
@@ -104,47 +110,129 @@ def compare(
             "processes": len(program.parent),
             "jobs": jobs,
             "images": images,
+            "free_memory": free_memory,
         },
         seed=seed,
         simulated_seconds=seconds,
         warmup_seconds=warmup,
-        replications=replications,
-        designs=results,
+        replications=len(rounds.done),
+        precision=precision,
+        precision_reached=widest(measured) if len(rounds.done) > 1 else None,
+        ended=rounds.ended,
+        designs=[summarise(task, own, measured[0]) for task, own in zip(tasks, measured, strict=True)],
         wall_s=time.perf_counter() - began,
     )
 
 
-def _check(jobs: int, images: str, seconds: float, warmup: float, replications: int) -> None:
+def _check(
+    jobs: int,
+    images: str,
+    free_memory: str,
+    seconds: float,
+    warmup: float,
+    replications: int,
+    precision: float | None,
+) -> None:
     if not 1 <= jobs <= MAX_JOBS:
         raise UserError(f"{jobs} jobs: give 1 to {MAX_JOBS}")
     if images not in IMAGES:
         raise UserError(f"images {images!r}: there are {' and '.join(IMAGES)}")
+    if free_memory not in FREE_MEMORY:
+        raise UserError(f"free memory {free_memory!r}: there are {' and '.join(FREE_MEMORY)}")
     if not 0.001 <= seconds <= 1000:
         raise UserError(f"{seconds:g} seconds: give 0.001 to 1000 simulated seconds to measure")
     if not 0 <= warmup <= 1000:
         raise UserError(f"{warmup:g} seconds of warm-up: give 0 to 1000")
     if not 1 <= replications <= 1000:
         raise UserError(f"{replications} replications: give 1 to 1000")
+    if precision is not None and not 0.001 <= precision <= 1:
+        raise UserError(f"a precision of {precision:.4g}: give 0.1% to 100%")
 
 
-def _run(tasks: list[Task], directory: str, processes: int, progress: Progress | None) -> list[Measurement]:
-    """Measure every task, some at a time; results in the tasks' order.
+class _Rounds:
+    """Independent runs, a round of them (one a design, with the same seed) after the other.
 
-    The tasks, in whichever process, write how far they are into a shared file, whose last number tells them to stop.
+    There are as many rounds as replications are asked for; with a precision, from PRECISION_REPLICATIONS on, as many
+    as it takes, up to PRECISION_LIMIT_S. Which round is the last depends on what was measured alone, and never on
+    which process was done first.
     """
-    path = os.path.join(directory, "progress")
-    done = np.memmap(path, dtype=np.float64, mode="w+", shape=(len(tasks) + 1,))
 
-    def fractions() -> list[float]:
-        return [float(fraction) for fraction in done[:-1]]
+    def __init__(self, tasks: list[Task], replications: int, precision: float | None) -> None:
+        self.tasks = tasks
+        self.precision = precision
+        self.least = max(replications, PRECISION_REPLICATIONS) if precision is not None else replications
+        limit = int(PRECISION_LIMIT_S / tasks[0].seconds)
+        self.most = max(self.least, limit) if precision is not None else replications
+        self.done: list[list[Measurement]] = []  # round by round, in the designs' order
+        self.width = float("inf")  # of the widest interval
+        self.ended = "complete"
 
-    def cancel() -> None:
-        done[-1] = 1.0
+    def by_design(self) -> list[list[Measurement]]:
+        """Give the measurements of each design."""
+        return [list(own) for own in zip(*self.done, strict=True)]
 
-    names = [task.design.name for task in tasks]
-    shown = progress(names, fractions) if progress is not None else nullcontext()
-    with shown, workers(min(processes, len(tasks))) as run:
-        return run([(_measure_one, task, path, i) for i, task in enumerate(tasks)], cancel)
+    def run(self, directory: str, processes: int, progress: Progress | None) -> None:
+        """Measure, some tasks at a time.
+
+        The tasks, in whichever process, write how far they are into a shared file, whose last number tells them to
+        stop.
+        """
+        path = os.path.join(directory, "progress")
+        shared = np.memmap(path, dtype=np.float64, mode="w+", shape=(self.most * len(self.tasks) + 1,))
+
+        def cancel() -> None:
+            shared[-1] = 1.0
+
+        names = [task.design.name for task in self.tasks]
+        if self.precision is not None:
+            names.append(f"±{self.precision * 100:g}%")
+        shown = progress(names, lambda: self._fractions(shared)) if progress is not None else nullcontext()
+        calls = ((_measure_one, task, path, number) for number, task in enumerate(self._all_tasks()))
+        with (
+            shown,
+            workers(min(processes, self.most * len(self.tasks))) as run,
+            closing(run(calls, cancel)) as results,
+        ):
+            try:
+                self._gather(results)
+            except KeyboardInterrupt:
+                if self.precision is None or len(self.done) < 2:
+                    raise
+                self.ended = "interrupted"
+
+    def _all_tasks(self) -> Iterator[Task]:
+        for number in range(self.most):
+            for task in self.tasks:
+                yield replace(task, seed=task.seed + number)
+
+    def _gather(self, results: Iterator[Measurement]) -> None:
+        for number in count(1):
+            self.done.append([])
+            try:
+                for _ in self.tasks:
+                    self.done[-1].append(next(results))
+            except BaseException:
+                self.done.pop()
+                raise
+            if number >= 2:
+                self.width = widest(self.by_design())
+            if self.precision is not None and number >= self.least and self.width <= self.precision:
+                self.ended = "precise"
+                return
+            if number == self.most:
+                self.ended = "complete" if self.precision is None else "limit"
+                return
+
+    def _fractions(self, shared: np.ndarray) -> list[float]:
+        runs = np.asarray(shared[:-1]).reshape(self.most, len(self.tasks)).sum(axis=0)
+        needed = float(self.most)
+        if self.precision is not None:  # the width falls as the root of the number of runs
+            forecast = (
+                len(self.done) * (self.width / self.precision) ** 2 if self.width < float("inf") else 0.0
+            )
+            needed = min(needed, max(float(self.least), forecast))
+        fractions = [min(1.0, float(run) / needed) for run in runs]
+        return fractions if self.precision is None else [*fractions, len(self.done) / max(needed, 1.0)]
 
 
 def _measure_one(task: Task, path: str, number: int) -> Measurement:

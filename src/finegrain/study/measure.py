@@ -16,7 +16,6 @@ from finegrain.options import KernelOptions
 from finegrain.study.result import Holding
 
 PS_PER_S = 1_000_000_000_000
-BATCHES = 10  # batch means: ten batches give the t distribution nine degrees of freedom
 Progress = Callable[[float], None]
 
 
@@ -30,6 +29,7 @@ class Task:
     program: str  # the directory of a stored program
     jobs: int
     images: str
+    free_memory: str
     memory_bytes: int
     seconds: float
     warmup: float
@@ -43,8 +43,6 @@ class Measurement:
 
     profile: list[dict[str, Any]]
     charged: dict[tuple[str, str, str], int]  # lock, holder's site, waiter's site: wait
-    batch_waits: list[dict[str, int]]  # for each batch: wait by lock class:name
-    batch_exits: list[int]
     counts: dict[str, int]
     chunks_freed: list[list[int]]
     pv_locks: list[dict[str, Any]]
@@ -54,6 +52,13 @@ class Measurement:
     cpu_times: dict[str, int]
     wall_s: float = 0.0
     run_s: float = 0.0  # the part of wall_s after the warm-up, without set-up
+
+    def waits(self) -> dict[str, int]:
+        """Give the wait on each lock `class:name`, picoseconds."""
+        total: dict[str, int] = {}
+        for row in self.profile:
+            total[lock_key(row)] = total.get(lock_key(row), 0) + row["wait_ps"]
+        return total
 
 
 def measure(task: Task, progress: Progress | None = None) -> Measurement:
@@ -83,6 +88,7 @@ def measure(task: Task, progress: Progress | None = None) -> Measurement:
         task.design,
         jobs=task.jobs,
         images=task.images,
+        free_memory=task.free_memory,
         seed=task.seed,
         options=task.options,
     )
@@ -102,18 +108,7 @@ def measure(task: Task, progress: Progress | None = None) -> Measurement:
     replay.reset_counts()
     run_began = time.perf_counter()
     times_before = _sum_times(machine.cpu_times())
-    waits_before: dict[str, int] = {}
-    exits_before = 0
-    batch_waits: list[dict[str, int]] = []
-    batch_exits: list[int] = []
-    for batch in range(BATCHES):
-        advance(task.warmup + task.seconds * (batch + 1) / BATCHES)
-        waits = _waits(read_profile(machine))
-        batch_waits.append({name: waits[name] - waits_before.get(name, 0) for name in waits})
-        waits_before = waits
-        exits = replay.counts()["exits"]
-        batch_exits.append(exits - exits_before)
-        exits_before = exits
+    advance(total)
     run_s = time.perf_counter() - run_began
     times = _sum_times(machine.cpu_times())
     pv_locks, superpages = read_pv_waits(machine)
@@ -121,8 +116,6 @@ def measure(task: Task, progress: Progress | None = None) -> Measurement:
     return Measurement(
         profile=read_profile(machine),
         charged=read_charged(machine),
-        batch_waits=batch_waits,
-        batch_exits=batch_exits,
         counts=replay.counts(),
         chunks_freed=replay.chunks_freed_histogram(),
         pv_locks=pv_locks,
@@ -155,13 +148,6 @@ def holdings(counts: dict[tuple[str, int, int], int], files: list[str]) -> list[
 def lock_key(row: dict[str, Any]) -> str:
     """Give the `class:name` of a profile row."""
     return f"{row['class']}:{row['name']}"
-
-
-def _waits(profile: list[dict[str, Any]]) -> dict[str, int]:
-    waits: dict[str, int] = {}
-    for row in profile:
-        waits[lock_key(row)] = waits.get(lock_key(row), 0) + row["wait_ps"]
-    return waits
 
 
 def _sum_times(rows: list[dict[str, int]]) -> dict[str, int]:

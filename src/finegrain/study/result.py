@@ -7,7 +7,7 @@ Times are microseconds of simulated time, as LOCK_PROFILING prints them. `*_90mi
 from dataclasses import dataclass, field
 from typing import Any
 
-SCHEMA = "finegrain.compare/2"
+SCHEMA = "finegrain.compare/3"
 SWEEP_SCHEMA = "finegrain.sweep/1"  # several results in one document
 SPAN_90MIN_S = 5400.0
 PV_LIST = "rw:pmap pv list"
@@ -48,7 +48,7 @@ class Lock:
     wait_us: float
     hold_us: float
     wait_us_90min: float
-    wait_us_90min_ci95: tuple[float, float]
+    wait_us_90min_ci95: tuple[float, float] | None  # None: a single run has no interval
     spin_us: float
     block_us: float
     wait_max_us: float
@@ -115,17 +115,18 @@ class DesignResult:
     name: str
     locks: list[Lock]  # most waited first
     pv_wait: dict[str, float]  # collision_us, sharing_us
+    pv_ratio: float | None  # the first design's PV list waiting over this one's; None: there is none here
+    pv_ratio_ci95: tuple[float, float] | None
     pv_superpages: list[Superpage]
     pv_wait_by_content: list[PVContent]
     pv_locks: list[PVLock]
     pv_bytes: int  # memory that the design's locks, generations and list heads take
     exits_per_s: float
     faults_per_s: float
-    exits_per_s_ci95: tuple[float, float]
+    exits_per_s_ci95: tuple[float, float] | None
     counts: dict[str, int]  # exits, execs, forks, faults by kind
     chunks_freed_histogram: list[list[int]]  # by pmap_remove_pages call
     cpu_share: dict[str, float]  # of all CPU time: user, kernel, memory, spin, idle, switching, interrupt
-    batches: int  # behind the confidence intervals
     lock_operations: int  # acquires and releases
     wall_s: float
 
@@ -147,9 +148,14 @@ class Result:
     machine: dict[str, Any]
     workload: dict[str, Any]
     seed: int
-    simulated_seconds: float
+    simulated_seconds: float  # measured in each run
     warmup_seconds: float
-    replications: int
+    replications: int  # independent runs of each design
+    precision: float | None  # half-width asked for of the intervals, as a part of the value
+    precision_reached: (
+        float | None
+    )  # the largest half-width of those that it is asked for; None: a single run
+    ended: str  # complete, precise, limit (of simulated time), interrupted
     designs: list[DesignResult]
     wall_s: float
 

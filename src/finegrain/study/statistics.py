@@ -1,7 +1,10 @@
-"""Means with confidence intervals, and quantiles of power-of-two histograms."""
+"""Means and ratios with confidence intervals, and quantiles of power-of-two histograms.
+
+The values are of independent runs (docs/statistics.md says why, and how often the intervals hold what they should).
+"""
 
 from collections.abc import Sequence
-from math import sqrt
+from math import exp, inf, sqrt
 from statistics import NormalDist, fmean, stdev
 
 
@@ -20,16 +23,52 @@ def student_t(probability: float, degrees: int) -> float:
     return z + g1 / degrees + g2 / degrees**2 + g3 / degrees**3 + g4 / degrees**4
 
 
-def mean_ci95(values: Sequence[float]) -> tuple[float, float]:
-    """95% confidence interval of the mean of independent values; (mean, mean) when there is only one.
+Interval = tuple[float, float]  # lower end, upper end
 
-    Where no value is negative, as with waits and rates, the interval does not go below zero either.
+# Exact where the expansion is not good enough (Abramowitz and Stegun, table 26.10).
+_T_975 = (12.706, 4.303, 3.182, 2.776)
+
+
+def _t_975(degrees: int) -> float:
+    return _T_975[degrees - 1] if 1 <= degrees <= len(_T_975) else student_t(0.975, degrees)
+
+
+def _around(value: float, deviations: Sequence[float]) -> Interval:
+    """95% interval of a positive value from the relative deviations of the runs that it was made of.
+
+    On the logarithm's scale: waits are never negative, and rare long ones make their means lean to one side.
     """
-    mean = fmean(values)
+    n = len(deviations)
+    factor = exp(min(700.0, _t_975(n - 1) * stdev(deviations) / sqrt(n)))
+    return value / factor, value * factor
+
+
+def mean_ci95(values: Sequence[float]) -> Interval | None:
+    """95% confidence interval of the mean of independent values that are not negative; None from less than two."""
     if len(values) < 2:
+        return None
+    mean = fmean(values)
+    if mean <= 0:
         return mean, mean
-    half = student_t(0.975, len(values) - 1) * stdev(values) / sqrt(len(values))
-    return max(mean - half, min(0.0, *values)), mean + half
+    return _around(mean, [value / mean for value in values])
+
+
+def ratio_ci95(over: Sequence[float], under: Sequence[float]) -> Interval | None:
+    """95% confidence interval of the ratio of two means; None from less than two pairs, or where a mean is 0.
+
+    The values come in pairs, each of one run: what both have in common (here the seed) cancels.
+    """
+    if len(over) < 2 or min(sum(over), sum(under)) <= 0:
+        return None
+    top, bottom = fmean(over), fmean(under)
+    return _around(top / bottom, [a / top - b / bottom for a, b in zip(over, under, strict=True)])
+
+
+def half_width(value: float, interval: Interval | None) -> float:
+    """Half the width of an interval as a part of the value; infinite where there is no interval."""
+    if interval is None:
+        return inf
+    return (interval[1] - interval[0]) / 2 / value if value > 0 else 0.0
 
 
 def histogram_quantile(histogram: Sequence[Sequence[int]], probability: float) -> int | None:

@@ -5,8 +5,17 @@ from statistics import fmean
 from typing import Any
 
 from finegrain.study.measure import Measurement, Task, lock_key
-from finegrain.study.result import SPAN_90MIN_S, DesignResult, Lock, Point, PVContent, PVLock, Superpage
-from finegrain.study.statistics import add_histograms, histogram_quantile, mean_ci95
+from finegrain.study.result import (
+    PV_LIST,
+    SPAN_90MIN_S,
+    DesignResult,
+    Lock,
+    Point,
+    PVContent,
+    PVLock,
+    Superpage,
+)
+from finegrain.study.statistics import add_histograms, half_width, histogram_quantile, mean_ci95, ratio_ci95
 
 PS_PER_US = 1_000_000
 SUPERPAGE_BYTES = 2 << 20
@@ -15,13 +24,19 @@ KEEP_PV_LOCKS = 256
 LINE_KINDS = ("hit", "sibling", "socket", "cross", "memory")
 
 
-def summarise(task: Task, measurements: Sequence[Measurement]) -> DesignResult:
-    """Add replications up; rates and scaled figures are means over them."""
+def summarise(
+    task: Task, measurements: Sequence[Measurement], first: Sequence[Measurement] | None = None
+) -> DesignResult:
+    """Add replications up; rates and scaled figures are means over them.
+
+    `first` are the measurements of the design to compare with, with the same seeds; None: it is this one.
+    """
     replications = len(measurements)
-    batch_seconds = task.seconds / len(measurements[0].batch_waits)
+    pv_waits, first_pv_waits = _waits(PV_LIST, measurements), _waits(PV_LIST, first or measurements)
+    waited = sum(pv_waits) > 0
     rows = _merge_rows([row for m in measurements for row in m.profile])
     locks = [
-        _lock(name, [row for row in rows if lock_key(row) == name], measurements, task.seconds, batch_seconds)
+        _lock(name, [row for row in rows if lock_key(row) == name], measurements, task.seconds)
         for name in sorted({lock_key(row) for row in rows})
     ]
     locks.sort(key=lambda lock: (-lock.wait_us, lock.lock))
@@ -29,7 +44,7 @@ def summarise(task: Task, measurements: Sequence[Measurement]) -> DesignResult:
     pv_locks = _sum_rows([m.pv_locks for m in measurements])
     counts = {name: sum(m.counts[name] for m in measurements) for name in measurements[0].counts}
     span = task.seconds * replications
-    exits = [exits / batch_seconds for m in measurements for exits in m.batch_exits]
+    exits = [m.counts["exits"] / task.seconds for m in measurements]
     times = {name: sum(m.cpu_times[name] for m in measurements) for name in measurements[0].cpu_times}
     whole = max(1, sum(times.values()))
     worst = [_superpage(row, measurements) for row in superpages[:KEEP_SUPERPAGES] if row["wait_ps"]]
@@ -40,6 +55,8 @@ def summarise(task: Task, measurements: Sequence[Measurement]) -> DesignResult:
             "collision_us": sum(row["collision_ps"] for row in pv_locks) / PS_PER_US,
             "sharing_us": sum(row["sharing_ps"] for row in pv_locks) / PS_PER_US,
         },
+        pv_ratio=sum(first_pv_waits) / sum(pv_waits) if waited else None,
+        pv_ratio_ci95=ratio_ci95(first_pv_waits, pv_waits),
         pv_superpages=worst,
         pv_wait_by_content=_by_content(worst),
         pv_locks=[_pv_lock(row) for row in pv_locks[:KEEP_PV_LOCKS]],
@@ -50,10 +67,34 @@ def summarise(task: Task, measurements: Sequence[Measurement]) -> DesignResult:
         counts=counts,
         chunks_freed_histogram=add_histograms([m.chunks_freed for m in measurements]),
         cpu_share={name: value / whole for name, value in times.items()},
-        batches=len(exits),
         lock_operations=2 * sum(lock.acquisitions for lock in locks),
         wall_s=sum(m.wall_s for m in measurements),
     )
+
+
+def widest(designs: Sequence[Sequence[Measurement]]) -> float:
+    """Give the largest half-width, as a part of the value, of the intervals that a precision is asked for.
+
+    Those are of the first design's worst lock and of the PV list ratio of each other design. A design is given as its
+    measurements, all with the same seeds.
+    """
+    first = designs[0]
+    total: dict[str, int] = {}
+    for m in first:
+        for name, wait in m.waits().items():
+            total[name] = total.get(name, 0) + wait
+    worst = _waits(max(total, key=lambda name: (total[name], name)), first) if total else []
+    widths = [half_width(fmean(worst), mean_ci95(worst))] if worst else [0.0]
+    over = _waits(PV_LIST, first)
+    for other in designs[1:]:
+        under = _waits(PV_LIST, other)
+        if sum(over) > 0 and sum(under) > 0:
+            widths.append(half_width(sum(over) / sum(under), ratio_ci95(over, under)))
+    return max(widths)
+
+
+def _waits(lock: str, measurements: Sequence[Measurement]) -> list[int]:
+    return [m.waits().get(lock, 0) for m in measurements]
 
 
 _SUMMED = (
@@ -97,7 +138,6 @@ def _lock(
     rows: list[dict[str, Any]],
     measurements: Sequence[Measurement],
     seconds: float,
-    batch_seconds: float,
 ) -> Lock:
     points = sorted((_point(row) for row in rows), key=lambda point: (-point.wait_us, point.site))
     held_by: dict[str, int] = {}
@@ -107,17 +147,15 @@ def _lock(
             if lock == name:
                 held_by[holder] = held_by.get(holder, 0) + ps
                 held_by_points[holder, waiter] = held_by_points.get((holder, waiter), 0) + ps
-    scale = SPAN_90MIN_S / batch_seconds / PS_PER_US
-    batches = [batch.get(name, 0) * scale for m in measurements for batch in m.batch_waits]
-    low, high = mean_ci95(batches)
+    waits = [wait * SPAN_90MIN_S / seconds / PS_PER_US for wait in _waits(name, measurements)]
     return Lock(
         lock=name,
         acquisitions=sum(point.acquisitions for point in points),
         contested=sum(point.contested for point in points),
         wait_us=sum(row["wait_ps"] for row in rows) / PS_PER_US,
         hold_us=sum(row["hold_ps"] for row in rows) / PS_PER_US,
-        wait_us_90min=fmean(batches),
-        wait_us_90min_ci95=(low, high),
+        wait_us_90min=fmean(waits),
+        wait_us_90min_ci95=mean_ci95(waits),
         spin_us=sum(row["spin_ps"] for row in rows) / PS_PER_US,
         block_us=sum(row["block_ps"] for row in rows) / PS_PER_US,
         wait_max_us=max(row["wait_max_ps"] for row in rows) / PS_PER_US,

@@ -1,8 +1,11 @@
 """Worker processes that end quietly: on Ctrl-C, on an error in one of them, and when they are done."""
 
 import signal
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
+from enum import Enum
+from itertools import islice
 from typing import Any
 
 from joblib.externals.loky import get_reusable_executor
@@ -10,32 +13,49 @@ from joblib.externals.loky import get_reusable_executor
 Call = tuple[Any, ...]  # a function and its arguments
 
 
-@contextmanager
-def workers(processes: int) -> Iterator[Callable[..., list[Any]]]:
-    """Give a function that makes calls in `processes` processes and returns their results in order.
+class _Ended(Enum):  # keeps its identity on the way from a worker
+    INTERRUPTED = 1
 
-    Its second argument, if given, is called when the calls are to be abandoned, to make those under way end soon. An
-    error in a call, and Ctrl-C, abandon the rest. The processes end with the `with` block. joblib.Parallel does not
-    serve here: on Ctrl-C it kills its workers, with tracebacks of theirs on the terminal.
+
+_INTERRUPTED = _Ended.INTERRUPTED
+
+
+@contextmanager
+def workers(processes: int) -> Iterator[Callable[..., Generator[Any, None, None]]]:
+    """Give a function that makes calls in `processes` processes and yields their results in order.
+
+    It takes calls as there are processes for them, so that there may be more than will be wanted. Its second argument,
+    if given, is called when calls under way are to be abandoned: on an error in a call, on Ctrl-C, and when the
+    results are closed early. The processes end with the `with` block. joblib.Parallel does not serve here: on Ctrl-C it
+    kills its workers, with tracebacks of theirs on the terminal.
     """
     executor = get_reusable_executor(max_workers=processes, initializer=_ignore_interrupts)
+    abandoned = False
 
-    def run(calls: list[Call], cancel: Callable[[], None] = lambda: None) -> list[Any]:
-        futures = [executor.submit(_call, *call) for call in calls]
+    def run(calls: Iterable[Call], cancel: Callable[[], None] = lambda: None) -> Generator[Any, None, None]:
+        nonlocal abandoned
+        source = iter(calls)
+        # as many again wait in line, so that a process that is done finds work while the next result is late
+        futures = deque(executor.submit(_call, *call) for call in islice(source, 2 * processes))
         try:
-            return [future.result() for future in futures]
-        except BaseException:
-            cancel()
-            for future in futures:
-                future.cancel()
-            raise
+            while futures:
+                result = futures[0].result()
+                if result is _INTERRUPTED:
+                    raise KeyboardInterrupt
+                futures.popleft()
+                futures.extend(executor.submit(_call, *call) for call in islice(source, 1))
+                yield result
+        finally:
+            if futures:
+                abandoned = True
+                cancel()
+                for future in futures:
+                    future.cancel()
 
     try:
         yield run
-    except BaseException:
-        executor.shutdown(wait=False)  # the user need not wait for what is going away
-        raise
-    executor.shutdown(wait=True)
+    finally:
+        executor.shutdown(wait=not abandoned)  # the user need not wait for what is going away
 
 
 def _ignore_interrupts() -> None:
@@ -48,6 +68,6 @@ def _call(function: Callable[..., Any], *arguments: Any) -> Any:
     try:
         return function(*arguments)
     except KeyboardInterrupt:
-        return None
+        return _INTERRUPTED
     finally:
         _ignore_interrupts()

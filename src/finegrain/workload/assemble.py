@@ -2,15 +2,17 @@
 
 What this adds to the raw records: which process a row belongs to (pids are used again); one MAP row for
 each successful mmap call, from the call's arguments, its result and the mapping record between them;
-the heap's end from the result of brk; and it drops the mapping records that mprotect and brk also cause
+the heap's end from the result of brk; which reads, writes and closes are of pipes (see descriptors); and it drops the mapping records that mprotect and brk also cause
 when the calls themselves are there to say more.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import polars as pl
 
 from finegrain.workload import recording as rec
+from finegrain.workload.descriptors import pipe_rows
 
 PAGE_SHIFT = 12
 _USER_ADDRESSES = 1 << 47  # x86-64 and aarch64 with 48-bit addresses: user space lies below
@@ -216,8 +218,11 @@ def _exits(raw: pl.DataFrame) -> pl.DataFrame:
     return rows.with_columns(kind=pl.lit(rec.EXIT), thread=pl.lit(0))
 
 
-def assemble(raw: pl.DataFrame) -> Assembled:
-    """Make a recording's rows out of raw records (see perf_text) in perf's order."""
+def assemble(raw: pl.DataFrame, descriptors: Iterable[int] = range(3)) -> Assembled:
+    """Make a recording's rows out of raw records (see perf_text) in perf's order.
+
+    `descriptors` are those that the first process begins with.
+    """
     lost = int(raw.filter(pl.col("what") == "lost")["a"].sum() or 0)
     raw = raw.filter(pl.col("what") != "lost").with_row_index("row")
     special = (pl.col("what") == "map") & pl.col("name").str.slice(5).str.contains(_SPECIAL)
@@ -261,6 +266,7 @@ def assemble(raw: pl.DataFrame) -> Assembled:
         .filter(pl.col("other").is_not_null())
         .with_columns(kind=pl.lit(rec.KILLPG), info=pl.col("other")),
         only("enter").with_columns(kind=pl.lit(rec.KERNEL)),
+        pipe_rows(raw, descriptors),
         only("out", "preempted", "in").with_columns(
             kind=switch, info=pl.when(pl.col("what") == "preempted").then(1).otherwise(0)
         ),
@@ -270,7 +276,7 @@ def assemble(raw: pl.DataFrame) -> Assembled:
         part.select(pl.col(name).cast(dtype) for name, dtype in blank.schema.items() if name in part.columns)
         for part in parts
     ]
-    events = pl.concat([blank, *shaped], how="diagonal").sort("process", "row")
+    events = pl.concat([blank, *shaped], how="diagonal").sort("process", "row", pl.col("kind") == rec.EXEC)
     files = events["file_name"].drop_nulls().unique(maintain_order=True).sort().to_list()
     index = pl.DataFrame({"file_name": files, "number": range(1, len(files) + 1)})
     index = index.cast({"file_name": pl.String, "number": pl.UInt32})

@@ -39,6 +39,9 @@ def user_time(events: pl.DataFrame) -> tuple[npt.NDArray[np.int64], dict[str, in
     """
     thread = ["process", "thread"]
     fault_class = pl.col("info") & (rec.FAULT_WRITE | rec.FAULT_EXEC | rec.FAULT_PRESENT | rec.FAULT_UNKNOWN)
+    # what a call took is the kernel's; the row stands at its end
+    duration = pl.when(pl.col("kind").is_in([rec.READ, rec.WRITE])).then(pl.col("offset").cast(pl.Int64))
+    in_kernel = duration.fill_null(0) * rec.TIME_UNIT_NS
     by_exec = (pl.col("kind") == rec.MAP) & ((pl.col("info") & rec.MAP_EXEC) != 0)
     group = (
         pl.when(pl.col("kind") == rec.FAULT).then(fault_class.cast(pl.Int32) + 32)
@@ -46,7 +49,10 @@ def user_time(events: pl.DataFrame) -> tuple[npt.NDArray[np.int64], dict[str, in
         .otherwise(pl.col("kind").cast(pl.Int32))
     )  # fmt: skip
     gaps = events.select(
-        (pl.col("time") - pl.col("time").shift(1).over(thread)).fill_null(0).alias("gap"),
+        (pl.col("time") - pl.col("time").shift(1).over(thread) - in_kernel)
+        .fill_null(0)
+        .clip(lower_bound=0)
+        .alias("gap"),
         group.shift(1).over(thread).fill_null(-1).alias("group"),
         "kind",
     )
@@ -78,7 +84,7 @@ def pauses(
 ) -> list[Pause]:
     """Return the voluntary pauses of all processes in order of row, and which child each waited for.
 
-    A pause waited for the child, there at its beginning and not waited for before, whose exit (at `end`) was
+    A pause within a READ or WRITE is that call's. A pause waited for the child, there at its beginning and not waited for before, whose exit (at `end`) was
     the last within it, or else the first just after it. A pause of one thread while another thread ran does not count.
     """
     table = events.with_row_index("row").with_columns(
@@ -87,8 +93,13 @@ def pauses(
         pl.col("process").shift(-1).alias("next_process"),
         pl.col("time").shift(-1).alias("next_time"),
     )
-    table = table.filter(
+    call = pl.when(pl.col("kind").is_in([rec.READ, rec.WRITE])).then(
+        pl.col("time") - pl.col("offset").cast(pl.Int64) * rec.TIME_UNIT_NS
+    )
+    within = call.backward_fill().over(["process", "thread"]) <= pl.col("time")
+    table = table.with_columns(within.fill_null(False).alias("within")).filter(
         (pl.col("kind") == rec.OFF)
+        & ~pl.col("within")
         & (pl.col("info") == 0)
         & (pl.col("next_kind") == rec.ON)
         & (pl.col("next_thread") == pl.col("thread"))

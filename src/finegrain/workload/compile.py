@@ -9,6 +9,7 @@ from finegrain.workload import program as pr
 from finegrain.workload import recording as rec
 from finegrain.workload.clock import Pause, pauses
 from finegrain.workload.draft import UNKNOWN, Draft, lay_out
+from finegrain.workload.pipes import unexplained
 from finegrain.workload.program import Program
 from finegrain.workload.recording import Recording
 from finegrain.workload.rows import Rows, ready
@@ -18,6 +19,7 @@ from finegrain.workload.space import ANONYMOUS, SPECIAL, Region, Space
 _NEAR_PAGES = 16
 # How far below what is known of it a stack may grow: Linux's default limit of 8 MB.
 _STACK_PAGES = 2048
+_PIPE_OPS = {rec.PIPE: pr.PIPE, rec.READ: pr.READ, rec.WRITE: pr.WRITE, rec.CLOSE: pr.CLOSE}
 _RW = pr.PROT_READ | pr.PROT_WRITE
 # by protection and access: whether the one allows the other
 _ALLOWED = [(prot & pr.PROT_READ, prot & pr.PROT_WRITE, prot & pr.PROT_EXEC, 0) for prot in range(8)]
@@ -37,6 +39,7 @@ class _Compiler:
         self.draft = Draft(bytearray(len(info)), bytearray(access.astype(np.uint8).tobytes()))
         self.inferred = self.draft.inferred
         self.snapshots: dict[int, tuple[Space, bool]] = {}
+        self.unexplained = unexplained(rows)
 
     # one row each
 
@@ -257,6 +260,10 @@ class _Compiler:
                 self.draft.add(row, pr.SETSID)
             elif kind == rec.KILLPG:
                 self.draft.add(row, pr.KILLPG, self._args(row)[3])
+            elif kind in _PIPE_OPS:
+                _, number, _, pipe, _ = self._args(row)
+                if pipe not in self.unexplained:
+                    self.draft.add(row, _PIPE_OPS[kind], pipe, number)
             elif kind == rec.EXIT:
                 self.draft.add(row, pr.EXIT)
                 return
@@ -283,6 +290,8 @@ class _Compiler:
             self.draft.process = process
             rows = others[limits[process] : limits[process + 1]].tolist()
             self._process(process, rows, waits, waited)
+        if self.unexplained:
+            self.inferred["pipes left out"] = len(self.unexplained)
         self.inferred["pauses that end with a child's exit"] = sum(pause.child >= 0 for pause in found)
 
 

@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -27,8 +28,17 @@ _TRACEPOINTS = [
     "syscalls:sys_enter_execve", "syscalls:sys_enter_clone", "syscalls:sys_enter_exit_group",
     "syscalls:sys_enter_setpgid", "syscalls:sys_enter_setsid", "syscalls:sys_enter_kill",
 ]  # fmt: skip
+# what makes, uses and closes descriptors: for pipes (see descriptors.py)
+_DESCRIPTORS = [
+    "enter_pipe", "exit_pipe", "enter_pipe2", "exit_pipe2", "enter_read", "exit_read", "enter_readv", "exit_readv",
+    "enter_write", "exit_write", "enter_writev", "exit_writev", "enter_close", "enter_close_range", "enter_dup",
+    "exit_dup", "enter_dup2", "exit_dup2", "enter_dup3", "exit_dup3", "enter_fcntl", "exit_fcntl", "enter_open",
+    "exit_open", "enter_openat", "exit_openat", "exit_creat", "exit_openat2", "exit_socket", "exit_memfd_create",
+    "exit_epoll_create1", "exit_eventfd2", "exit_timerfd_create", "exit_signalfd4", "exit_pidfd_open",
+]  # fmt: skip
 # system calls that not every kernel and architecture has
 _OPTIONAL = [
+    *(f"syscalls:sys_{call}" for call in _DESCRIPTORS),
     "syscalls:sys_enter_fork", "syscalls:sys_enter_vfork", "syscalls:sys_enter_clone3",
     "syscalls:sys_enter_execveat",
 ]  # fmt: skip
@@ -70,19 +80,39 @@ def _perf() -> str:
     return perf
 
 
-def _choose(perf: str, folder: Path) -> Method:
-    """Return the best method that works here; UserError with perf's reason when none does."""
+# prints the descriptors that a program has when perf starts it: perf leaves some of its own open
+_LIST_DESCRIPTORS = (
+    "import os; print(*[n for n in os.listdir('/proc/self/fd') if os.path.lexists('/proc/self/fd/' + n)])"
+)
+
+
+def _choose(perf: str, folder: Path) -> tuple[Method, set[int]]:
+    """Return the best method that works here, and the descriptors that perf's child has.
+
+    UserError with perf's reason when none works.
+    """
     reason = ""
     for method in _methods():
         trial = subprocess.run(
-            [perf, "record", "-q", "-o", str(folder / "trial"), *method.options, "--", "true"],
+            [
+                perf,
+                "record",
+                "-q",
+                "-o",
+                str(folder / "trial"),
+                *method.options,
+                "--",
+                sys.executable,
+                "-ISc",
+                _LIST_DESCRIPTORS,
+            ],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             errors="replace",
         )
         if trial.returncode == 0:
-            return method
+            return method, {int(word) for word in trial.stdout.split() if word.isdecimal()} | {0, 1, 2}
         lines = [line.strip() for line in trial.stderr.splitlines() if line.strip()]
         reason = next((line for line in lines if line != "Error:"), f"exit status {trial.returncode}")
     raise UserError(
@@ -147,7 +177,7 @@ def record(command: list[str], output: Path, say: Callable[[str], None] = lambda
         raise UserError(f"cannot write {output}: {error.strerror}; choose another output file") from None
     with folder as name:
         data = Path(name) / "perf.data"
-        method = _choose(perf, Path(name))
+        method, descriptors = _choose(perf, Path(name))
         say(f"recording with {method.kind}")
         status, fixed = _run([perf, "record", "-q", "-o", str(data), *method.options, "--", *command])
         say("reading what perf recorded")
@@ -158,7 +188,7 @@ def record(command: list[str], output: Path, say: Callable[[str], None] = lambda
         if reader.returncode != 0 or not len(raw):
             raise UserError(f"perf recorded nothing of {command[0]} (perf's exit status {status})")
         say("sorting the records")
-        made = assemble(raw)
+        made = assemble(raw, descriptors)
     version = subprocess.run([perf, "--version"], capture_output=True, text=True).stdout
     return Recording(
         kind=method.kind,

@@ -19,7 +19,15 @@ millions of lines. A raw record has a time (ns, perf's clock), the pid and tid i
 | kill | pid, signal; a process group is a negative pid, or 0 one's own | |
 | newtask | child's tid, clone flags | |
 | lost | how many records | |
+| enter_pipe, enter_open | O_* flags | |
+| exit_pipe, exit_open, exit_dup, exit_fcntl, exit_read, exit_write | value returned | |
+| enter_read, enter_write, close | descriptor | |
+| close_range | first and last descriptor, flags | |
+| enter_dup | descriptor, O_* flags | |
+| enter_fcntl | descriptor, command, argument | |
 | exec, exit, enter, enter_brk, setsid, out, preempted, in | | |
+
+`open` is any call that makes a descriptor of something that is no pipe; readv is `read`, writev `write`.
 """
 
 from collections.abc import Iterator
@@ -70,6 +78,28 @@ _HEX_EVENTS = {
     "syscalls:sys_enter_clone:": ("enter", None),
     "syscalls:sys_enter_clone3:": ("enter", None),
     "syscalls:sys_enter_exit_group:": ("enter", None),
+}
+_MADE = ("open", "openat", "openat2", "creat", "socket", "memfd_create", "epoll_create1", "eventfd2")
+_MADE_RARELY = ("timerfd_create", "signalfd4", "pidfd_open")
+_HEX_EVENTS |= {
+    **{f"syscalls:sys_exit_{call}:": ("exit_open", _HEX) for call in _MADE + _MADE_RARELY},
+    **{f"syscalls:sys_enter_{call}:": ("enter_open", rf"flags: {_HEX}") for call in ("open", "openat")},
+    **{f"syscalls:sys_exit_{call}:": ("exit_dup", _HEX) for call in ("dup", "dup2", "dup3")},
+    "syscalls:sys_enter_dup:": ("enter_dup", rf"fildes: {_HEX}"),
+    "syscalls:sys_enter_dup2:": ("enter_dup", rf"oldfd: {_HEX}"),
+    "syscalls:sys_enter_dup3:": ("enter_dup", rf"oldfd: {_HEX}.*flags: {_HEX}"),
+    "syscalls:sys_enter_pipe:": ("enter_pipe", None),
+    "syscalls:sys_exit_pipe:": ("exit_pipe", _HEX),
+    "syscalls:sys_enter_pipe2:": ("enter_pipe", rf"flags: {_HEX}"),
+    "syscalls:sys_exit_pipe2:": ("exit_pipe", _HEX),
+    **{f"syscalls:sys_enter_{call}:": ("enter_read", rf"fd: {_HEX}") for call in ("read", "readv")},
+    **{f"syscalls:sys_exit_{call}:": ("exit_read", _HEX) for call in ("read", "readv")},
+    **{f"syscalls:sys_enter_{call}:": ("enter_write", rf"fd: {_HEX}") for call in ("write", "writev")},
+    **{f"syscalls:sys_exit_{call}:": ("exit_write", _HEX) for call in ("write", "writev")},
+    "syscalls:sys_enter_close:": ("close", rf"fd: {_HEX}"),
+    "syscalls:sys_enter_close_range:": ("close_range", rf"fd: {_HEX}, max_fd: {_HEX}, flags: {_HEX}"),
+    "syscalls:sys_enter_fcntl:": ("enter_fcntl", rf"fd: {_HEX}, cmd: {_HEX}, arg: {_HEX}"),
+    "syscalls:sys_exit_fcntl:": ("exit_fcntl", _HEX),
 }
 _MAP = rf"\[{_HEX}\({_HEX}\) @ {_HEX} .*?\]: ([r-][w-][x-][ps] .*)$"
 _TASKS = r"^\((-?\d+):(-?\d+)\):\((-?\d+):(-?\d+)\)"

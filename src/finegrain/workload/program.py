@@ -9,7 +9,11 @@ docs/recordings.md), so that a program is consistent in itself:
   EXIT, EXEC clears them, MMAP replaces what it overlaps;
 - the child of a FORK or VFORK runs from that step on, and is forked exactly once;
 - WAIT names a child of its own process, each child at most once;
-- each process ends with exactly one EXIT.
+- each process ends with exactly one EXIT;
+- a process reads, writes and closes only ends of pipes that it has: those that it made, and those that its parent had
+  at the FORK; until its CLOSE. And every step that waits for another process's step does so for one that the recording
+  has before it: READ for as many bytes as it says, READ of 0 for the last CLOSE or EXIT of a process with the write
+  end, WRITE for room in 64 KB. So no order in which a replay's processes run makes them wait for each other in a ring.
 
 Addresses and lengths are in bytes and multiples of 4096.
 
@@ -28,6 +32,10 @@ Addresses and lengths are in bytes and multiples of 4096.
 | SETPGID | process index: itself or a child | process index of the group's leader; the same as arg0: a new group | |
 | SETSID | | | |
 | KILLPG | process index of the group's leader; one that leads none: the caller's own group | | |
+| PIPE | pipe's index | | |
+| READ, WRITE | pipe's index | bytes; READ of 0 is the end of file | |
+| CLOSE | pipe's index | PIPE_READ_END or PIPE_WRITE_END | |
+| HOLD | likewise; in a Start alone: the process has that end | | |
 
 After EXEC come MMAP steps with MAP_EXEC: the segments of the program and of its interpreter, and the stack.
 """
@@ -53,10 +61,17 @@ SLEEP: Final = 10
 SETPGID: Final = 12
 SETSID: Final = 13
 KILLPG: Final = 14
+PIPE: Final = 15
+READ: Final = 16
+WRITE: Final = 17
+CLOSE: Final = 18
+HOLD: Final = 19
 OP_NAMES: Final = (
     "touch", "mmap", "munmap", "mprotect", "brk", "fork", "vfork", "exec", "exit", "wait", "sleep",
-    "", "setpgid", "setsid", "killpg",
+    "", "setpgid", "setsid", "killpg", "pipe", "read", "write", "close", "hold",
 )  # fmt: skip
+PIPE_READ_END: Final = 0
+PIPE_WRITE_END: Final = 1
 
 TOUCH_WRITE: Final = 1
 TOUCH_EXEC: Final = 2

@@ -18,8 +18,15 @@ on its kind; the others are zero:
 | SETPGID | | | process index of the group's leader | process index | |
 | SETSID | | | | | |
 | KILLPG | | | | process index of the group's leader, or one's own for one's own group | |
+| PIPE | | | | pipe's index, in order of creation | |
+| READ, WRITE | | bytes | duration of the call, in units of 100 ns | pipe's index | |
+| CLOSE | | 0: the read end, 1: the write end | | pipe's index | |
 | OFF | | | | 1 if preempted, 0 if it gave the CPU up | |
 | ON | | | | | |
+
+PIPE gives the process both ends of a new pipe; a fork gives a child those that its parent has. READ and WRITE stand
+at the end of the call; READ of 0 bytes is the end of file. CLOSE says that the process gave its last descriptor of
+that end up, by close, dup2 or exec; EXIT gives up the rest.
 
 KERNEL says that the thread entered the kernel for long (fork, exec, exit): time from there to its next row
 is not user time. OFF and ON say when a thread left its CPU and came back. Pages are of `page_size` bytes.
@@ -36,7 +43,8 @@ import polars as pl
 from finegrain.errors import UserError
 from finegrain.files import written_whole
 
-SCHEMA = "finegrain.recording/1"
+SCHEMA = "finegrain.recording/2"
+OLD_SCHEMAS = ("finegrain.recording/1",)  # without pipes
 SUFFIX = ".fgrec"
 METADATA_KEY = "finegrain"
 # Times are kept in units of 100 ns, well below what recording one event costs (about 2 us).
@@ -44,6 +52,7 @@ TIME_UNIT_NS = 100
 
 FAULT, MAP, UNMAP, PROTECT, BREAK, MOVE, FORK, EXEC, EXIT, WAIT, KERNEL, OFF, ON = range(1, 14)
 SETPGID, SETSID, KILLPG = range(14, 17)
+PIPE, READ, WRITE, CLOSE = range(17, 21)
 
 FAULT_WRITE, FAULT_EXEC = 1, 2  # neither: read
 FAULT_PRESENT = 4  # the page was mapped and the protection stopped the access: copy-on-write, mostly
@@ -139,7 +148,7 @@ def _metadata(path: Path, name: str) -> dict[str, Any]:
         raise UserError(f"recording {name} is damaged; copy it again or record again") from None
     if not isinstance(meta, dict) or "schema" not in meta:
         raise UserError(f"{name} is a Parquet file but not a finegrain recording{again}")
-    if meta["schema"] != SCHEMA:
+    if meta["schema"] not in (SCHEMA, *OLD_SCHEMAS):
         raise UserError(
             f"recording {name} has format {meta['schema']}, this finegrain reads {SCHEMA}; record again"
         )
@@ -177,10 +186,15 @@ def _sound(events: pl.DataFrame, processes: int, files: int) -> bool:
     process = events["process"]
     other = events.filter(pl.col("kind").is_in([FORK, WAIT, SETPGID, KILLPG]))["info"]
     leader = events.filter(pl.col("kind") == SETPGID)["offset"]
+    made = events.filter(pl.col("kind") == PIPE)["info"]
+    used = events.filter(pl.col("kind").is_in([READ, WRITE, CLOSE]))
     return bool(
         process.is_sorted()
         and process[-1] < processes
-        and events["kind"].is_between(FAULT, KILLPG).all()
+        and events["kind"].is_between(FAULT, CLOSE).all()
+        and (made.sort() == pl.Series(range(len(made)), dtype=pl.UInt32)).all()
+        and (used["info"] < len(made)).all()
+        and (used.filter(pl.col("kind") == CLOSE)["pages"] <= 1).all()
         and (events["file"] <= files).all()
         and (other < processes).all()
         and (leader < processes).all()

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from finegrain.workload import program as pr
+from finegrain.workload.pipes import PipeStates
 from finegrain.workload.program import Program
 
 _LASTING = (pr.MMAP, pr.MUNMAP, pr.MPROTECT, pr.BRK, pr.EXEC)
@@ -29,12 +30,15 @@ class Start:
     next_step: npt.NDArray[np.int64]  # of each process alive, the step that it takes first
     # Steps that put it there. A process first appears in an EXEC of its own (with nothing mapped before), or
     # as the child of a FORK or VFORK; one that no FORK in the recording explains begins with nothing mapped.
-    # Ops are TOUCH, MMAP, MUNMAP, MPROTECT, BRK, EXEC, FORK and VFORK.
+    # Ops are TOUCH, MMAP, MUNMAP, MPROTECT, BRK, EXEC, FORK and VFORK, and before them HOLD for each end of a pipe that
+    # the process has; what its parent has at its fork is not its.
     process: npt.NDArray[np.int32]
     op: npt.NDArray[np.uint8]
     arg0: npt.NDArray[np.uint64]
     arg1: npt.NDArray[np.uint64]
     arg2: npt.NDArray[np.uint32]
+    # the pipes that somebody alive has an end of: index, bytes in it, processes with its read end, with its write end
+    pipes: list[tuple[int, int, int, int]]
 
 
 class Starts:
@@ -47,6 +51,7 @@ class Starts:
         self._fork_step = np.full(len(program.parent), -1, np.int64)
         self._fork_step[program.arg0[forks].astype(np.int64)] = forks
         self._execs = np.flatnonzero(program.op == pr.EXEC)
+        self._pipes = PipeStates(program)
 
     def _exec_before(self, process: int, upto: int) -> int:
         """Return the last EXEC step of `process` before step `upto`, or -1."""
@@ -115,13 +120,25 @@ class Starts:
         made = np.concatenate(parts) if parts else np.zeros((0, 3), np.int64)
         process_of, step, access = made[:, 0], made[:, 1], made[:, 2]
         touch = access >= 0
+        pipes, held = self._pipes.at(t_ns)
+        ends = [(process, pipe, end) for process in upto for pipe, end in held.get(process, ())]
+        holds = np.array(ends, np.int64).reshape(-1, 3)
+        process_of = np.concatenate([holds[:, 0], process_of])
+        order = np.argsort(process_of, kind="stable")
+
+        def column(of_holds: npt.ArrayLike, of_steps: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+            first = np.broadcast_to(np.asarray(of_holds), len(holds)).astype(of_steps.dtype)
+            return np.concatenate([first, of_steps])[order]
+
+        accesses = np.where(touch, _ACCESS[np.maximum(access, 0)], program.arg2[step])
         return Start(
             time=t_ns,
             alive=alive,
             next_step=next_step,
-            process=process_of.astype(np.int32),
-            op=program.op[step],
-            arg0=program.arg0[step],
-            arg1=program.arg1[step],
-            arg2=np.where(touch, _ACCESS[np.maximum(access, 0)], program.arg2[step]).astype(np.uint32),
+            process=process_of[order].astype(np.int32),
+            op=column(pr.HOLD, program.op[step]),
+            arg0=column(holds[:, 1], program.arg0[step]),
+            arg1=column(holds[:, 2], program.arg1[step]),
+            arg2=column(0, accesses.astype(np.uint32)),
+            pipes=pipes,
         )

@@ -36,7 +36,7 @@ def test_a_profile_is_a_design_and_has_its_figures() -> None:
     result = make_result()
     head, superpage = read(as_dict(result))
     assert (head.label, superpage.label) == ("head", "superpage")
-    assert (head.span_s, head.cpus) == (1.0, 104)
+    assert (head.span_s, head.cpus) == (2.0, 104)
     for profile, design in zip((head, superpage), result.designs, strict=True):
         rows = {row["name"]: row for row in grouped(profile, "lock").table.to_dicts()}
         assert list(rows) == [lock.lock for lock in design.locks]
@@ -46,7 +46,7 @@ def test_a_profile_is_a_design_and_has_its_figures() -> None:
             assert (row["count"], row["contended"]) == (lock.acquisitions, lock.contested)
 
 
-@pytest.mark.parametrize("schema", ["finegrain.compare/1", "finegrain.compare/2"])
+@pytest.mark.parametrize("schema", ["finegrain.compare/1", "finegrain.compare/2", "finegrain.compare/3"])
 def test_both_schemas_are_read(schema: str) -> None:
     assert len(read(comparison(schema=schema))) == 1
 
@@ -68,10 +68,10 @@ def test_acquisition_points_are_told() -> None:
     sites = grouped(head, "site")
     assert (sites.by, sites.notes) == ("site", [])
     (row,) = [row for row in sites.table.to_dicts() if row["name"] == f"{PV_LIST} at pmap_enter"]
-    assert (row["wait_us"], row["hold_us"], row["count"], row["contended"]) == (1000.0, 50.0, 100, 10)
+    assert (row["wait_us"], row["hold_us"], row["count"], row["contended"]) == (2000.0, 100.0, 200, 20)
     assert (row["wait_max_us"], row["hold_max_us"]) == (100.0, 1.0)
     # and are no waits of their own
-    assert grouped(head, "class").table["wait_us"].sum() == 1300.0
+    assert grouped(head, "class").table["wait_us"].sum() == 2600.0
 
 
 def test_a_sweep_has_a_profile_for_each_design_on_each_machine() -> None:
@@ -97,7 +97,7 @@ def test_designs_of_one_name_are_told_apart() -> None:
     ("document", "why"),
     [
         ({}, "JSON with no schema, not a result"),
-        ({"schema": "finegrain.compare/3"}, "JSON with schema 'finegrain.compare/3', not a result"),
+        ({"schema": "finegrain.compare/4"}, "JSON with schema 'finegrain.compare/4', not a result"),
         (comparison(designs=[]), "no design in it"),
         (comparison(replications="two"), "replications is not a number"),
         (comparison(replications=0), "replications is out of range"),

@@ -23,6 +23,8 @@
 #   pmap_is_modified(td, m)                         takes PV list R, pmaps
 #   pmap_page_exists_quick(td, pm, m)               takes PV list R; looks at 16 entries at most
 #
+# The kernel's own mappings: kernel.  They are made by pmap_enter and go by pmap_remove, like any other.
+#
 # Beside these: life (pinit, release, activate, looking), pvlock (the designs), chunk and pv (entries, and the chunks
 # they come in), reclaim (chunks from others, in shortage), pt (page-table pages, TLBs), radix (those saved at
 # promotions), di (delayed invalidation), audit.
@@ -34,6 +36,7 @@ from finegrain.kernel.pmap.di cimport (
     pmap_delayed_invl_finish, pmap_delayed_invl_page, pmap_delayed_invl_start, pmap_delayed_invl_wait)
 from finegrain.kernel.pmap.enter cimport (
     KERN_SUCCESS, PMAP_ENTER_NOSLEEP, PMAP_ENTER_WIRED, pmap_enter, pmap_enter_object, pmap_enter_quick)
+from finegrain.kernel.pmap.kernel cimport pmap_growkernel, pmap_kernel_create, pmap_kernel_ptps
 from finegrain.kernel.pmap.life cimport (
     pmap_access, pmap_activate, pmap_create, pmap_deactivate, pmap_extract, pmap_is_prefaultable,
     pmap_pinit, pmap_release)

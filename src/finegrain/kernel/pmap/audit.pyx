@@ -13,7 +13,8 @@ from libc.stdio cimport snprintf
 
 from finegrain.kernel.phys cimport phys_state
 from finegrain.kernel.pmap.chunk cimport PC_FREE_MASK, chunk_empty, ctz, pv_to_chunk
-from finegrain.kernel.pmap.pt cimport PDPSHIFT, PG_FRAME, PG_MANAGED, PG_PS, PG_PS_FRAME, PG_RW, PG_V, PG_W, PML4SHIFT
+from finegrain.kernel.pmap.pt cimport (
+    PDPSHIFT, PG_FRAME, PG_MANAGED, PG_PS, PG_PS_FRAME, PG_RW, PG_V, PG_W, PML4SHIFT, VM_MAXUSER_ADDRESS)
 from finegrain.kernel.pmap.pvlock cimport pvlock_state
 from finegrain.kernel.pmap.radix cimport pm_radix_lookup_ge
 from finegrain.kernel.types cimport (
@@ -103,6 +104,8 @@ cdef int64_t walk(audit_state* a, pt_entry_t* entries, vm_offset_t va, int shift
             if a.marks:
                 continue
             a.ptps += 1
+            if shift == PDRSHIFT and at >= VM_MAXUSER_ADDRESS:
+                continue                # the kernel's page tables stay, and count nothing
             if <int64_t>ptp.ref_count != below:
                 found(a, b"pmap %u: the page table for %#lx counts %lu entries, and has not as many", at, ptp.ref_count)
             if below == 0:

@@ -10,12 +10,13 @@ from finegrain.kernel.phys cimport (
     PHYS_TO_DMAP, PHYS_TO_VM_PAGE, vm_page_aflag_set, vm_page_dirty, vm_reserv_level_iffullpop)
 from finegrain.kernel.pmap.chunk cimport pv_list_insert_tail
 from finegrain.kernel.pmap.di cimport pmap_delayed_invl_finish, pmap_delayed_invl_start
+from finegrain.kernel.pmap.kernel cimport pmap_kernel_ptp
 from finegrain.kernel.pmap.pt cimport (
-    NBPDR, OPS_CALL, OPS_PTE, OPS_PV, OPS_WALK, PDRMASK, PG_A, PG_FRAME, PG_M, PG_MANAGED, PG_NX, PG_PS, PG_RW, PG_U,
-    PG_V, PG_W, PMAP_LOCK, PMAP_LOCK_ASSERT, PMAP_UNLOCK, harvest, maybe_clear_writeable, pmap_abort_ptp,
-    pmap_allocpde, pmap_allocpte_new, pmap_invalidate_all, pmap_invalidate_page, pmap_invalidate_pde_page, pmap_pde,
-    pmap_pde_index, pmap_pde_pindex, pmap_pte_index, pmap_state_of, pte_dirty, pte_load_clear, pte_load_store, spglist,
-    vm_page_free_pages_toq)
+    NBPDR, OPS_CALL, OPS_PTE, OPS_PV, OPS_WALK, PDRMASK, PG_A, PG_FRAME, PG_G, PG_M, PG_MANAGED, PG_NX, PG_PS, PG_RW,
+    PG_U, PG_V, PG_W, PMAP_LOCK, PMAP_LOCK_ASSERT, PMAP_UNLOCK, VM_MAXUSER_ADDRESS, harvest, maybe_clear_writeable,
+    pmap_abort_ptp, pmap_allocpde, pmap_allocpte_new, pmap_invalidate_all, pmap_invalidate_page,
+    pmap_invalidate_pde_page, pmap_pde, pmap_pde_index, pmap_pde_pindex, pmap_pte_index, pmap_state_of, pte_dirty,
+    pte_load_clear, pte_load_store, spglist, vm_page_free_pages_toq)
 from finegrain.kernel.pmap.pv cimport free_pv_entry, get_pv_entry, pmap_pvh_remove
 from finegrain.kernel.pmap.pvlock cimport (
     CHANGE_PV_LIST_LOCK_TO_PHYS, PHYS_TO_PV_LIST_LOCK, PV_LIST_CARRIED_ASSERT, RELEASE_PV_LIST_LOCK, page_to_pvh,
@@ -37,6 +38,7 @@ cdef uint16_t SITE_QUICK_PMAP = lock_site(b"pmap_enter_quick/pmap")
 
 
 # The PTP of va for a new entry, counted in it: the one in the tree, or a new one.  A superpage in the way is demoted.
+# The kernel's are there, and count nothing.
 #
 # Locks in:   the pmap lock of pm; *lockp is NULL or a PV list lock held for write.
 # Locks out:  the pmap lock of pm; *lockp may be another lock or NULL; both may have been dropped meanwhile.
@@ -50,6 +52,8 @@ cdef inline vm_page* ptp_for_enter(thread* td, pmap* pm, vm_offset_t va, bint no
     cdef vm_page* mpte
     PMAP_LOCK_ASSERT(td, pm)
     PV_LIST_CARRIED_ASSERT(td, lockp)
+    if va >= VM_MAXUSER_ADDRESS:
+        return pmap_kernel_ptp(td, pm, va)
     while True:
         pde = pmap_pde(td, pm, va)
         if pde != NULL and pde[0] & PG_V and (
@@ -105,12 +109,14 @@ cdef pv_entry* replace_mapping(thread* td, pmap* pm, vm_offset_t va, pt_entry_t*
 cdef int pmap_enter(thread* td, pmap* pm, vm_offset_t va, vm_page* m, int prot, int flags, int psind) noexcept nogil:
     cdef pvlock* lock = NULL
     cdef vm_paddr_t pa = m.phys_addr
-    cdef pt_entry_t newpte = pa | PG_A | PG_V | PG_U
+    cdef pt_entry_t newpte = pa | PG_A | PG_V
     cdef pt_entry_t origpte
     cdef pt_entry_t* pte
     cdef pv_entry* pv = NULL
     cdef vm_page* mpte
     cdef int rv = KERN_SUCCESS
+    cdef bint kernel = va >= VM_MAXUSER_ADDRESS
+    newpte |= PG_G if kernel else PG_U
     if flags & VM_PROT_WRITE:
         newpte |= PG_M
     if prot & VM_PROT_WRITE:
@@ -143,7 +149,8 @@ cdef int pmap_enter(thread* td, pmap* pm, vm_offset_t va, vm_page* m, int prot, 
     origpte = pte[0]
     if origpte & PG_V:
         pm.wired_count += <int64_t>((newpte & PG_W) != 0) - <int64_t>((origpte & PG_W) != 0)
-        mpte.ref_count -= 1             # the entry was counted already
+        if not kernel:
+            mpte.ref_count -= 1         # the entry was counted already
         if origpte & PG_FRAME != pa:
             pv = replace_mapping(td, pm, va, pte, (newpte & PG_MANAGED) != 0, &lock)
             origpte = 0
@@ -177,7 +184,7 @@ cdef int pmap_enter(thread* td, pmap* pm, vm_offset_t va, vm_page* m, int prot, 
             if newpte & PG_RW:
                 vm_page_aflag_set(td, m, PGA_WRITEABLE)
         pte[0] = newpte
-    if mpte.ref_count == NPTEPG and (m.flags & PG_FICTITIOUS) == 0 and vm_reserv_level_iffullpop(td, m) == 0:
+    if not kernel and mpte.ref_count == NPTEPG and (m.flags & PG_FICTITIOUS) == 0 and vm_reserv_level_iffullpop(td, m) == 0:
         pmap_promote_pde(td, pm, pmap_pde(td, pm, va), va, &lock)
     RELEASE_PV_LIST_LOCK(td, &lock)
     PMAP_UNLOCK(td, pm)

@@ -48,9 +48,10 @@ cdef enum:
     PDRMASK = (1 << 21) - 1
     PDPSHIFT = 30
     PML4SHIFT = 39
-    # Numbers of PTPs: PTs by va >> 21, then PDs by va >> 30, then PDPs by va >> 39.
-    NUPDE = 1 << 26
-    NUPDPE = 1 << 17
+    # Numbers of PTPs: PTs by va >> 21, then PDs by va >> 30, then PDPs by va >> 39; of the kernel's half of the
+    # address space too.
+    NUPDE = 1 << 27
+    NUPDPE = 1 << 18
 
 # What groups of simple instructions cost, in units of cost.op [A].  The lines that a step reads and writes are charged
 # apart, by touch_*().
@@ -71,6 +72,7 @@ cdef struct pmap_state:
     int64_t restarts                    # bottom-up operations that found a changed generation
     void* di                            # delayed invalidation (di.pyx: di_state)
     void* radix                         # nodes of trees of saved PTPs (radix.pxd: radix_zone)
+    pmap* kernel_pmap                   # c: NULL where there is no kernel map (see kernel.pxd)
     mtx smp_ipi_mtx                     # spin: only one shootdown is under way at a time
 
 # PTPs to free once no TLB can reach them; linked through plinks_next.
@@ -265,10 +267,13 @@ cdef inline bint pmap_unwire_ptp(thread* td, pmap* pm, vm_offset_t va, vm_page* 
     return False
 
 
-# The entry of va in the PTP that `entry` points to is gone.  True when that freed the PTP.
+# The entry of va in the PTP that `entry` points to is gone.  True when that freed the PTP; the kernel's stay.
 #
 # Locks in: the pmap lock of pm.  Locks out: the same.  May block: never.  Stands for: FreeBSD pmap_unuse_pt().
 cdef inline bint pmap_unuse_pt(thread* td, pmap* pm, vm_offset_t va, pt_entry_t entry, spglist* free) noexcept nogil:
+    if va >= VM_MAXUSER_ADDRESS:
+        PMAP_LOCK_ASSERT(td, pm)
+        return False
     return pmap_unwire_ptp(td, pm, va, PHYS_TO_VM_PAGE(td, entry & PG_FRAME), free)
 
 
@@ -280,6 +285,7 @@ cdef void vm_page_free_pages_toq(thread* td, spglist* free) noexcept nogil
 
 # TLB invalidation: here if this CPU uses the pmap, and by shootdown wherever else it is in use.
 cdef void pmap_invalidate_page(thread* td, pmap* pm, vm_offset_t va) noexcept nogil
+cdef void pmap_invalidate_range(thread* td, pmap* pm, vm_offset_t start, vm_offset_t end) noexcept nogil
 cdef void pmap_invalidate_all(thread* td, pmap* pm) noexcept nogil
 cdef void pmap_invalidate_pde_page(thread* td, pmap* pm, pt_entry_t pde) noexcept nogil
 # The superpage or small mapping is in use by another thread that runs now.

@@ -234,16 +234,23 @@ cdef void pmap_abort_ptp(thread* td, pmap* pm, vm_offset_t va, vm_page* ptp) noe
 # --- TLBs
 #
 # FreeBSD keeps a set of CPUs in each pmap, changed at every context switch.  Here the machine is asked: it knows the
-# thread of each CPU, and so the pmap that it uses.
+# thread of each CPU, and so the pmap that it uses.  The kernel's pmap is active on every CPU: its translations are
+# global, so any CPU may hold them, whatever it runs, and idle.
 
-# The CPUs other than td's that run with the pmap now.  True when there are any.
+# The CPUs, td's own perhaps among them, that may hold translations of the pmap now.  True when there are others.
 #
 # Locks in:   any.
 # Locks out:  the same.
 # May block:  never.
 # Stands for: pm_active, and the CPUs picked from it in FreeBSD pmap_invalidate_page() and its like.
 cdef bint other_cpus(thread* td, pmap* pm, uint64_t* cpus) noexcept nogil:
+    cdef uint32_t i
     touch_read(td, &pm.pm_active)
+    if pm == pmap_state_of(td).kernel_pmap:
+        memset(cpus, 0, CPU_WORDS * sizeof(uint64_t))
+        for i in range(td.machine.ncpus):       # its own too: wherever td is by then, that CPU is no target
+            cpus[i >> 6] |= <uint64_t>1 << (i & 63)
+        return td.machine.ncpus > 1
     if atomic_load_acq(&pm.pm_active) == (1 if td.pmap == <void*>pm else 0):
         return False
     return cpus_using(td, pm, cpus)
@@ -284,7 +291,7 @@ cdef void smp_targeted_tlb_shootdown(thread* td, const uint64_t* cpus, int64_t p
 cdef void invalidate(thread* td, pmap* pm, int64_t pages, ps_t here) noexcept nogil:
     cdef uint64_t cpus[CPU_WORDS]
     PMAP_LOCK_ASSERT(td, pm)
-    if td.pmap == <void*>pm:
+    if td.pmap == <void*>pm or pm == pmap_state_of(td).kernel_pmap:
         charge(td, here, pages if pages != 0 else 1)
     if other_cpus(td, pm, cpus):
         smp_targeted_tlb_shootdown(td, cpus, pages)
@@ -296,6 +303,14 @@ cdef void invalidate(thread* td, pmap* pm, int64_t pages, ps_t here) noexcept no
 # Stands for: FreeBSD pmap_invalidate_page().
 cdef void pmap_invalidate_page(thread* td, pmap* pm, vm_offset_t va) noexcept nogil:
     invalidate(td, pm, 1, td.machine.cost.invlpg)
+
+
+# Locks in:   the pmap lock of pm; perhaps a PV list lock, which is then held over the shootdown.
+# Locks out:  the same.
+# May block:  never; waits for the other CPUs' acknowledgements.
+# Stands for: FreeBSD pmap_invalidate_range().
+cdef void pmap_invalidate_range(thread* td, pmap* pm, vm_offset_t start, vm_offset_t end) noexcept nogil:
+    invalidate(td, pm, <int64_t>((end - start) >> PAGE_SHIFT), td.machine.cost.invlpg)
 
 
 # Locks in:   the pmap lock of pm; perhaps a PV list lock.

@@ -25,10 +25,11 @@ from finegrain.kernel.phys cimport PHYS_TO_VM_PAGE, vm_page_dirty
 from finegrain.kernel.pmap.chunk cimport PC_FREE_MASK, ctz, pmap_chunk_remove, pv_list_remove
 from finegrain.kernel.pmap.di cimport pmap_delayed_invl_finish, pmap_delayed_invl_page, pmap_delayed_invl_start
 from finegrain.kernel.pmap.pt cimport (
-    NBPDR, OPS_CALL, OPS_PTE, OPS_PV, OPS_WALK, PG_FRAME, PG_MANAGED, PG_PS, PG_PS_FRAME, PG_V, PG_W, PMAP_LOCK,
+    NBPDR, OPS_CALL, OPS_PTE, OPS_PV, OPS_WALK, PG_FRAME, PG_G, PG_MANAGED, PG_PS, PG_PS_FRAME, PG_V, PG_W, PMAP_LOCK,
     PMAP_LOCK_ASSERT, PMAP_UNLOCK, harvest, maybe_clear_writeable, pmap_active_elsewhere, pmap_add_delayed_free_list,
-    pmap_invalidate_all, pmap_invalidate_page, pmap_next_pde, pmap_pde, pmap_pde_index, pmap_pde_to_pte, pmap_pdpe,
-    pmap_unuse_pt, pte_dirty, pte_load_clear, table_of, vm_page_free_pages_toq)
+    pmap_invalidate_all, pmap_invalidate_page, pmap_invalidate_range, pmap_next_pde, pmap_pde, pmap_pde_index,
+    pmap_pde_to_pte, pmap_pdpe, pmap_unuse_pt, pte_dirty, pte_load_clear, table_of,
+    vm_page_free_pages_toq)
 from finegrain.kernel.pmap.pv cimport count_chunks_freed, free_pv_chunk, free_pv_chunk_batch, pmap_pvh_free
 from finegrain.kernel.pmap.pvlock cimport (
     CHANGE_PV_LIST_LOCK_TO_PHYS, PHYS_TO_PV_LIST_LOCK, PV_LIST_CARRIED_ASSERT, PV_LIST_LOCK_ASSERT,
@@ -74,12 +75,13 @@ cdef bint pmap_remove_pte(thread* td, pmap* pm, pt_entry_t* pte, vm_offset_t va,
     return pmap_unuse_pt(td, pm, va, pde, free)
 
 
-# Remove the small mappings of a range within one page table; the caller invalidates.
+# Remove the small mappings of a range within one page table; the caller invalidates, but for global mappings (the
+# kernel's): each run of them is invalidated here, on all CPUs, under the PV list lock of its last page.
 #
 # Locks in:   the pmap lock of pm; *lockp is NULL or a PV list lock held for write.
 # Locks out:  the pmap lock of pm; *lockp may be another lock.
-# May block:  on PV list, chunk list and free page locks.
-# Returns:    True when anything was valid.
+# May block:  on PV list, chunk list and free page locks; waits for the other CPUs' acknowledgements.
+# Returns:    True when anything was valid that is not global.
 # Stands for: FreeBSD pmap_remove_ptes().
 cdef bint pmap_remove_ptes(thread* td, pmap* pm, vm_offset_t sva, vm_offset_t eva, pt_entry_t* pde, spglist* free,
                            pvlock** lockp) noexcept nogil:
@@ -87,18 +89,27 @@ cdef bint pmap_remove_ptes(thread* td, pmap* pm, vm_offset_t sva, vm_offset_t ev
     cdef pt_entry_t* pte = pmap_pde_to_pte(td, entry, sva)
     cdef bint anyvalid = False
     cdef int64_t empty = 0
+    cdef vm_offset_t run = eva          # where a run of global mappings began; eva: there is none
     PMAP_LOCK_ASSERT(td, pm)
     PV_LIST_CARRIED_ASSERT(td, lockp)
     while sva != eva:
         touch_read(td, pte)
         if pte[0] == 0:
             empty += 1
+            if run != eva:
+                pmap_invalidate_range(td, pm, run, sva)
+                run = eva
         else:
-            anyvalid = True
+            if (pte[0] & PG_G) == 0:
+                anyvalid = True
+            elif run == eva:
+                run = sva
             if pmap_remove_pte(td, pm, pte, sva, entry, free, lockp):
                 break
         pte += 1
         sva += PAGE_SIZE
+    if run != eva:
+        pmap_invalidate_range(td, pm, run, sva)
     charge(td, td.machine.cost.op, empty // 4 + OPS_WALK)
     return anyvalid
 

@@ -28,6 +28,7 @@ from finegrain.kernel.proc.types cimport (
     PROC_LOCK_ASSERT, PRS_NORMAL, PRS_ZOMBIE, P_PPWAIT, P_STATCHILD, linked_insert, linked_remove, pgrp, proc_of,
     proc_state, sigacts)
 from finegrain.kernel.types cimport vm_object, vm_page, vmspace
+from finegrain.kernel.vfs cimport fdcopy, fdescfree
 from finegrain.kernel.vm cimport vmspace_exec, vmspace_exit
 from finegrain.machine.seam cimport (
     arena_alloc, charge, panic, raw_lock, raw_unlock, spawn, touch_read, touch_write, unlikely)
@@ -220,8 +221,7 @@ cdef void child_remove(thread* td, proc* child) noexcept nogil:
 # Locks out:  none.
 # May block:  sleeps on allproc and proctree; on process locks.  Sleeps after vfork until the child lets it go.
 # Returns:    the child; after vfork it may have ended already, and waits to be reaped.
-# Stands for: FreeBSD fork1(), do_fork(), vm_forkproc(), after vmspace_fork().  The descriptor table's locks are left
-#             out.
+# Stands for: FreeBSD fork1(), do_fork(), vm_forkproc(), after vmspace_fork().  Of descriptors there are pipes'.
 cdef proc* proc_fork(thread* td, proc* p1, vmspace* vms, bint vfork, const proc_plan* plan,
                      void (*start)(thread* td, void* p2) noexcept nogil) noexcept nogil:
     cdef proc_state* st = proc_of(td)
@@ -245,6 +245,7 @@ cdef proc* proc_fork(thread* td, proc* p1, vmspace* vms, bint vfork, const proc_
     mtx_unlock(td, &p1.p_mtx)
     mtx_unlock(td, &p2.p_mtx)
 
+    fdcopy(td, &p1.p_fd, &p2.p_fd)
     mtx_lock(td, &p2.p_mtx, SITE_FORK)                      # signals, limits, profiling state
     mtx_lock(td, &p1.p_mtx, SITE_FORK)
     touch_write(td, &p2.p_flag)
@@ -339,8 +340,8 @@ cdef void proc_exec_end(thread* td, proc* p, vm_page* first_page) noexcept nogil
 #
 # Locks in:   none.
 # Locks out:  none; the process is the parent's to reap.
-# May block:  on process locks; as vmspace_exit(), which sleeps; sleeps on allproc and proctree.
-# Stands for: FreeBSD exit1().  Its process_exit handlers (pfs_exit) and the descriptor table are left out.
+# May block:  on process locks; as fdescfree() and vmspace_exit(), which sleep; sleeps on allproc and proctree.
+# Stands for: FreeBSD exit1().  Its process_exit handlers (pfs_exit) are left out.
 cdef void proc_exit(thread* td, proc* p) noexcept nogil:
     cdef proc_state* st = proc_of(td)
     cdef proc* parent
@@ -353,6 +354,7 @@ cdef void proc_exit(thread* td, proc* p) noexcept nogil:
     vms = p.p_vmspace
     p.p_vmspace = NULL
     mtx_unlock(td, &p.p_mtx)
+    fdescfree(td, &p.p_fd)
     if vms != NULL:
         vmspace_exit(td, vms)
 

@@ -8,6 +8,7 @@ from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from finegrain.kernel.list cimport list_insert_after, list_remove, list_touch_insert_after, list_touch_remove
 from finegrain.kernel.locks cimport mtx, mtx_assert_owned, sx, sx_assert_locked, sx_assert_xlocked
 from finegrain.kernel.types cimport vmspace
+from finegrain.kernel.vfs cimport filedesc
 from finegrain.machine.thread cimport machine, ps_t, thread
 
 cdef enum:
@@ -89,6 +90,7 @@ cdef struct proc:
     uint64_t p_klist[4]                 # p
     pgrp* p_pgrp                        # t, p
     uint64_t p_psstrings                # s: top page of the stack, where the arguments are; 0: no program yet
+    filedesc p_fd                       # s: the descriptors, a struct of their own in FreeBSD
     int32_t p_builder                   # c
     proc_plan p_plan                    # c
 

@@ -10,9 +10,11 @@
 #   fault     page faults
 #   vmspace   address spaces: fork, exec, exit
 #   pageout   the page daemon
+#   kmap      the kernel's map of pipe buffers: pageable kernel memory
 #   state     what the layer counts, and its audit
 
 from finegrain.kernel.vm.fault cimport vm_fault
+from finegrain.kernel.vm.kmap cimport kernel_access, kmap_create, pipe_map_find, pipe_map_remove, pipe_map_size
 from finegrain.kernel.vm.map cimport (
     PREMAP_FULL, PREMAP_NONE, PREMAP_PARTIAL, map_request, vm_map_brk, vm_map_mmap, vm_map_mprotect, vm_map_munmap)
 from finegrain.kernel.vm.object cimport vm_object_allocate, vm_object_deallocate

@@ -42,6 +42,8 @@ from finegrain.machine.thread cimport ps_t, thread
 
 cdef uint16_t SITE_MAP = lock_site(b"vm_map_lookup")
 cdef uint16_t SITE_MAP_UPGRADE = lock_site(b"vm_map_lock_upgrade")
+cdef uint16_t SITE_PIPE_MAP = lock_site(b"vm_map_lookup/pipe_map")
+cdef uint16_t SITE_PIPE_MAP_UPGRADE = lock_site(b"vm_map_lock_upgrade/pipe_map")
 cdef uint16_t SITE_FAST = lock_site(b"vm_fault_soft_fast")
 cdef uint16_t SITE_FIRST = lock_site(b"vm_fault/first object")
 cdef uint16_t SITE_BACKING = lock_site(b"vm_fault/backing object")
@@ -124,12 +126,13 @@ cdef inline void pip_wakeup(thread* td, vm_object* obj) noexcept nogil:
 # May block:  sleeps on the map lock.
 # Returns:    False when the lock had to be dropped on the way: what was looked up may have changed.
 # Stands for: FreeBSD vm_map_lock_upgrade().
-cdef bint map_upgrade(thread* td, vmspace* vms) noexcept nogil:
+cdef bint map_upgrade(thread* td, vmspace* vms, uint16_t lookup_site) noexcept nogil:
+    cdef uint16_t site = SITE_PIPE_MAP_UPGRADE if lookup_site == SITE_PIPE_MAP else SITE_MAP_UPGRADE
     VM_MAP_ASSERT_LOCKED(td, vms)
-    if sx_try_upgrade(td, &vms.lock, SITE_MAP_UPGRADE):
+    if sx_try_upgrade(td, &vms.lock, site):
         return True
     sx_sunlock(td, &vms.lock)
-    sx_xlock(td, &vms.lock, SITE_MAP_UPGRADE)
+    sx_xlock(td, &vms.lock, site)
     return False
 
 
@@ -146,23 +149,24 @@ cdef bint lookup(thread* td, faultstate* fs) noexcept nogil:
     cdef vm_map_entry* entry
     cdef uint32_t i
     cdef bint exclusive = False
-    sx_slock(td, &vms.lock, SITE_MAP)
+    cdef uint16_t site = SITE_PIPE_MAP if vms == vm_of(td).pipe_map else SITE_MAP
+    sx_slock(td, &vms.lock, site)
     while True:
         charge(td, td.machine.cost.op, OPS_LOOKUP)
         i = vm_map_find(td, vms, fs.va)
         if i >= vms.nentries or vms.entries[i].start > fs.va:
             if exclusive:
-                sx_downgrade(td, &vms.lock, SITE_MAP)
+                sx_downgrade(td, &vms.lock, site)
                 exclusive = False
             sx_sunlock(td, &vms.lock)
             if i >= vms.nentries or not vm_map_growstack(td, vms, fs.va):
                 return False
-            sx_slock(td, &vms.lock, SITE_MAP)
+            sx_slock(td, &vms.lock, site)
             continue
         entry = vms.entries[i]
         if fs.fault_type & ~entry.protection:
             if exclusive:
-                sx_downgrade(td, &vms.lock, SITE_MAP)
+                sx_downgrade(td, &vms.lock, site)
             sx_sunlock(td, &vms.lock)
             return False
         fs.prot = entry.protection
@@ -170,7 +174,7 @@ cdef bint lookup(thread* td, faultstate* fs) noexcept nogil:
             if fs.fault_type & VM_PROT_WRITE:
                 if not exclusive:
                     exclusive = True
-                    if not map_upgrade(td, vms):
+                    if not map_upgrade(td, vms, site):
                         continue
                 vm_object_shadow(td, &entry.object, &entry.offset, (entry.end - entry.start) >> PAGE_SHIFT)
                 entry.needs_copy = 0
@@ -179,13 +183,13 @@ cdef bint lookup(thread* td, faultstate* fs) noexcept nogil:
         if entry.object == NULL:
             if not exclusive:
                 exclusive = True
-                if not map_upgrade(td, vms):
+                if not map_upgrade(td, vms, site):
                     continue
             entry.object = vm_object_allocate(td, OBJT_DEFAULT, (entry.end - entry.start) >> PAGE_SHIFT)
             entry.offset = 0
             entry.needs_copy = 0
         if exclusive:
-            sx_downgrade(td, &vms.lock, SITE_MAP)
+            sx_downgrade(td, &vms.lock, site)
         fs.entry = entry
         fs.first_object = entry.object
         fs.first_pindex = entry.offset + ((fs.va - entry.start) >> PAGE_SHIFT)
@@ -235,7 +239,7 @@ cdef void vm_fault_prefault(thread* td, faultstate* fs, bint obj_locked) noexcep
     VM_MAP_ASSERT_LOCKED(td, fs.vms)
     if obj_locked:
         VM_OBJECT_ASSERT_LOCKED(td, entry.object)
-    if td.pmap != <void*>&fs.vms.pm:    # a look at another process's memory says nothing of what that one will do
+    if td.pmap != <void*>&fs.vms.pm:    # only for the program that runs: not the kernel's memory, nor another's
         return
     for i in range(PFBAK + PFFOR):      # as many behind as ahead, by turns
         step = ((i >> 1) + 1) * (1 if i & 1 else -1)

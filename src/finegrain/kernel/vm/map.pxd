@@ -54,6 +54,9 @@ cdef uint32_t vm_map_find(thread* td, vmspace* vms, vm_offset_t va) noexcept nog
 cdef bint vm_map_growstack(thread* td, vmspace* vms, vm_offset_t va) noexcept nogil
 # An entry like this one, behind all others, and with no reference of its own to the object yet.  Map X.
 cdef vm_map_entry* vm_map_append(thread* td, vmspace* vms, const vm_map_entry* like) noexcept nogil
+# Enter a mapping into a range where nothing is mapped; the object's reference goes over to the entry.  Map X.
+cdef void vm_map_insert(thread* td, vmspace* vms, vm_offset_t start, vm_offset_t end, vm_object* obj,
+                        vm_pindex_t offset, const map_request* request) noexcept nogil
 # Unmap the range; the entries come back as a list.  Map X.
 cdef vm_map_entry* vm_map_delete(thread* td, vmspace* vms, vm_offset_t start, vm_offset_t end) noexcept nogil
 # Let go of what the entries of such a list refer to.  No map lock.

@@ -2,6 +2,7 @@
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
+from finegrain.kernel.locks cimport mtx
 from finegrain.kernel.types cimport vm_object, vmspace
 from finegrain.machine.thread cimport machine, ps_t, thread
 
@@ -37,6 +38,8 @@ cdef struct vm_state:
     int64_t prefaulted                  # neighbours looked at with an empty PTE
     int64_t growths                     # of stacks
     int64_t scanned                     # active pages that the page daemon looked at
+    mtx kernel_map                      # "vm map (system)": the lock of the map that pipe_map is a part of
+    vmspace* pipe_map                   # c: the kernel's map for pipe buffers (kmap); not among all_maps
     uint32_t* contents                  # tests: what each page of memory holds, by page number; else NULL
 
 cdef int vm_create(machine* m, const vm_options* options) except -1

@@ -34,11 +34,17 @@ cdef void found(auditor* a, const char* text, uint64_t x, uint64_t y) noexcept n
     a.faults += 1
 
 
+cdef void count_entries(vmspace* vms) noexcept nogil:
+    cdef uint32_t i
+    for i in range(vms.nentries):
+        if vms.entries[i].object != NULL:
+            vms.entries[i].object.audit += 1
+
+
 # Put how many map entries, shadows and files refer to each object into its `audit`.
 cdef void count_references(vm_state* st) noexcept nogil:
     cdef vm_object* obj = st.all_objects
     cdef vmspace* vms
-    cdef uint32_t i
     while obj != NULL:
         obj.audit = 1 if obj.file >= 0 else 0               # the file itself
         obj = obj.all_next
@@ -47,11 +53,10 @@ cdef void count_references(vm_state* st) noexcept nogil:
         if obj.backing_object != NULL:
             obj.backing_object.audit += 1
         obj = obj.all_next
+    count_entries(st.pipe_map)
     vms = st.all_maps
     while vms != NULL:
-        for i in range(vms.nentries):
-            if vms.entries[i].object != NULL:
-                vms.entries[i].object.audit += 1
+        count_entries(vms)
         vms = vms.all_next
 
 
@@ -130,6 +135,8 @@ cdef int64_t vm_audit(machine* m, bint quiet, char* why, uint64_t why_size) noex
         entries += vms.nentries
         audit_map(&a, m, vms, quiet)
         vms = vms.all_next
+    entries += st.pipe_map.nentries
+    audit_map(&a, m, st.pipe_map, quiet)
     if objects != st.objects or maps != st.maps:
         found(&a, b"%lu objects and %lu maps were found, not as many as are counted", <uint64_t>objects,
               <uint64_t>maps)

@@ -1,4 +1,4 @@
-"""finegrain's own results as JSON, a profile a design: schema finegrain.compare/1 or /2, or finegrain.sweep/1."""
+"""finegrain's own results as JSON, a profile a design: schema finegrain.compare/1 to /3, or finegrain.sweep/1."""
 
 import json
 from typing import Any
@@ -8,7 +8,7 @@ import polars as pl
 from finegrain.errors import UserError
 from finegrain.profile.table import BETWEEN, MAX_COUNT, Builder, Profile
 
-SCHEMAS = ("finegrain.compare/1", "finegrain.compare/2")
+SCHEMAS = ("finegrain.compare/1", "finegrain.compare/2", "finegrain.compare/3")
 SWEEP = "finegrain.sweep/1"
 # JSON is held whole while it is read; a comparison is a few megabytes at most.
 MAX_BYTES = 256 << 20

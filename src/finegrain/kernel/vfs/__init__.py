@@ -1,0 +1,1 @@
+"""Pipes and descriptors. Compiled code only; what it offers stands in `__init__.pxd`."""

@@ -1,0 +1,34 @@
+# The descriptors of a process, as far as they are pipes'.
+#
+# A process has one thread, and nobody else looks at its descriptors: the lock of FreeBSD's table ("filedesc structure")
+# is never waited for, and left out.
+
+from libc.stdint cimport int32_t, uint32_t
+
+from finegrain.kernel.vfs.pipe cimport pipepair
+from finegrain.machine.thread cimport thread
+
+# A descriptor.
+cdef struct fd_end:
+    pipepair* pipe
+    int32_t number                      # what the process knows the pipe by
+    int32_t end                         # PIPE_READ_END, PIPE_WRITE_END
+
+# Keys: s the process itself
+cdef struct filedesc:
+    fd_end* ends                        # s: in the order in which they came
+    uint32_t count                      # s
+    uint32_t capacity                   # s: kept when a process's memory is used for another
+
+# Add a descriptor, whose reference goes over to it.
+cdef void fdinstall(thread* td, filedesc* fdp, pipepair* pp, int32_t number, int32_t end) noexcept nogil
+# The pipe whose end the process has under that number; NULL: it has not.
+cdef pipepair* fdlookup(filedesc* fdp, int32_t number, int32_t end) noexcept nogil
+# Close a descriptor, if it is there.  None held; as pipe_close().
+cdef void fdclose(thread* td, filedesc* fdp, int32_t number, int32_t end) noexcept nogil
+# A child's descriptors, which were none: its parent's.
+cdef void fdcopy(thread* td, filedesc* fdp, filedesc* child) noexcept nogil
+# Close all.  None held; as pipe_close().
+cdef void fdescfree(thread* td, filedesc* fdp) noexcept nogil
+# Have those who sleep on these pipes look again: the run is to stop.  None held; takes pipe mutexes.
+cdef void fdwake(thread* td, filedesc* fdp) noexcept nogil

@@ -1,0 +1,110 @@
+# Descriptors: see descrip.pxd.
+
+from libc.stdint cimport uint64_t
+from libc.string cimport memcpy, memmove
+
+from finegrain.kernel.vfs.pipe cimport pipe_close, pipe_wake
+from finegrain.machine.seam cimport arena_alloc, arena_free, atomic_fetchadd, charge
+
+cdef enum:
+    FIRST_CAPACITY = 8
+    OPS_FD = 15                         # units of cost.op: copy a descriptor, or find one [A]
+
+
+# Make room for more descriptors.
+#
+# Locks in:   none.
+# Locks out:  none.
+# May block:  never.
+# Stands for: FreeBSD fdgrowtable().
+cdef void fdgrow(thread* td, filedesc* fdp, uint32_t count) noexcept nogil:
+    cdef uint32_t capacity = fdp.capacity if fdp.capacity != 0 else FIRST_CAPACITY
+    cdef fd_end* ends
+    while capacity < count:
+        capacity *= 2
+    if capacity == fdp.capacity:
+        return
+    ends = <fd_end*>arena_alloc(td.machine, capacity * sizeof(fd_end))
+    if fdp.capacity != 0:
+        memcpy(ends, fdp.ends, fdp.count * sizeof(fd_end))
+        arena_free(td.machine, fdp.ends, fdp.capacity * sizeof(fd_end))
+    fdp.ends = ends
+    fdp.capacity = capacity
+
+
+# Locks in:   none.
+# Locks out:  none.
+# May block:  never.
+# Stands for: FreeBSD finit(), falloc().
+cdef void fdinstall(thread* td, filedesc* fdp, pipepair* pp, int32_t number, int32_t end) noexcept nogil:
+    fdgrow(td, fdp, fdp.count + 1)
+    fdp.ends[fdp.count].pipe = pp
+    fdp.ends[fdp.count].number = number
+    fdp.ends[fdp.count].end = end
+    fdp.count += 1
+
+
+# The index of a descriptor; the count when it is not there.
+cdef inline uint32_t index_of(filedesc* fdp, int32_t number, int32_t end) noexcept nogil:
+    cdef uint32_t i = 0
+    while i < fdp.count and not (fdp.ends[i].number == number and fdp.ends[i].end == end):
+        i += 1
+    return i
+
+
+cdef pipepair* fdlookup(filedesc* fdp, int32_t number, int32_t end) noexcept nogil:
+    cdef uint32_t i = index_of(fdp, number, end)
+    return fdp.ends[i].pipe if i < fdp.count else NULL
+
+
+# Locks in:   none.
+# Locks out:  none.
+# May block:  as pipe_close(): sleeps.
+# Stands for: FreeBSD kern_close(), closef().
+cdef void fdclose(thread* td, filedesc* fdp, int32_t number, int32_t end) noexcept nogil:
+    cdef uint32_t i = index_of(fdp, number, end)
+    cdef pipepair* pp
+    if i == fdp.count:
+        return
+    pp = fdp.ends[i].pipe
+    fdp.count -= 1
+    memmove(&fdp.ends[i], &fdp.ends[i + 1], (fdp.count - i) * sizeof(fd_end))
+    charge(td, td.machine.cost.op, OPS_FD)
+    pipe_close(td, pp, end)
+
+
+# Locks in:   none.
+# Locks out:  none.
+# May block:  never.
+# Stands for: FreeBSD fdcopy().
+cdef void fdcopy(thread* td, filedesc* fdp, filedesc* child) noexcept nogil:
+    cdef uint32_t i
+    child.count = 0
+    fdgrow(td, child, fdp.count)
+    for i in range(fdp.count):
+        atomic_fetchadd(td, &fdp.ends[i].pipe.f_count[fdp.ends[i].end], 1)
+        child.ends[i] = fdp.ends[i]
+    child.count = fdp.count
+    charge(td, td.machine.cost.op, OPS_FD * fdp.count)
+
+
+# Locks in:   none.
+# Locks out:  none.
+# May block:  as pipe_close(): sleeps.
+# Stands for: FreeBSD fdescfree().
+cdef void fdescfree(thread* td, filedesc* fdp) noexcept nogil:
+    cdef uint32_t i
+    for i in range(fdp.count):
+        charge(td, td.machine.cost.op, OPS_FD)
+        pipe_close(td, fdp.ends[i].pipe, fdp.ends[i].end)
+    fdp.count = 0
+
+
+# Locks in:   none.
+# Locks out:  none.
+# May block:  on pipe mutexes.
+# Stands for: nothing in FreeBSD: the run is to stop.
+cdef void fdwake(thread* td, filedesc* fdp) noexcept nogil:
+    cdef uint32_t i
+    for i in range(fdp.count):
+        pipe_wake(td, fdp.ends[i].pipe)
