@@ -17,7 +17,7 @@ PACKAGE = "finegrain"
 SOURCE = Path(__file__).parent.parent / "src" / PACKAGE
 SUFFIXES = (".py", ".pyx", ".pxd", ".pyi")
 
-OPEN = ("errors", "design", "files")
+OPEN = ("errors", "design", "files", "options")
 KERNEL_SEES = ("machine.seam", "machine.thread")  # of the machine, in kernel code
 _LOCKS, _PHYS, _PMAP, _VM, _PROC = (f"kernel.{name}" for name in ("locks", "phys", "pmap", "vm", "proc"))
 _KERNEL = (_LOCKS, _PHYS, _PMAP, _VM, "kernel.vfs", _PROC, "kernel.boot")
@@ -25,10 +25,12 @@ _TYPES = ("kernel.types", "kernel.list")
 _MACHINES = ("machine.simulated", "machine.threads", "machine.explore")
 
 RULES: dict[str, tuple[str, ...]] = {
-    "": ("design", "machine", "study", "report"),  # the package's top level, where results and reports meet
+    # the package's top level, where results and reports meet
+    "": ("design", "options", "machine", "study", "report"),
     "errors": (),
     "design": (),
     "files": (),
+    "options": (),
     "machine": (),
     "machine.seam": (
         "machine.thread",

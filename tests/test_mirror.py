@@ -37,6 +37,7 @@ TOGETHER = (
     "machine/test_threads_locks",
     "profile/test_fuzz",
     "profile/test_round_trip",
+    "replay/test_superpages",
 )
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from finegrain.design import DEFAULT_DESIGNS, Design
 from finegrain.machine.costs import CostModel
 from finegrain.machine.shape import Shape
+from finegrain.options import KernelOptions
 from finegrain.study import result as _study
 from finegrain.study.defaults import (
     DEFAULT_MEMORY,
@@ -72,6 +73,7 @@ def compare(
     precision: float | None = None,
     seed: int = 1,
     costs: CostModel | None = None,
+    options: KernelOptions | None = None,
     memory_bytes: int = DEFAULT_MEMORY,
     processes: int | None = None,
     progress: bool | None = None,
@@ -87,6 +89,7 @@ def compare(
     `precision` there are as many runs as it takes, at least 5, until the half-width of these intervals is at most that
     part of the value (0.05: 5%) for the first design's worst lock and for its PV list waiting over each other design's;
     at most 20 simulated seconds are measured of each design, and Ctrl-C gives the result of the runs that are done.
+    `options` are of the kernel, the same for all designs.
     `processes` (default: one a core, fewer where memory is short) run at a time. `progress` shows a display on the
     terminal (default: when there is one). Raises UserError for what cannot be.
     """
@@ -107,6 +110,7 @@ def compare(
         precision=precision,
         seed=seed,
         costs=costs,
+        options=options,
         memory_bytes=memory_bytes,
         processes=processes,
         progress=bars if (on_terminal() if progress is None else progress) else None,

@@ -1,6 +1,6 @@
 # Test door to processes: who lives in a replay.
 
-from finegrain.kernel.proc.proc cimport proc, proc_state
+from finegrain.kernel.proc.types cimport PID_HASH, pgrp, proc, proc_state
 from finegrain.kernel.phys.types cimport phys_state
 from finegrain.kernel.types cimport NPTEPG, PAGE_SHIFT, pt_entry_t, vm_page
 from finegrain.machine.machine cimport Machine
@@ -48,4 +48,25 @@ def mapped_file_pages(Machine host):
         if p.p_vmspace != NULL and p.p_vmspace.pm.pm_pml4 != NULL and p.p_plan.number >= 0:
             walk(host.m, p.p_vmspace.pm.pm_pml4, 0, 39, out.setdefault(p.p_builder, {}))
         p = p.p_list_next
+    return out
+
+
+def groups(Machine host):
+    """The process groups of such a machine: {(builder, number of the first leader): members' numbers, sorted}."""
+    cdef proc_state* st = <proc_state*>host.m.proc
+    cdef pgrp* pg
+    cdef proc* p
+    cdef int i
+    out = {}
+    for i in range(PID_HASH):
+        pg = st.pgrphash[i]
+        while pg != NULL:
+            members = []
+            p = pg.pg_members
+            while p != NULL:
+                assert p.p_pgrp == pg
+                members.append(p.p_plan.number)
+                p = p.p_pglist_next
+            out[pg.pg_builder, pg.pg_number] = sorted(members)
+            pg = pg.pg_hash_next
     return out

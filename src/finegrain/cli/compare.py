@@ -13,6 +13,7 @@ from finegrain.errors import UserError
 from finegrain.files import check_writable, write_text
 from finegrain.machine.costs import parse_costs
 from finegrain.machine.shape import parse_shape, shape_of
+from finegrain.options import KernelOptions
 from finegrain.report import result as report
 from finegrain.study.defaults import DEFAULT_REPLICATIONS, DEFAULT_SECONDS, DEFAULT_WARMUP, DEFAULT_WORKLOAD
 
@@ -75,6 +76,13 @@ def command(
             help="A cost of the machine that differs, such as rmw_hit_cycles=23.", metavar="NAME=VALUE"
         ),
     ] = None,
+    cow: Annotated[
+        str,
+        typer.Option(help="held or unlocked: the backing object while copy-on-write copies a page."),
+    ] = "held",
+    listings: Annotated[
+        float, typer.Option(help="How often a second somebody lists all processes, as ps does.")
+    ] = 0.0,
     probe: Annotated[
         str,
         typer.Option(
@@ -94,6 +102,7 @@ def command(
         raise UserError("--shape and --cpus both say how many CPUs; give one of them")
     shapes = [parse_shape(shape)] if shape is not None else [shape_of(n) for n in parse_cpus(cpus or "104")]
     costs = parse_costs(cost or [])
+    options = KernelOptions(cow=cow, listings_per_s=listings)
     if probe not in ("on", "off"):
         raise UserError(f"--probe {probe!r}: give on or off")
     if probe == "off":
@@ -119,6 +128,7 @@ def command(
             precision=part,
             seed=seed,
             costs=costs,
+            options=options,
         )
         results.append(result)
         if number:

@@ -6,7 +6,8 @@ from libc.stdint cimport uint32_t
 
 from finegrain.kernel.phys cimport VM_PHYSSEG_MAX, vm_phys_seg
 from finegrain.kernel.pmap cimport pvlock_design
-from finegrain.machine.thread cimport machine
+from finegrain.kernel.vm cimport vm_options
+from finegrain.machine.thread cimport machine, ps_t
 
 # How far up.  Each layer needs all before it.
 cdef enum kernel_layers:
@@ -21,9 +22,12 @@ cdef struct kernel_config:
     uint32_t nsegs
     vm_phys_seg segs[VM_PHYSSEG_MAX]    # start, end, domain; ascending
     pvlock_design design
+    vm_options vm
+    ps_t listing_period                 # between two starts of a list of all processes; 0: nobody lists them
 
-# Fill a config in from Python's: segments (start, end, domain) and a finegrain.design.Design.  Raises ValueError.
-cdef int kernel_config_from(kernel_config* config, object segments, object design) except -1
+# Fill a config in from Python's: segments (start, end, domain), a finegrain.design.Design and, but for the defaults,
+# a finegrain.options.KernelOptions.  Raises ValueError.
+cdef int kernel_config_from(kernel_config* config, object segments, object design, object options=*) except -1
 # Make the kernel's layers on a fresh machine, up to `layers`; config may be NULL for KERNEL_LOCKS.  Raises ValueError
 # for memory that cannot be, MemoryError when the machine's arena has no room.
 cdef int kernel_create(machine* m, const kernel_config* config, int layers=*) except -1

@@ -9,13 +9,16 @@ from finegrain.kernel.proc cimport proc_create
 from finegrain.kernel.vfs cimport vfs_create
 from finegrain.kernel.vm cimport kmap_create, vm_create
 
+from finegrain.options import KernelOptions
+
+PS_PER_S = 10**12
 
 # finegrain.design's words
 LAYOUTS = {"hashed": PV_LAYOUT_HASHED, "superpage": PV_LAYOUT_SUPERPAGE}
 KINDS = {"rw": PV_LOCK_RW, "mtx": PV_LOCK_MTX}
 
 
-cdef int kernel_config_from(kernel_config* config, object segments, object design) except -1:
+cdef int kernel_config_from(kernel_config* config, object segments, object design, object options=None) except -1:
     cdef vm_phys_seg* seg
     memset(config, 0, sizeof(kernel_config))
     if len(segments) > VM_PHYSSEG_MAX:
@@ -31,6 +34,11 @@ cdef int kernel_config_from(kernel_config* config, object segments, object desig
     config.design.locks = design.locks
     config.design.padded = design.padded
     config.design.batch = design.batch
+    if options is None:
+        options = KernelOptions()
+    config.vm.cow_unlocked = options.cow == "unlocked"
+    config.vm.active_scan_period = round(options.active_scan_s * PS_PER_S)
+    config.listing_period = round(PS_PER_S / options.listings_per_s) if options.listings_per_s else 0
     return 0
 
 
@@ -45,10 +53,10 @@ cdef int kernel_create(machine* m, const kernel_config* config, int layers=KERNE
     if layers >= KERNEL_PMAP:
         pmap_create(m, &config.design)
     if layers >= KERNEL_VM:
-        vm_create(m)
+        vm_create(m, &config.vm)
         kmap_create(m)
     if layers >= KERNEL_VFS:
         vfs_create(m)
     if layers >= KERNEL_PROC:
-        proc_create(m)
+        proc_create(m, config.listing_period)
     return 0

@@ -46,6 +46,7 @@ cdef enum vm_page_flags:
     PG_ZERO = 2                         # known to be zero; kept from vm_page_free to vm_page_alloc(ZERO)
     PG_FICTITIOUS = 4
     PG_ALLOCATED = 8                    # between vm_page_alloc and vm_page_free
+    PG_MARKER = 16                      # no page: a place on a queue
 
 cdef enum:
     PGA_WRITEABLE = 1                   # aflags: may be mapped writable
@@ -104,7 +105,7 @@ cdef struct pmap:
     vm_page* pm_pml4_page               # c
     pv_chunk* pm_pvchunk_first          # pmap lock: chunks with free entries first
     pv_chunk* pm_pvchunk_last
-    vm_page* pm_root                    # pmap lock: saved page-table pages of promoted superpages, listq by va
+    void* pm_root                       # pmap lock: saved page-table pages of promoted superpages, a tree by pindex
     int64_t resident_count              # pmap lock: 4 KB pages mapped
     int64_t wired_count                 # pmap lock
     int64_t ptp_count                   # pmap lock: page-table pages, the root included
@@ -118,33 +119,36 @@ cdef enum object_type:
     OBJT_VNODE                          # a file
     OBJT_SWAP                           # a tmpfs file: treated as a swap object
 
+# In the order of FreeBSD's sys/vm/vm_object.h as we remember it [A]: it decides which fields share a cache line with
+# the lock, and that the counts do not.
 cdef struct vm_object:
     rwlock lock                         # "vm object"
+    vm_object* all_next                 # every object, for audits
+    vm_object* all_prev
+    vm_object* shadow_first             # o
+    vm_object* shadow_next              # o of the backing object: its shadows
+    vm_object* shadow_prev
+    vm_page* memq_first                 # 72 o: resident pages, in order of pindex where cheap
+    vm_page* memq_last
+    void* pages                         # o: vm_radix: from pindex to vm_page*
+    vm_pindex_t size                    # o: in pages
+    uint64_t domain[2]                  # the NUMA policy
+    uint32_t id                         # 120 c: counts from 1, in order of creation
+    int32_t ref_count                   # o
+    int32_t shadow_count                # o
     uint8_t type                        # c
     uint8_t flags                       # o
     uint16_t pad
-    int32_t audit                       # references found by vm_audit()
-    int32_t ref_count                   # o
-    int32_t shadow_count                # o
-    int32_t file                        # c: index of the file in its image, -1: none
-    int32_t builder                     # c: whose copy of the file, -1: shared by all
-    uint32_t id                         # c: counts from 1, in order of creation
-    vm_pindex_t size                    # o: in pages
+    int64_t color                       # o: -1 until the object may take part in reservations
     uint64_t paging_in_progress         # a: faults that work on the object or its pages: it must not be collapsed
     int64_t resident_page_count         # o
-    vm_page* memq_first                 # o: resident pages, in order of pindex where cheap
-    vm_page* memq_last
-    void* pages                         # o: vm_radix: from pindex to vm_page*
-    void* deferred                      # o: deferred_pages: pages that nobody has looked at yet, or NULL
     vm_object* backing_object           # o
     vm_pindex_t backing_object_offset   # o: in pages
-    int64_t color                       # o: -1 until the object may take part in reservations
-    vm_object* shadow_next              # o of the backing object: its shadows
-    vm_object* shadow_prev
-    vm_object* shadow_first
     void* reservations                  # "resv obj lock": its reservations (vm_reserv*)
-    vm_object* all_next                 # every object, for audits
-    vm_object* all_prev
+    int32_t file                        # c: index of the file in its image, -1: none
+    int32_t builder                     # c: whose copy of the file, -1: shared by all
+    int32_t audit                       # references found by vm_audit()
+    void* deferred                      # o: deferred_pages: pages that nobody has looked at yet, or NULL
 
 cdef struct vm_map_entry:
     vm_offset_t start                   # m: the vm map lock

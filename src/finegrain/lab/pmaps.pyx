@@ -10,11 +10,11 @@ from finegrain.kernel.phys cimport (
     PHYS_TO_VM_PAGE, VM_ALLOC_NOBUSY, phys_allocated_pages, phys_audit, vm_page_alloc, vm_page_free, vm_radix_lookup,
     vm_radix_free, vm_reserv_break_all, vm_reserv_to_superpage)
 from finegrain.kernel.pmap cimport (
-    CHUNKS_FREED_MAX, PMAP_ENTER_NOSLEEP, PMAP_ENTER_WIRED, PV_PMAP, pmap_access, pmap_activate, pmap_audit,
-    pmap_copy, pmap_deactivate, pmap_enter, pmap_enter_object, pmap_enter_quick, pmap_extract, pmap_is_modified,
-    pmap_is_prefaultable, pmap_page_exists_quick, pmap_pinit, pmap_protect, pmap_release, pmap_remove,
-    pmap_remove_all, pmap_remove_pages, pmap_remove_write, pmap_state, pmap_ts_referenced, pv_audit, pv_lock_id,
-    pv_lock_index, pv_state, pvlock)
+    CHUNKS_FREED_MAX, PMAP_ENTER_NOSLEEP, PMAP_ENTER_WIRED, PV_PMAP, pm_radix_lookup_ge, pmap_access,
+    pmap_activate, pmap_audit, pmap_copy, pmap_deactivate, pmap_enter, pmap_enter_object, pmap_enter_quick,
+    pmap_extract, pmap_is_modified, pmap_is_prefaultable, pmap_page_exists_quick, pmap_pinit, pmap_protect,
+    pmap_release, pmap_remove, pmap_remove_all, pmap_remove_pages, pmap_remove_write, pmap_state,
+    pmap_ts_referenced, pv_audit, pv_lock_id, pv_lock_index, pv_state, pvlock, radix_pages)
 from finegrain.kernel.types cimport (
     NPCM, NPTEPG, PAGE_SHIFT, PDRSHIFT, PG_ALLOCATED, VM_PROT_WRITE, VPB_EXCLUSIVE, VPB_UNBUSIED, pv_chunk, pv_entry,
     vm_page)
@@ -473,7 +473,7 @@ cdef class Pmaps(Lab):
         """Counts of a pmap in pages, the free entries in each of its pv chunks, its saved page tables by address."""
         cdef pmap* pm = self.pmap_of(number)
         cdef pv_chunk* pc = pm.pm_pvchunk_first
-        cdef vm_page* m = pm.pm_root
+        cdef vm_page* m = pm_radix_lookup_ge(pm.pm_root, 0)
         chunks = []
         while pc != NULL:
             chunks.append(sum((<uint64_t>pc.pc_map[i]).bit_count() for i in range(NPCM)))
@@ -481,7 +481,7 @@ cdef class Pmaps(Lab):
         saved = []
         while m != NULL:
             saved.append(m.pindex << PDRSHIFT)
-            m = m.listq_next
+            m = pm_radix_lookup_ge(pm.pm_root, m.pindex + 1)
         return {"id": pm.pm_id, "resident": pm.resident_count, "wired": pm.wired_count, "ptps": pm.ptp_count,
                 "chunks": chunks, "saved": saved, "offset": arena_offset(self.machine.m, pm)}
 
@@ -492,7 +492,8 @@ cdef class Pmaps(Lab):
         self.ready()
         pv = <pv_state*>self.machine.m.pv
         s = <pmap_state*>self.machine.m.pmap
-        return {"allocated": phys_allocated_pages(self.machine.m), "faults": phys_audit(self.machine.m),
+        return {"allocated": phys_allocated_pages(self.machine.m) - radix_pages(self.machine.m),
+                "faults": phys_audit(self.machine.m),
                 "chunks": pv.chunks, "reclaims": pv.reclaims, "promotions": s.promotions, "demotions": s.demotions,
                 "mappings": s.mappings, "promotion_failures": s.promotion_failures, "restarts": s.restarts}
 

@@ -3,6 +3,7 @@ from collections.abc import Iterable
 from finegrain.design import Design
 from finegrain.lab.run import Lab
 from finegrain.machine.simulated import SimulatedMachine
+from finegrain.options import KernelOptions
 
 class AddressSpaces(Lab):
     def __init__(
@@ -12,6 +13,7 @@ class AddressSpaces(Lab):
         *,
         design: str | Design = "head",
         files: Iterable[int] = (),
+        options: KernelOptions | None = None,
     ) -> None: ...
     def entries(self, space: int) -> list[tuple[int, int, int, int, int, bool, bool]]: ...
     def chain(self, space: int, va: int) -> list[tuple[int, int, int]] | None: ...

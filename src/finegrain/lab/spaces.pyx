@@ -10,7 +10,7 @@ from finegrain.kernel.boot cimport KERNEL_VM, kernel_config, kernel_config_from,
 from finegrain.kernel.locks cimport lock_site, rw_wlock, rw_wunlock
 from finegrain.kernel.phys cimport (
     VM_ALLOC_NOBUSY, phys_allocated_pages, phys_audit, phys_state, vm_page_alloc)
-from finegrain.kernel.pmap cimport pmap_access, pmap_activate, pmap_deactivate, pmap_extract, pv_state
+from finegrain.kernel.pmap cimport pmap_access, pmap_activate, pmap_deactivate, pmap_extract, pv_state, radix_pages
 from finegrain.kernel.types cimport (
     OBJT_SWAP, PAGE_SHIFT, VM_PROT_READ, VM_PROT_WRITE, pmap, vm_map_entry, vm_offset_t, vm_paddr_t, vm_page)
 from finegrain.kernel.vm cimport (
@@ -23,6 +23,8 @@ from finegrain.lab.run cimport (
 from finegrain.machine.seam cimport arena_alloc, charge, panic
 from finegrain.machine.simulated.simulated cimport SimulatedMachine
 from finegrain.machine.thread cimport thread
+
+from finegrain.options import KernelOptions
 
 cdef uint16_t SITE_FILL = lock_site(b"lab/file")
 
@@ -276,14 +278,18 @@ cdef class AddressSpaces(Lab):
 
     `segments` are (start, end, domain); None: all of the machine's memory above 1 MB. `design` is a spelling such as
     "head" or "superpage+batch", or a `finegrain.design.Design`. `files` are the sizes of the files there are, in
-    pages; `fill` brings them into memory. `operations()` lists what threads can do. A space is known by its place, 0
+    pages; `fill` brings them into memory. `options` are
+    KernelOptions, the defaults if None. `operations()` lists what threads can do. A space is known by its place, 0
     to 1,023, which `new`, `fork` or `vfork` fill and `exit` empties; a file by its number. Each page holds one number
     of 32 bits, at first 0, which `write` sets and `read` gives.
     """
 
-    def __cinit__(self, SimulatedMachine machine not None, segments=None, *, design="head", files=(), **_):
+    def __cinit__(self, SimulatedMachine machine not None, segments=None, *, design="head", files=(), options=None,
+                  **_):
         cdef kernel_config config
         segments, design = checked_config(machine, segments, design)
+        if options is not None and not isinstance(options, KernelOptions):
+            raise TypeError(f"options must be KernelOptions, not {shown(options)}")
         if isinstance(files, (str, bytes)):
             raise TypeError(f"files must be a list of sizes in pages, not {shown(files)}")
         try:
@@ -295,7 +301,7 @@ cdef class AddressSpaces(Lab):
         sizes = [whole(f"file {i}", size, 1, MAX_INDEX, f"a number of pages from 1 to {<int>MAX_INDEX}")
                  for i, size in enumerate(files)]
         fresh(machine)                  # the arguments' own code may have used it
-        kernel_config_from(&config, segments, design)
+        kernel_config_from(&config, segments, design, options)
         kernel_create(machine.m, &config, KERNEL_VM)
         self.make_world(sizeof(spaces_world))
         self.w = <spaces_world*>self.world
@@ -312,7 +318,7 @@ cdef class AddressSpaces(Lab):
         self.make_slot(SLOT_SPACE, MAX_SPACES, 0)
         self.make_slot(SLOT_FILES, 1, 0)
 
-    def __init__(self, machine, segments=None, *, design="head", files=()):
+    def __init__(self, machine, segments=None, *, design="head", files=(), options=None):
         """See the class."""
 
     cdef Operations table(self):
@@ -407,4 +413,4 @@ cdef class AddressSpaces(Lab):
         vs = <vm_state*>self.machine.m.vm
         return {"objects": vs.objects, "maps": vs.maps, "entries": vs.entries,
                 "chunks": (<pv_state*>self.machine.m.pv).chunks,
-                "pages": phys_allocated_pages(self.machine.m) - self.pages_before}
+                "pages": phys_allocated_pages(self.machine.m) - radix_pages(self.machine.m) - self.pages_before}

@@ -5,6 +5,7 @@ import numpy.typing as npt
 
 from finegrain.design import Design
 from finegrain.machine.machine import Machine
+from finegrain.options import KernelOptions
 from finegrain.workload.program import Program
 
 class Kernel:
@@ -13,6 +14,7 @@ class Kernel:
         host: Machine,
         segments: Sequence[tuple[int, int, int]],
         design: Design,
+        options: KernelOptions | None = None,
     ) -> None: ...
     def load(
         self,

@@ -15,19 +15,20 @@ from finegrain.kernel.boot cimport kernel_config, kernel_config_from, kernel_cre
 from finegrain.kernel.locks cimport lock_name, lock_site, msleep, mtx_init, mtx_lock, mtx_unlock, wakeup
 from finegrain.kernel.phys cimport phys_allocated_pages, phys_reservations_broken
 from finegrain.kernel.pmap cimport (
-    CHUNKS_FREED_MAX, pmap_access, pmap_activate, pmap_kernel_ptps, pmap_state, pv_reset, pv_state, pvlock_state)
+    CHUNKS_FREED_MAX, pmap_access, pmap_activate, pmap_kernel_ptps, pmap_state, pv_reset, pv_state, pvlock_state,
+    radix_pages)
 from finegrain.kernel.proc cimport (
-    WAIT_ANY, proc_exec_begin, proc_exec_end, proc_exit, proc_fork, proc_of, proc_plan, proc_reaper,
-    proc_state, proc_wait)
+    WAIT_ANY, killpg, listing_start, proc_exec_begin, proc_exec_end, proc_exit, proc_fork, proc_of, proc_plan,
+    proc_reaper, proc_state, proc_wait, sys_setpgid, sys_setsid)
 from finegrain.kernel.types cimport (
     PAGE_SIZE, VM_PROT_EXECUTE, VM_PROT_READ, VM_PROT_WRITE, vm_object, vm_offset_t, vm_page, vmspace)
 from finegrain.kernel.vfs cimport (
-    BIG_PIPE_SIZE, PIPE_READ_END, PIPE_WRITE_END, fdclose, fdescfree, fdinstall, fdlookup, fdwake, kern_pipe, pipe_close,
-    pipe_read, pipe_write, pipepair, vfs_state)
+    BIG_PIPE_SIZE, PIPE_READ_END, PIPE_WRITE_END, fdclose, fdescfree, fdinstall, fdlookup, fdwake, kern_pipe,
+    pipe_close, pipe_read, pipe_write, pipepair, vfs_state)
 from finegrain.kernel.vm cimport (
     FAULT_BACKING, FAULT_BAD, FAULT_COPY, FAULT_FAST, FAULT_KINDS, FAULT_MOVE, FAULT_RESIDENT, FAULT_SUPERPAGE,
     FAULT_ZERO, PREMAP_FULL, PREMAP_NONE, PREMAP_PARTIAL, map_request, vm_audit, vm_fault, vm_map_brk,
-    vm_map_mmap, vm_map_mprotect, vm_map_munmap, vm_state, vmspace_alloc, vmspace_fork, vmspace_ref)
+    vm_map_mmap, vm_map_mprotect, vm_map_munmap, vm_pageout_start, vm_state, vmspace_alloc, vmspace_fork, vmspace_ref)
 from finegrain.machine.machine cimport Machine
 from finegrain.machine.seam cimport arena_alloc, charge, now, sleep_for, stopping, unlikely, user
 from finegrain.machine.thread cimport ps_t, thread
@@ -57,6 +58,9 @@ cdef uint8_t OP_EXEC = pr.EXEC
 cdef uint8_t OP_EXIT = pr.EXIT
 cdef uint8_t OP_WAIT = pr.WAIT
 cdef uint8_t OP_SLEEP = pr.SLEEP
+cdef uint8_t OP_SETPGID = pr.SETPGID
+cdef uint8_t OP_SETSID = pr.SETSID
+cdef uint8_t OP_KILLPG = pr.KILLPG
 cdef uint8_t OP_PIPE = pr.PIPE
 cdef uint8_t OP_READ = pr.READ
 cdef uint8_t OP_WRITE = pr.WRITE
@@ -109,7 +113,8 @@ cdef void do_mmap(thread* td, proc* p, vm_offset_t start, vm_offset_t length, ui
                 &request)
     if flags & MAP_STACK and flags & MAP_EXEC:
         # exec copies arguments and environment to the new stack
-        touch(td, p, start + length - PAGE_SIZE, VM_PROT_WRITE)
+        p.p_psstrings = start + length - PAGE_SIZE
+        touch(td, p, p.p_psstrings, VM_PROT_WRITE)
 
 
 # exec, with the mappings that come with it: steps from number i on.
@@ -279,6 +284,12 @@ cdef void run_steps(thread* td, proc* p, const steps* s, int64_t i, int64_t end,
             proc_wait(td, p, <int32_t>arg0)
         elif op == OP_SLEEP:
             sleep_for(td, <ps_t>arg0 * PS_PER_NS)
+        elif op == OP_SETPGID:
+            sys_setpgid(td, p, <int>arg0, <int>s.arg1[i])
+        elif op == OP_SETSID:
+            sys_setsid(td, p)
+        elif op == OP_KILLPG:
+            killpg(td, p, <int>arg0)
         elif op == OP_PIPE:
             do_pipe(td, p, <int32_t>arg0)
         elif op == OP_READ:
@@ -461,7 +472,8 @@ cdef class Kernel:
     """The kernel on a machine, and the builders that run a program on it.
 
     Made in steps: the kernel, over `segments` of physical memory (start, end, domain; bytes) with a `design` of the PV
-    list lock; then `load()`; then `start()`, after which the machine runs. The arrays given to `load()` are kept.
+    list lock and KernelOptions; then `load()`; then `start()`, after which the machine runs. The arrays given to
+    `load()` are kept.
     """
 
     cdef Machine host
@@ -470,10 +482,10 @@ cdef class Kernel:
     cdef int64_t pages_before
     cdef dict baseline
 
-    def __init__(self, Machine host, segments, design):
+    def __init__(self, Machine host, segments, design, options=None):
         cdef kernel_config config
         self.host = host
-        kernel_config_from(&config, segments, design)
+        kernel_config_from(&config, segments, design, options)
         kernel_create(host.m, &config)
         self.pages_before = phys_allocated_pages(host.m)
         self.r = <replay_state*>arena_alloc(host.m, sizeof(replay_state))
@@ -554,6 +566,8 @@ cdef class Kernel:
             b.reaper = proc_reaper(self.host.m, b.number)
             if self.host.m.ops.spawn(NULL, self.host.m, builder_main, b.reaper, b.reaper) == NULL:
                 raise MemoryError("no thread for a builder")
+        listing_start(self.host.m)
+        vm_pageout_start(self.host.m)
 
     @property
     def start_ps(self):
@@ -572,8 +586,8 @@ cdef class Kernel:
         cdef pv_state* pv = <pv_state*>self.host.m.pv
         cdef vfs_state* fs = <vfs_state*>self.host.m.vfs
         cdef int i
-        totals = {"forks": ps.forks, "vforks": ps.vforks, "execs": ps.execs, "exits": ps.exits,
-                  "stack_growths": vs.growths, "prefault_candidates": vs.prefaulted}
+        totals = {"forks": ps.forks, "vforks": ps.vforks, "execs": ps.execs, "exits": ps.exits, "listings": ps.listings,
+                  "stack_growths": vs.growths, "active_scanned": vs.scanned, "prefault_candidates": vs.prefaulted}
         total = 0
         for i in range(FAULT_KINDS):
             totals[f"faults_{FAULT_NAMES[i]}"] = vs.faults[i]
@@ -589,9 +603,9 @@ cdef class Kernel:
     def counts(self):
         """Count since the last reset.
 
-        forks, vforks, execs, exits; faults, and faults by how they were settled; pipes made, calls of read and
-        write on them, bytes written, buffers that grew; promotions, demotions and superpages
-        mapped whole; restarts of bottom-up operations; calls of reclaim_pv_chunk, chunks allocated; reservations broken
+        forks, vforks, execs, exits, lists of all processes; faults, and faults by how they were settled; pipes made,
+        calls of read and write on them, bytes written, buffers that grew; promotions, demotions and superpages mapped
+        whole; restarts of bottom-up operations; calls of reclaim_pv_chunk, chunks allocated; reservations broken
         for want of memory.
         """
         return {name: value - self.baseline.get(name, 0) for name, value in self._totals().items()}
@@ -623,7 +637,9 @@ cdef class Kernel:
         cdef vm_state* vs = <vm_state*>self.host.m.vm
         cdef pv_state* pv = <pv_state*>self.host.m.pv
         cdef vfs_state* fs = <vfs_state*>self.host.m.vfs
-        # the kernel's page tables stay
-        pages = phys_allocated_pages(self.host.m) - self.pages_before - pmap_kernel_ptps(self.host.m)
-        return {"processes": ps.processes, "objects": vs.objects, "maps": vs.maps, "entries": vs.entries,
-                "chunks": pv.chunks, "pipes": fs.pipes, "pipe_kva": fs.amountpipekva, "pages": pages}
+        # the kernel's page tables stay, and so do pages of radix nodes
+        pages = phys_allocated_pages(self.host.m) - self.pages_before
+        pages -= pmap_kernel_ptps(self.host.m) + radix_pages(self.host.m)
+        return {"processes": ps.processes, "groups": ps.groups, "objects": vs.objects, "maps": vs.maps,
+                "entries": vs.entries, "chunks": pv.chunks, "pipes": fs.pipes, "pipe_kva": fs.amountpipekva,
+                "pages": pages}

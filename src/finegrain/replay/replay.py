@@ -15,6 +15,7 @@ from finegrain.design import Design
 from finegrain.errors import UserError
 from finegrain.machine.memory import Segment
 from finegrain.machine.simulated import SimulatedMachine
+from finegrain.options import KernelOptions
 from finegrain.replay.kernel import Kernel
 from finegrain.workload import program as pr
 from finegrain.workload.program import Program
@@ -101,6 +102,7 @@ class Replay:
         images: str = "private",
         seed: int = 1,
         stagger: bool = True,
+        options: KernelOptions | None = None,
         free_memory: str = "used",
     ) -> None:
         """Build the kernel and what the builders need; nothing runs yet."""
@@ -112,7 +114,7 @@ class Replay:
         self.program = program
         runs = _fill_runs(program)
         self._check_memory(segments, runs, jobs, images)
-        self.kernel = Kernel(machine, segments, design)
+        self.kernel = Kernel(machine, segments, design, options)
         random = np.random.Generator(np.random.PCG64(seed))
         at = (np.arange(jobs) + random.random(jobs)) / jobs * (program.duration_ns if stagger else 0)
         self._load(at.astype(np.int64), runs, images == "shared", free_memory == "used", random)

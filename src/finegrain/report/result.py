@@ -11,6 +11,7 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.text import Text
 
 from finegrain.machine.costs import WHOLE, CostModel
+from finegrain.options import KernelOptions
 from finegrain.report.table import Column, Table, as_html
 from finegrain.report.terminal import as_rich, plain
 from finegrain.report.words import Cell, count_name, holder
@@ -58,6 +59,7 @@ def title(result: Result) -> list[str]:
         f"start: free memory {START[workload['free_memory']]}; blocked: off the CPU, the rest spinning",
         _probe(machine.get("costs_ps", {}).get("probe", 0)),
         *_other_costs(machine.get("costs_ps", {})),
+        *_other_options(machine.get("kernel", {})),
     ]
 
 
@@ -76,6 +78,12 @@ def _other_costs(costs: dict[str, int]) -> list[str]:
     other = [name for name in usual if name != "probe" and costs.get(name, usual[name]) != usual[name]]
     said = [f"{name} {_cost(name, costs[name])}" for name in other]
     return [f"costs other than the defaults: {', '.join(said)}"] if said else []
+
+
+def _other_options(options: dict[str, Any]) -> list[str]:
+    """Say which options of the kernel are not the defaults, if any are."""
+    said = KernelOptions(**options).others()
+    return [f"kernel options other than the defaults: {', '.join(said)}"] if said else []
 
 
 def _cost(name: str, value: int) -> str:

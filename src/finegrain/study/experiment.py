@@ -14,6 +14,7 @@ from finegrain.design import DEFAULT_DESIGNS, Design, parse_design
 from finegrain.errors import UserError
 from finegrain.machine.costs import CostModel
 from finegrain.machine.shape import DEFAULT_SHAPE, Shape, shape_of
+from finegrain.options import KernelOptions
 from finegrain.study.defaults import (
     DEFAULT_MEMORY,
     DEFAULT_REPLICATIONS,
@@ -52,6 +53,7 @@ def compare(
     precision: float | None = None,
     seed: int = 1,
     costs: CostModel | None = None,
+    options: KernelOptions | None = None,
     memory_bytes: int = DEFAULT_MEMORY,
     processes: int | None = None,
     progress: Progress | None = None,
@@ -83,6 +85,7 @@ def compare(
                 seconds=seconds,
                 warmup=warmup,
                 seed=seed,
+                options=options or KernelOptions(),
             )
             for design in chosen
         ]
@@ -98,6 +101,7 @@ def compare(
             "threads": shape.threads,
             "memory_bytes": memory_bytes,
             "costs_ps": (costs or CostModel()).picoseconds(),
+            "kernel": vars(options or KernelOptions()),
         },
         workload={
             "name": program.name,

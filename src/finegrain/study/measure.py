@@ -5,13 +5,14 @@ This is the unit of work that `experiment` spreads over processes; what goes in 
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from finegrain.design import Design
 from finegrain.machine.costs import CostModel
 from finegrain.machine.memory import default_segments, span
 from finegrain.machine.shape import Shape
+from finegrain.options import KernelOptions
 from finegrain.study.result import Holding
 
 PS_PER_S = 1_000_000_000_000
@@ -33,6 +34,7 @@ class Task:
     seconds: float
     warmup: float
     seed: int
+    options: KernelOptions = field(default_factory=KernelOptions)
 
 
 @dataclass
@@ -88,6 +90,7 @@ def measure(task: Task, progress: Progress | None = None) -> Measurement:
         images=task.images,
         free_memory=task.free_memory,
         seed=task.seed,
+        options=task.options,
     )
     start: int = replay.prepare()
     total = task.warmup + task.seconds

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from finegrain.lab.profile import read_profile
 from kernel.pmap_door import EXECUTE, PAGE, PV, READ, SUPER, VA, WRITE, World
 
 A, PS, PROMOTED, RW, M = 0x20, 0x80, 1 << 54, 0x2, 0x40
@@ -50,6 +51,11 @@ def test_not_when_one_page_was_not_accessed() -> None:
     w.do("access", 0, VA + 7 * PAGE, READ)
     w.enter(0, 3, 4, READ)
     assert promoted(w)
+    # That page was mapped already, so no PV list lock was carried here: the promotion took it.
+    points = {
+        row["site"]: row["acquisitions"] for row in read_profile(w.machine) if row["name"] == "pmap pv list"
+    }
+    assert points["pmap_promote_pde"] == 1
     w.finish()
 
 

@@ -4,7 +4,9 @@ import pytest
 
 from doors.processes import processes
 from finegrain.design import parse_design
+from finegrain.lab.profile import read_profile
 from finegrain.machine.simulated import SimulatedMachine
+from finegrain.options import KernelOptions
 from finegrain.replay.replay import Replay
 from finegrain.workload import program as pr
 from workload.synthetic import ANONYMOUS, Process, build
@@ -16,7 +18,7 @@ PS_PER_MS = 1_000_000_000
 class Run:
     """One builder that runs hand-made processes from the beginning."""
 
-    def __init__(self, *family):
+    def __init__(self, *family, options=None):
         for process in family:
             process.do(pr.EXIT)
         program = build(list(family))
@@ -29,12 +31,18 @@ class Run:
             jobs=1,
             seed=1,
             stagger=False,
+            options=options,
         )
         self.start = self.replay.prepare()
 
     def at(self, ms):
         self.machine.run(until=self.start + round(ms * PS_PER_MS))
         return [(number, parent) for _, number, parent in processes(self.machine)]
+
+    def acquisitions(self, lock):
+        """How often the lock was taken so far: {acquisition point: count}."""
+        rows = read_profile(self.machine)
+        return {row["site"]: row["acquisitions"] for row in rows if row["name"] == lock}
 
     def end(self):
         assert self.replay.kernel.audit()[1] == ""
@@ -147,4 +155,67 @@ def test_end_of_a_process_gives_its_memory_back():
     assert run.replay.kernel.in_use()["pages"] >= before + 300
     run.at(8)
     assert run.replay.kernel.in_use()["pages"] < before
+    run.end()
+
+
+def test_a_waiting_parent_looks_at_every_child_each_time():
+    parent, *children = root(), Process(0), Process(0), Process(0)
+    for i in (1, 2, 3):
+        parent.do(pr.FORK, i)
+    parent.do(pr.WAIT, 1)
+    parent.do(pr.SLEEP, 9 * MS)
+    children[0].do(pr.SLEEP, 3 * MS)
+    children[1].do(pr.SLEEP, 5 * MS)
+    children[2].do(pr.SLEEP, 5 * MS)
+    run = Run(parent, *children)
+    run.at(1)
+    looked = run.acquisitions("process lock")["proc_to_reap"]
+    run.at(4)
+    assert run.acquisitions("process lock")["proc_to_reap"] == looked + 3  # the first is last
+    assert run.acquisitions("pidhash")["proc_reap"] == 1
+    assert run.acquisitions("process group")["leavepgrp"] == 1
+    run.end()
+
+
+def test_locks_of_an_exit_with_a_child():
+    parent, child, grandchild = root(), Process(0), Process(1)
+    parent.do(pr.FORK, 1)
+    parent.do(pr.SLEEP, 9 * MS)
+    child.do(pr.FORK, 2)
+    child.do(pr.SLEEP, 1 * MS)
+    grandchild.do(pr.SLEEP, 5 * MS)
+    run = Run(parent, child, grandchild)
+    run.at(1)
+    assert "exit1/child" not in run.acquisitions("process lock")
+    run.at(3)
+    assert run.acquisitions("process lock")["exit1/child"] == 2  # the grandchild's and its new parent's
+    assert run.acquisitions("sigacts") == {"exit1": 1, "childproc_exited": 1}
+    assert run.acquisitions("session") == {"fork1": 3}
+    run.end()
+
+
+def test_all_processes_are_listed():
+    parent, child = root(), Process(0)
+    parent.do(pr.FORK, 1)
+    parent.do(pr.SLEEP, 70 * MS)
+    child.do(pr.SLEEP, 70 * MS)
+    run = Run(parent, child, options=KernelOptions(listings_per_s=100))
+    run.at(12)
+    before, listed = run.acquisitions("process lock")["proc_iterate"], run.replay.counts()["listings"]
+    walked = run.acquisitions("pidhash")["proc_iterate"]
+    read = run.acquisitions("vm map (user)")["vm_map_lookup"]
+    run.at(52)
+    listed = run.replay.counts()["listings"] - listed
+    assert listed == 4
+    assert run.acquisitions("process lock")["proc_iterate"] - before == 3 * listed
+    assert run.acquisitions("pidhash")["proc_iterate"] - walked == 256 * listed
+    assert run.acquisitions("vm map (user)")["vm_map_lookup"] - read == 2 * 3 * listed  # no reaper's
+    run.end()
+
+
+def test_nobody_lists_processes_unless_asked():
+    run = Run(root())
+    run.at(30)
+    assert run.replay.counts()["listings"] == 0
+    assert "proc_iterate" not in run.acquisitions("proctree")
     run.end()

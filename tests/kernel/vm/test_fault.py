@@ -1,5 +1,10 @@
 """Page faults: prefaults, copies, pages taken over, superpages."""
 
+import pytest
+
+from finegrain.lab.profile import read_profile
+from finegrain.machine.costs import CostModel
+from finegrain.options import KernelOptions
 from kernel.vm_model import PAGE, READ
 from kernel.vm_pair import BASE, RW, Pair
 
@@ -107,4 +112,43 @@ def test_dirty_superpage_is_mapped_in_one_go():
     pair.check()
     assert pair.vm.faults()["superpage"] == 1
     assert pair.vm.resident(0) == 512
+    pair.end()
+
+
+def records(pair, lock):
+    return {row["site"]: row for row in read_profile(pair.vm.machine) if row["name"] == lock}
+
+
+def test_fast_faults_take_the_page_lock_where_the_mapping_allows_writing():
+    pair = Pair()
+    pair.new(0)
+    first = superpage_of_anonymous_memory(pair)
+    pair.mprotect(0, first, 512, 0)
+    pair.mprotect(0, first, 512, READ)
+    pair.read(0, first)  # resident: the fast path
+    pair.check()
+    assert "vm_fault_dirty" not in records(pair, "vm page")
+    pair.mprotect(0, first, 512, 0)
+    pair.mprotect(0, first, 512, RW)
+    pair.read(0, first)  # no write, but the mapping allows one
+    pair.check()
+    assert records(pair, "vm page")["vm_fault_dirty"]["acquisitions"] == 1
+    assert pair.vm.faults()["fast"] + pair.vm.faults()["superpage"] == 2
+    pair.end()
+
+
+@pytest.mark.parametrize("cow", ["held", "unlocked"])
+def test_the_backing_object_is_locked_while_its_page_is_copied(cow):
+    pair = Pair(options=KernelOptions(cow=cow))
+    pair.new(0)
+    pair.mmap(0, BASE, 2, RW, False, -1, 0, 0)
+    pair.write(0, BASE, 1)
+    pair.fork(0, 1)
+    pair.write(0, BASE, 2)
+    pair.check()
+    assert pair.vm.faults()["copy"] == 1
+    copy_ps = round(CostModel().copy_4k * 1000)
+    assert (records(pair, "vm object")["vm_fault/backing object"]["hold_max_ps"] >= copy_ps) == (
+        cow == "held"
+    )
     pair.end()

@@ -25,7 +25,9 @@ from finegrain.kernel.phys.page cimport (
     vm_page_aflag_set, vm_page_alloc, vm_page_alloc_noobj, vm_page_dirty, vm_page_free, vm_page_insert, vm_page_remove,
     vm_page_rename, vm_page_unwire, vm_page_wire, vm_page_xunbusy)
 from finegrain.kernel.phys.pagequeue cimport (
-    pagequeue_count, vm_page_activate, vm_page_deactivate_locked, vm_page_lockptr)
+    active_scan, pagequeue_count, vm_active_count, vm_page_activate, vm_page_assert_locked, vm_page_deactivate,
+    vm_page_deactivate_locked, vm_page_lockptr, vm_page_queue, vm_page_wired, vm_pageout_clock_init,
+    vm_pageout_end_scan, vm_pageout_init_scan, vm_pageout_next)
 from finegrain.kernel.phys.reserv cimport (
     vm_reserv_break_all, vm_reserv_level_iffullpop, vm_reserv_reclaim_inactive, vm_reserv_to_superpage)
 from finegrain.kernel.phys.types cimport (

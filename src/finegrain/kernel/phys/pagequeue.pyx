@@ -10,13 +10,17 @@
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint64_t
 
-from finegrain.kernel.list cimport list_insert_tail, list_remove, list_touch_insert_tail, list_touch_remove
+from finegrain.kernel.list cimport (
+    list_insert_after, list_insert_tail, list_remove, list_touch_insert_after, list_touch_insert_tail,
+    list_touch_remove)
 from finegrain.kernel.locks cimport lock_name, lock_site, mtx, mtx_assert_owned, mtx_init, mtx_lock, mtx_unlock
 from finegrain.kernel.phys.types cimport (
     PA_LOCK_COUNT, PGA_DEQUEUE, PGA_ENQUEUED, PGA_QUEUE_OP_MASK, PGA_QUEUE_STATE_MASK, PGA_REQUEUE, PQ_COUNT,
-    VM_BATCHQUEUE_SIZE, VPRC_OBJREF, phys_of, phys_state, vm_batchqueue, vm_pagequeue)
-from finegrain.kernel.types cimport PDRSHIFT, PGA_REFERENCED, PQ_ACTIVE, PQ_INACTIVE, PQ_NONE, VPO_UNMANAGED, vm_page
-from finegrain.machine.seam cimport charge, cpu_id, critical_enter, critical_exit, touch_write
+    VM_BATCHQUEUE_SIZE, VPRC_OBJREF, phys_of, phys_state, vm_batchqueue, vm_domain,
+    vm_pagequeue)
+from finegrain.kernel.types cimport (
+    PDRSHIFT, PGA_REFERENCED, PG_MARKER, PQ_ACTIVE, PQ_INACTIVE, PQ_NONE, VPO_UNMANAGED, vm_page)
+from finegrain.machine.seam cimport charge, cpu_id, critical_enter, critical_exit, touch_read, touch_write
 from finegrain.machine.thread cimport thread
 
 cdef uint16_t NAME_PAGE = lock_name(b"sleep mutex", b"vm page")
@@ -24,6 +28,7 @@ cdef uint16_t[PQ_COUNT] NAME_QUEUE
 NAME_QUEUE[PQ_INACTIVE] = lock_name(b"sleep mutex", b"vm inactive pagequeue")
 NAME_QUEUE[PQ_ACTIVE] = lock_name(b"sleep mutex", b"vm active pagequeue")
 cdef uint16_t SITE_BATCH = lock_site(b"vm_page_pqbatch_submit")
+cdef uint16_t SITE_SCAN = lock_site(b"vm_pageout_collect_batch")
 cdef uint16_t SITE_DEQUEUE = lock_site(b"vm_page_dequeue")
 
 cdef enum:
@@ -230,6 +235,152 @@ cdef void vm_page_deactivate_locked(thread* td, vm_page* m) noexcept nogil:
         return
     m.aflags |= PGA_REQUEUE
     pqbatch_submit(td, m, PQ_INACTIVE)
+
+
+# A page that has not been used for long: to the tail of the inactive queue, whatever queue it was on.
+#
+# Locks in:   the "vm page" mutex of the page.
+# Locks out:  the same.
+# May block:  on page queues' mutexes.
+# Stands for: FreeBSD vm_page_deactivate().
+cdef void vm_page_deactivate(thread* td, vm_page* m) noexcept nogil:
+    vm_page_assert_locked(td, m)
+    vm_page_dequeue(td, m)
+    enqueue(td, m, PQ_INACTIVE)
+
+
+# --- the page daemon's walk
+#
+# Two markers stay on the active queue: pages before the first have been looked at in this round; the second is where
+# the queue ended when the round began.  A scan's own marker runs ahead of the first, which follows it at the end.
+
+# Put a marker behind an element of the queue; NULL: to its head.
+#
+# Locks in: the page queue's mutex.  Locks out: the same.  May block: never.
+# Stands for: FreeBSD's TAILQ_INSERT_AFTER() of a marker.
+cdef inline void marker_insert(thread* td, vm_pagequeue* pq, vm_page* after, vm_page* marker) noexcept nogil:
+    pagequeue_assert_locked(td, pq)
+    list_touch_insert_after(td, <void**>&pq.first, after, marker, <void**>&marker.plinks_next,
+                            <void**>&marker.plinks_prev)
+    list_insert_after(<void**>&pq.first, <void**>&pq.last, after, marker, <void**>&marker.plinks_next,
+                      <void**>&marker.plinks_prev)
+
+
+# Locks in: the page queue's mutex.  Locks out: the same.  May block: never.
+# Stands for: FreeBSD's TAILQ_REMOVE() of a marker.
+cdef inline void marker_remove(thread* td, vm_pagequeue* pq, vm_page* marker) noexcept nogil:
+    pagequeue_assert_locked(td, pq)
+    list_touch_remove(td, <void**>&pq.first, marker, <void**>&marker.plinks_next, <void**>&marker.plinks_prev)
+    list_remove(<void**>&pq.first, <void**>&pq.last, marker, <void**>&marker.plinks_next, <void**>&marker.plinks_prev)
+
+
+# Locks in:   none of the page queues'.
+# Locks out:  the same.
+# May block:  on the page queue's mutex.
+# Stands for: the setting up of vmd_clock in FreeBSD vm_pageout_worker().
+cdef void vm_pageout_clock_init(thread* td, int domain) noexcept nogil:
+    cdef vm_domain* d = &phys_of(td).domains[domain]
+    cdef vm_pagequeue* pq = &d.queues[PQ_ACTIVE]
+    d.clock[0].flags = PG_MARKER
+    d.clock[1].flags = PG_MARKER
+    d.marker.flags = PG_MARKER
+    mtx_lock(td, &pq.mutex.lock, SITE_SCAN)
+    marker_insert(td, pq, NULL, &d.clock[0])
+    marker_insert(td, pq, pq.last, &d.clock[1])
+    mtx_unlock(td, &pq.mutex.lock)
+
+
+# Locks in:   none of the page queues'.
+# Locks out:  the same.
+# May block:  on the page queue's mutex.
+# Stands for: FreeBSD vm_pageout_init_scan().
+cdef void vm_pageout_init_scan(thread* td, active_scan* ss, int domain, int64_t pages) noexcept nogil:
+    ss.domain = &phys_of(td).domains[domain]
+    ss.pq = &ss.domain.queues[PQ_ACTIVE]
+    ss.left = pages
+    ss.count = 0
+    ss.at = 0
+    mtx_lock(td, &ss.pq.mutex.lock, SITE_SCAN)
+    marker_insert(td, ss.pq, &ss.domain.clock[0], &ss.domain.marker)
+    mtx_unlock(td, &ss.pq.mutex.lock)
+
+
+# The next pages of the queue, as many as fit into a batch.
+#
+# Locks in:   perhaps a "vm page" mutex.
+# Locks out:  the same.
+# May block:  on the page queue's mutex.
+# Stands for: FreeBSD vm_pageout_collect_batch(), and the new round in vm_pageout_scan_active().
+cdef void vm_pageout_collect_batch(thread* td, active_scan* ss) noexcept nogil:
+    cdef vm_pagequeue* pq = ss.pq
+    cdef vm_domain* d = ss.domain
+    cdef vm_page* m
+    ss.count = 0
+    ss.at = 0
+    mtx_lock(td, &pq.mutex.lock, SITE_SCAN)
+    m = d.marker.plinks_next
+    while m != NULL and ss.count < VM_BATCHQUEUE_SIZE and ss.count < ss.left:
+        touch_read(td, m)
+        if m == &d.clock[1]:
+            # All have been looked at: begin again at the head, and let what comes until the next time wait its turn.
+            if ss.count != 0:
+                break
+            marker_remove(td, pq, &d.clock[0])
+            marker_remove(td, pq, &d.clock[1])
+            marker_remove(td, pq, &d.marker)
+            marker_insert(td, pq, NULL, &d.clock[0])
+            marker_insert(td, pq, pq.last, &d.clock[1])
+            marker_insert(td, pq, &d.clock[0], &d.marker)
+            m = d.marker.plinks_next
+            if m == &d.clock[1]:
+                break
+            continue
+        ss.batch[ss.count] = m
+        ss.count += 1
+        m = m.plinks_next
+    if ss.count != 0:
+        marker_remove(td, pq, &d.marker)
+        marker_insert(td, pq, ss.batch[ss.count - 1], &d.marker)
+    ss.left -= ss.count
+    charge(td, td.machine.cost.op, QUEUE_OPS)
+    mtx_unlock(td, &pq.mutex.lock)
+
+
+# Locks in:   perhaps a "vm page" mutex.
+# Locks out:  the same.
+# May block:  on the page queue's mutex, once in 31 calls.
+# Returns:    the page; NULL when as many have been looked at as were asked for, or there is none.
+# Stands for: FreeBSD vm_pageout_next().
+cdef vm_page* vm_pageout_next(thread* td, active_scan* ss) noexcept nogil:
+    if ss.at == ss.count:
+        vm_pageout_collect_batch(td, ss)
+        if ss.count == 0:
+            return NULL
+    ss.at += 1
+    return ss.batch[ss.at - 1]
+
+
+# Locks in:   none of the page queues'.
+# Locks out:  the same.
+# May block:  on the page queue's mutex.
+# Stands for: FreeBSD vm_pageout_end_scan(), and the clock's hand that moves at the end of vm_pageout_scan_active().
+cdef void vm_pageout_end_scan(thread* td, active_scan* ss) noexcept nogil:
+    cdef vm_domain* d = ss.domain
+    mtx_lock(td, &ss.pq.mutex.lock, SITE_SCAN)
+    marker_remove(td, ss.pq, &d.clock[0])
+    marker_insert(td, ss.pq, &d.marker, &d.clock[0])
+    marker_remove(td, ss.pq, &d.marker)
+    mtx_unlock(td, &ss.pq.mutex.lock)
+
+
+# Locks in:   none.
+# Locks out:  none.
+# May block:  never.
+# Stands for: a look at pq_cnt.
+cdef int64_t vm_active_count(thread* td, int domain) noexcept nogil:
+    cdef vm_pagequeue* pq = &phys_of(td).domains[domain].queues[PQ_ACTIVE]
+    touch_read(td, &pq.count)
+    return pq.count
 
 
 cdef void pagequeue_init(phys_state* s) noexcept nogil:

@@ -124,9 +124,11 @@ cdef struct vm_domain:
     uint32_t virgin_seg[VM_NFREELIST]   # f: the segment whose untouched blocks come next; VM_PHYSSEG_MAX: none
     vm_reserv* partpop_first            # d: partly populated reservations, least recently changed first
     vm_reserv* partpop_last             # d
+    vm_page clock[2]                    # q: on the active queue: where the page daemon is, and the end of its round
+    vm_page marker                      # q: and, while it scans, where the next batch begins
     int64_t npages                      # c
     int64_t reclaimed                   # r: reservations broken for want of memory
-    uint64_t pad1[12]                   # the next one begins with a padded mutex too
+    uint64_t pad1[5]                    # the next one begins with a padded mutex too
 
 cdef struct phys_state:                 # machine.phys points here
     uint32_t nsegs                      # c

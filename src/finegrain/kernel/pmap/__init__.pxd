@@ -26,8 +26,8 @@
 # The kernel's own mappings: kernel.  They are made by pmap_enter and go by pmap_remove, like any other.
 #
 # Beside these: life (pinit, release, activate, looking), pvlock (the designs), chunk and pv (entries, and the chunks
-# they come in), reclaim (chunks from others, in shortage), pt (page-table pages, TLBs), di (delayed invalidation),
-# audit.
+# they come in), reclaim (chunks from others, in shortage), pt (page-table pages, TLBs), radix (those saved at
+# promotions), di (delayed invalidation), audit.
 
 from finegrain.kernel.pmap.audit cimport pmap_audit
 from finegrain.kernel.pmap.chunk cimport CHUNKS_FREED_MAX, PV_PMAP, pv_state
@@ -47,4 +47,5 @@ from finegrain.kernel.pmap.pv cimport pv_audit, pv_reset
 from finegrain.kernel.pmap.pvlock cimport (
     PHYS_TO_PV_LIST_LOCK, PV_LAYOUT_HASHED, PV_LAYOUT_SUPERPAGE, PV_LOCK_MTX, PV_LOCK_RW, pv_list_wlock,
     pv_lock_covers, pv_lock_id, pv_lock_index, pvlock, pvlock_design, pvlock_state)
+from finegrain.kernel.pmap.radix cimport pm_radix_lookup_ge, radix_pages
 from finegrain.kernel.pmap.remove cimport pmap_remove, pmap_remove_pages

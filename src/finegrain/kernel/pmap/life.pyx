@@ -11,6 +11,7 @@ from finegrain.kernel.pmap.pt cimport (
     pmap_pde_to_pte, pmap_state, pmap_state_of, pte_set_bits, ptp_alloc, vm_wait)
 from finegrain.kernel.pmap.pv cimport pv_create
 from finegrain.kernel.pmap.pvlock cimport pvlock_create
+from finegrain.kernel.pmap.radix cimport radix_create
 from finegrain.kernel.types cimport PAGE_SIZE, PG_ZERO, VM_PROT_EXECUTE, VM_PROT_WRITE, pt_entry_t, vm_page
 from finegrain.machine.seam cimport arena_alloc, atomic_fetchadd_raw, charge, panic, unlikely
 
@@ -25,6 +26,7 @@ cdef int pmap_create(machine* m, const pvlock_design* design) except -1:
     m.pmap = arena_alloc(m, sizeof(pmap_state))
     mtx_init(&(<pmap_state*>m.pmap).smp_ipi_mtx, NAME_IPI, 0)
     pmap_di_create(m)
+    radix_create(m)
     return pv_create(m)
 
 

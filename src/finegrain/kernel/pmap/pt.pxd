@@ -4,7 +4,6 @@
 #   ref_count   how many of its entries are valid
 #   pindex      which PTP of its pmap it is: level and address (ptp_pindex and below)
 #   valid       0xff: saved at a promotion, its PTEs are those of the superpage; 0: they are stale
-#   listq       the pmap's saved PTPs, ascending by pindex (pm_root)
 #   plinks      a local list of PTPs that are to be freed once the TLBs cannot reach them (spglist)
 
 from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
@@ -72,6 +71,7 @@ cdef struct pmap_state:
     int64_t mappings                    # superpage mappings made whole: psind 1, prefault, fork
     int64_t restarts                    # bottom-up operations that found a changed generation
     void* di                            # delayed invalidation (di.pyx: di_state)
+    void* radix                         # nodes of trees of saved PTPs (radix.pxd: radix_zone)
     pmap* kernel_pmap                   # c: NULL where there is no kernel map (see kernel.pxd)
     mtx smp_ipi_mtx                     # spin: only one shootdown is under way at a time
 
@@ -289,10 +289,6 @@ cdef void pmap_abort_ptp(thread* td, pmap* pm, vm_offset_t va, vm_page* ptp) noe
 cdef void pmap_add_delayed_free_list(vm_page* m, spglist* free, bint zeroed) noexcept nogil
 # Give the listed PTPs back.  No lock needed.
 cdef void vm_page_free_pages_toq(thread* td, spglist* free) noexcept nogil
-
-# PTPs saved at promotions.
-cdef void pmap_insert_pt_page(thread* td, pmap* pm, vm_page* mpte, bint promoted) noexcept nogil
-cdef vm_page* pmap_remove_pt_page(thread* td, pmap* pm, vm_offset_t va) noexcept nogil      # NULL: none saved
 
 # TLB invalidation: here if this CPU uses the pmap, and by shootdown wherever else it is in use.
 cdef void pmap_invalidate_page(thread* td, pmap* pm, vm_offset_t va) noexcept nogil

@@ -8,7 +8,6 @@
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memset
 
-from finegrain.kernel.list cimport list_insert_after, list_remove
 from finegrain.kernel.locks cimport lock_site, mtx, mtx_lock_spin, mtx_unlock_spin
 from finegrain.kernel.phys cimport VM_ALLOC_NORMAL, VM_ALLOC_WIRED, VM_ALLOC_ZERO, vm_page_alloc_noobj, vm_page_free
 from finegrain.kernel.pmap.pvlock cimport PV_LIST_CARRIED_ASSERT, RELEASE_PV_LIST_LOCK
@@ -230,42 +229,6 @@ cdef void pmap_abort_ptp(thread* td, pmap* pm, vm_offset_t va, vm_page* ptp) noe
         # No mapping went, but paging-structure caches may know the PTP.
         pmap_invalidate_page(td, pm, va)
         vm_page_free_pages_toq(td, &free)
-
-
-# Keep a PTP that a promotion took out of the tree: demotion must not fail for want of a page.
-#
-# Locks in:   the pmap lock of pm.
-# Locks out:  the same.
-# May block:  never.  (FreeBSD keeps them in a radix tree and may allocate a node here; we keep a sorted list.)
-# Stands for: FreeBSD pmap_insert_pt_page().
-cdef void pmap_insert_pt_page(thread* td, pmap* pm, vm_page* mpte, bint promoted) noexcept nogil:
-    cdef vm_page* prev = NULL
-    cdef vm_page* next = pm.pm_root
-    PMAP_LOCK_ASSERT(td, pm)
-    mpte.valid = 0xff if promoted else 0
-    while next != NULL and next.pindex < mpte.pindex:
-        prev = next
-        next = next.listq_next
-    list_insert_after(<void**>&pm.pm_root, NULL, prev, mpte, <void**>&mpte.listq_next, <void**>&mpte.listq_prev)
-
-
-# Take a saved PTP out.
-#
-# Locks in:   the pmap lock of pm.
-# Locks out:  the same.
-# May block:  never.
-# Returns:    the PTP saved for the superpage at va, no longer saved; NULL if there is none.
-# Stands for: FreeBSD pmap_remove_pt_page().
-cdef vm_page* pmap_remove_pt_page(thread* td, pmap* pm, vm_offset_t va) noexcept nogil:
-    cdef vm_pindex_t pindex = pmap_pde_pindex(va)
-    cdef vm_page* m = pm.pm_root
-    PMAP_LOCK_ASSERT(td, pm)
-    while m != NULL and m.pindex < pindex:
-        m = m.listq_next
-    if m == NULL or m.pindex != pindex:
-        return NULL
-    list_remove(<void**>&pm.pm_root, NULL, m, <void**>&m.listq_next, <void**>&m.listq_prev)
-    return m
 
 
 # --- TLBs

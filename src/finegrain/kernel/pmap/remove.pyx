@@ -28,12 +28,13 @@ from finegrain.kernel.pmap.pt cimport (
     NBPDR, OPS_CALL, OPS_PTE, OPS_PV, OPS_WALK, PG_FRAME, PG_G, PG_MANAGED, PG_PS, PG_PS_FRAME, PG_V, PG_W, PMAP_LOCK,
     PMAP_LOCK_ASSERT, PMAP_UNLOCK, harvest, maybe_clear_writeable, pmap_active_elsewhere, pmap_add_delayed_free_list,
     pmap_invalidate_all, pmap_invalidate_page, pmap_invalidate_range, pmap_next_pde, pmap_pde, pmap_pde_index,
-    pmap_pde_to_pte, pmap_pdpe, pmap_remove_pt_page, pmap_unuse_pt, pte_dirty, pte_load_clear, table_of, touch_next_pte,
+    pmap_pde_to_pte, pmap_pdpe, pmap_unuse_pt, pte_dirty, pte_load_clear, table_of, touch_next_pte,
     vm_page_free_pages_toq)
 from finegrain.kernel.pmap.pv cimport count_chunks_freed, free_pv_chunk, free_pv_chunk_batch, pmap_pvh_free
 from finegrain.kernel.pmap.pvlock cimport (
     CHANGE_PV_LIST_LOCK_TO_PHYS, PHYS_TO_PV_LIST_LOCK, PV_LIST_CARRIED_ASSERT, PV_LIST_LOCK_ASSERT,
     RELEASE_PV_LIST_LOCK, page_to_pvh, pvlock_state)
+from finegrain.kernel.pmap.radix cimport pmap_remove_pt_page
 from finegrain.kernel.pmap.superpage cimport pmap_demote_pde_locked, pmap_remove_pde
 from finegrain.kernel.types cimport NPCM, NPTEPG, PAGE_SIZE, pv_chunk, pv_entry, vm_page
 from finegrain.machine.seam cimport charge, panic, touch_read, touch_write, unlikely

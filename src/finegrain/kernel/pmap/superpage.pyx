@@ -2,8 +2,8 @@
 # promotion and demotion change the one into the other, under one PV list lock: that of the superpage, which in every
 # design is also that of each of its pages.
 #
-# At promotion the PTP leaves the tree but not the pmap: it is saved (pm_root), its PTEs as they were, so that demotion
-# needs no memory for it.  Demotion refills it when the superpage's attributes have changed since.
+# At promotion the PTP leaves the page tables but not the pmap: it is saved in a tree (pm_root, radix), its PTEs as they
+# were, so that demotion needs no memory for it.  Demotion refills it when the superpage's attributes have changed.
 
 from libc.stdint cimport uint16_t
 
@@ -14,11 +14,12 @@ from finegrain.kernel.pmap.di cimport pmap_delayed_invl_page
 from finegrain.kernel.pmap.pt cimport (
     OPS_PTE, OPS_PV, OPS_WALK, PDRMASK, PG_A, PG_FRAME, PG_M, PG_MANAGED, PG_PROMOTED, PG_PS, PG_PS_FRAME,
     PG_PTE_PROMOTE, PG_RW, PG_U, PG_V, PG_W, PMAP_LOCK_ASSERT, harvest, maybe_clear_writeable,
-    pmap_add_delayed_free_list, pmap_insert_pt_page, pmap_invalidate_pde_page, pmap_pdpe, pmap_remove_pt_page,
-    pmap_state_of, pmap_unuse_pt, pte_cas, pte_load_clear, ptp_alloc, table_of, vm_page_free_pages_toq)
+    pmap_add_delayed_free_list, pmap_invalidate_pde_page, pmap_pdpe, pmap_state_of, pmap_unuse_pt, pte_cas,
+    pte_load_clear, ptp_alloc, table_of, vm_page_free_pages_toq)
 from finegrain.kernel.pmap.pv cimport get_pv_entry, pmap_pvh_free, pmap_pvh_remove, reserve_pv_entries
 from finegrain.kernel.pmap.pvlock cimport (
     CHANGE_PV_LIST_LOCK_TO_PHYS, PV_LIST_CARRIED_ASSERT, RELEASE_PV_LIST_LOCK, pa_to_pvh)
+from finegrain.kernel.pmap.radix cimport pmap_insert_pt_page, pmap_remove_pt_page
 from finegrain.kernel.types cimport NPTEPG, PAGE_SIZE, md_page, pv_chunk, pv_entry, vm_paddr_t, vm_page
 from finegrain.machine.seam cimport charge, panic, touch_write, unlikely
 
@@ -213,7 +214,9 @@ cdef void pmap_promote_pde(thread* td, pmap* pm, pt_entry_t* pde, vm_offset_t va
         return
     charge(td, td.machine.cost.op, NPTEPG * OPS_PTE)
     mpte = PHYS_TO_VM_PAGE(td, pde[0] & PG_FRAME)
-    pmap_insert_pt_page(td, pm, mpte, True)
+    if not pmap_insert_pt_page(td, pm, mpte, True):
+        pmap_state_of(td).promotion_failures += 1
+        return
     if newpde & PG_MANAGED:
         pmap_pv_promote_pde(td, pm, va, newpde & PG_PS_FRAME, lockp)
     pde[0] = newpde | PG_PROMOTED | PG_PS

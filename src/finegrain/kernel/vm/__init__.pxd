@@ -9,6 +9,7 @@
 #   map       entries and the system calls that change them
 #   fault     page faults
 #   vmspace   address spaces: fork, exec, exit
+#   pageout   the page daemon
 #   kmap      the kernel's map of pipe buffers: pageable kernel memory
 #   state     what the layer counts, and its audit
 
@@ -17,7 +18,9 @@ from finegrain.kernel.vm.kmap cimport kernel_access, kmap_create, pipe_map_find,
 from finegrain.kernel.vm.map cimport (
     PREMAP_FULL, PREMAP_NONE, PREMAP_PARTIAL, map_request, vm_map_brk, vm_map_mmap, vm_map_mprotect, vm_map_munmap)
 from finegrain.kernel.vm.object cimport vm_object_allocate, vm_object_deallocate
+from finegrain.kernel.vm.pageout cimport vm_pageout_start
 from finegrain.kernel.vm.state cimport (
     FAULT_BACKING, FAULT_BAD, FAULT_COPY, FAULT_FAST, FAULT_KINDS, FAULT_MOVE, FAULT_RESIDENT, FAULT_SUPERPAGE,
-    FAULT_ZERO, vm_audit, vm_create, vm_of, vm_state)
-from finegrain.kernel.vm.vmspace cimport vmspace_alloc, vmspace_exec, vmspace_exit, vmspace_fork, vmspace_ref
+    FAULT_ZERO, vm_audit, vm_create, vm_of, vm_options, vm_state)
+from finegrain.kernel.vm.vmspace cimport (
+    vmspace_acquire_ref, vmspace_alloc, vmspace_exec, vmspace_exit, vmspace_fork, vmspace_free, vmspace_ref)

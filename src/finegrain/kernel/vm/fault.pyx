@@ -33,7 +33,7 @@ from finegrain.kernel.types cimport (
     vm_object, vm_offset_t, vm_page, vm_pindex_t, vmspace)
 from finegrain.kernel.vm.map cimport VM_MAP_ASSERT_LOCKED, vm_map_find, vm_map_growstack
 from finegrain.kernel.vm.object cimport (
-    vm_object_allocate, vm_object_anonymous, vm_object_color, vm_object_deallocate, vm_object_shadow)
+    vm_object_allocate, vm_object_anonymous, vm_object_color, vm_object_deallocate, vm_object_ref_add, vm_object_shadow)
 from finegrain.kernel.vm.state cimport (
     FAULT_BACKING, FAULT_BAD, FAULT_COPY, FAULT_FAST, FAULT_MOVE, FAULT_RESIDENT, FAULT_SUPERPAGE, FAULT_ZERO, vm_of)
 from finegrain.machine.seam cimport (
@@ -51,6 +51,7 @@ cdef uint16_t SITE_COPY = lock_site(b"vm_fault/copy-on-write")
 cdef uint16_t SITE_RELEASE = lock_site(b"release_page")
 cdef uint16_t SITE_MAPPED = lock_site(b"vm_fault/mapped")
 cdef uint16_t SITE_PREFAULT = lock_site(b"vm_fault_prefault")
+cdef uint16_t SITE_DIRTY = lock_site(b"vm_fault_dirty")
 cdef uint16_t SITE_ACTIVATE = lock_site(b"vm_fault/activate")
 
 cdef enum:
@@ -195,6 +196,29 @@ cdef bint lookup(thread* td, faultstate* fs) noexcept nogil:
         return True
 
 
+# A page that the access, or the mapping that is made for it, may change: it is dirty if it has been changed.  On the
+# fast path the page lock keeps two such faults apart, one through a mapping that is synchronised to disk and one
+# through one that is not: taken whether there is anything to do or not.  On the slow path nobody else is there.
+#
+# Locks in:   the lock of the page's object: for reading on the fast path, else for writing.
+# Locks out:  the same.
+# May block:  on the fast path, on the "vm page" mutex.
+# Stands for: FreeBSD vm_fault_dirty(); `fast` is its set_wd reversed.
+cdef void vm_fault_dirty(thread* td, faultstate* fs, vm_page* m, bint fast) noexcept nogil:
+    cdef mtx* lock
+    VM_OBJECT_ASSERT_LOCKED(td, m.object)
+    if not fs.prot & VM_PROT_WRITE:
+        return
+    if fast:
+        lock = vm_page_lockptr(phys_of(td), m)
+        mtx_lock(td, lock, SITE_DIRTY)
+        touch_read(td, &m.oflags)                   # VPO_NOSYNC
+    if fs.fault_type & VM_PROT_WRITE:
+        vm_page_dirty(td, m)
+    if fast:
+        mtx_unlock(td, lock)
+
+
 # --- neighbours
 
 # Map those of the neighbours of a faulted page that are resident, nearest first; the first that is not ends it.
@@ -215,7 +239,7 @@ cdef void vm_fault_prefault(thread* td, faultstate* fs, bint obj_locked) noexcep
     VM_MAP_ASSERT_LOCKED(td, fs.vms)
     if obj_locked:
         VM_OBJECT_ASSERT_LOCKED(td, entry.object)
-    if td.pmap != <void*>&fs.vms.pm:    # only for the program that runs, not for the kernel's own memory
+    if td.pmap != <void*>&fs.vms.pm:    # only for the program that runs: not the kernel's memory, nor another's
         return
     for i in range(PFBAK + PFFOR):      # as many behind as ahead, by turns
         step = ((i >> 1) + 1) * (1 if i & 1 else -1)
@@ -293,6 +317,7 @@ cdef bint soft_fast(thread* td, faultstate* fs) noexcept nogil:
     if m == NULL:
         return False
     touch_read(td, &m.busy_lock)
+    touch_read(td, &m.valid)
     if (write and m.busy_lock != VPB_UNBUSIED) or m.valid != 0xff:
         return False
     m_map = m
@@ -306,8 +331,7 @@ cdef bint soft_fast(thread* td, faultstate* fs) noexcept nogil:
             flags |= VM_PROT_WRITE                  # all are dirty: the superpage is mapped as modified
     if pmap_enter(td, &fs.vms.pm, va, m_map, fs.prot, flags | PMAP_ENTER_NOSLEEP, psind) != KERN_SUCCESS:
         return False
-    if fs.fault_type & VM_PROT_WRITE:
-        vm_page_dirty(td, m)
+    vm_fault_dirty(td, fs, m, True)
     if psind == 0:
         vm_fault_prefault(td, fs, True)
     vm_of(td).faults[FAULT_SUPERPAGE if psind else FAULT_FAST] += 1
@@ -356,6 +380,7 @@ cdef int find_page(thread* td, faultstate* fs) noexcept nogil:
         fs.m = vm_page_lookup(td, fs.object, fs.pindex)
         if fs.m != NULL:
             touch_write(td, &fs.m.busy_lock)
+            touch_read(td, &fs.m.valid)
             if fs.m.busy_lock != VPB_UNBUSIED:
                 fs.m = NULL
                 unlock_and_deallocate(td, fs)
@@ -387,6 +412,7 @@ cdef int find_page(thread* td, faultstate* fs) noexcept nogil:
             fs.m = fs.first_m
             fs.first_m = NULL
             zero_page(td, fs.m)
+            touch_write(td, &fs.m.valid)
             fs.m.valid = 0xff
             return FAULT_ZERO
         rw_wlock(td, &next_object.lock, SITE_BACKING)
@@ -398,6 +424,20 @@ cdef int find_page(thread* td, faultstate* fs) noexcept nogil:
         fs.object = next_object
 
 
+# The old page has been copied: nobody need wait for it any more.
+#
+# Locks in:   the page is busied here.  Perhaps the lock of its object, for writing.
+# Locks out:  the same; the page is not busied.
+# May block:  on the "vm page" mutex, on page queues' mutexes.
+# Stands for: FreeBSD release_page().
+cdef void release_page(thread* td, vm_page* m) noexcept nogil:
+    cdef mtx* lock = vm_page_lockptr(phys_of(td), m)
+    vm_page_xunbusy(td, m)
+    mtx_lock(td, lock, SITE_RELEASE)
+    vm_page_deactivate_locked(td, m)
+    mtx_unlock(td, lock)
+
+
 # A write to a page of a backing object: get it, or a copy of it, into the first object.
 #
 # Locks in:   the map lock, shared; the lock of fs.object, for writing; fs.m and fs.first_m busied.
@@ -407,10 +447,10 @@ cdef int find_page(thread* td, faultstate* fs) noexcept nogil:
 # Stands for: the copy-on-write part of FreeBSD vm_fault().
 cdef int copy_on_write(thread* td, faultstate* fs) noexcept nogil:
     cdef vm_object* backing = fs.object
-    cdef mtx* lock
     cdef int how
     VM_MAP_ASSERT_LOCKED(td, fs.vms)
     VM_OBJECT_ASSERT_WLOCKED(td, backing)
+    touch_read(td, &backing.ref_count)
     if (backing.ref_count == 1 and backing.shadow_count == 1 and vm_object_anonymous(backing) and
             backing == fs.first_object.backing_object and rw_try_wlock(td, &fs.first_object.lock, SITE_COPY)):
         # Only the first object can reach the page, so nobody will miss it.  The try is against the order of locks.
@@ -420,15 +460,15 @@ cdef int copy_on_write(thread* td, faultstate* fs) noexcept nogil:
         rw_wunlock(td, &backing.lock)
         how = FAULT_MOVE
     else:
-        rw_wunlock(td, &backing.lock)
+        if vm_of(td).options.cow_unlocked:
+            rw_wunlock(td, &backing.lock)
         copy_page(td, fs.m, fs.first_m)
+        touch_write(td, &fs.first_m.valid)
         fs.first_m.valid = 0xff
-        lock = vm_page_lockptr(phys_of(td), fs.m)
-        mtx_lock(td, lock, SITE_RELEASE)
-        vm_page_deactivate_locked(td, fs.m)
-        mtx_unlock(td, lock)
-        vm_page_xunbusy(td, fs.m)
+        release_page(td, fs.m)
         pip_wakeup(td, backing)
+        if not vm_of(td).options.cow_unlocked:
+            rw_wunlock(td, &backing.lock)
         fs.m = fs.first_m
         rw_wlock(td, &fs.first_object.lock, SITE_COPY)
         how = FAULT_COPY
@@ -462,7 +502,7 @@ cdef int vm_fault(thread* td, vmspace* vms, vm_offset_t va, int prot) noexcept n
         if not rw_try_upgrade(td, &fs.first_object.lock, SITE_FIRST):
             rw_runlock(td, &fs.first_object.lock)
             rw_wlock(td, &fs.first_object.lock, SITE_FIRST)
-        fs.first_object.ref_count += 1
+        vm_object_ref_add(td, fs.first_object, 1)
         charge(td, td.machine.cost.op, OPS_SLOW)
         pip_add(td, fs.first_object)
         fs.first_m = NULL
@@ -479,8 +519,7 @@ cdef int vm_fault(thread* td, vmspace* vms, vm_offset_t va, int prot) noexcept n
             how = copy_on_write(td, &fs)
         else:
             fs.prot &= ~<uint8_t>VM_PROT_WRITE
-    if fs.fault_type & VM_PROT_WRITE:
-        vm_page_dirty(td, fs.m)
+    vm_fault_dirty(td, &fs, fs.m, False)
     rw_wunlock(td, &fs.object.lock)
 
     pmap_enter(td, &vms.pm, fs.va, fs.m, fs.prot, fs.fault_type, 0)

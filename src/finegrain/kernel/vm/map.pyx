@@ -19,9 +19,9 @@ from finegrain.kernel.types cimport (
     vm_page, vm_pindex_t, vmspace)
 from finegrain.kernel.vm.object cimport (
     OBJ_ONEMAPPING, vm_object_allocate, vm_object_coalesce, vm_object_collapse, vm_object_color, vm_object_deallocate,
-    vm_object_page_remove, vm_object_reference)
+    vm_object_page_remove, vm_object_ref_add, vm_object_reference)
 from finegrain.kernel.vm.state cimport vm_of
-from finegrain.machine.seam cimport arena_alloc, arena_free, charge, panic, unlikely
+from finegrain.machine.seam cimport arena_alloc, arena_free, charge, panic, touch_read, touch_write, unlikely
 from finegrain.machine.thread cimport thread
 
 cdef uint16_t SITE_MMAP = lock_site(b"vm_mmap")
@@ -58,12 +58,25 @@ cdef uint32_t vm_map_find(thread* td, vmspace* vms, vm_offset_t va) noexcept nog
         return middle
     while low < high:
         middle = (low + high) >> 1
+        touch_read(td, vms.entries[middle])
         if vms.entries[middle].end > va:
             high = middle
         else:
             low = middle + 1
     vms.hint = low
     return low
+
+
+# The entries before number `first` and after number `last` change: in FreeBSD, links of list and tree.
+#
+# Locks in: the map lock, exclusively.  Locks out: the same.  May block: never.
+# Stands for: the stores of FreeBSD vm_map_entry_link() and vm_map_entry_unlink() into neighbours.
+cdef inline void touch_neighbours(thread* td, vmspace* vms, uint32_t first, uint32_t last) noexcept nogil:
+    VM_MAP_ASSERT_XLOCKED(td, vms)
+    if first > 0:
+        touch_write(td, vms.entries[first - 1])
+    if last + 1 < vms.nentries:
+        touch_write(td, vms.entries[last + 1])
 
 
 # Make a new entry, as number `at`.
@@ -92,6 +105,9 @@ cdef vm_map_entry* entry_insert(thread* td, vmspace* vms, uint32_t at, const vm_
     memmove(&vms.entries[at + 1], &vms.entries[at], (vms.nentries - at) * sizeof(vm_map_entry*))
     vms.entries[at] = entry
     vms.nentries += 1
+    touch_write(td, entry)
+    touch_write(td, &vms.nentries)
+    touch_neighbours(td, vms, at, at)
     vm_of(td).entries += 1
     return entry
 
@@ -104,6 +120,10 @@ cdef vm_map_entry* entry_insert(thread* td, vmspace* vms, uint32_t at, const vm_
 # Stands for: FreeBSD vm_map_entry_unlink().
 cdef void entries_remove(thread* td, vmspace* vms, uint32_t first, uint32_t last) noexcept nogil:
     VM_MAP_ASSERT_XLOCKED(td, vms)
+    if first == last:
+        return
+    touch_write(td, &vms.nentries)
+    touch_neighbours(td, vms, first, last - 1)
     memmove(&vms.entries[first], &vms.entries[last], (vms.nentries - last) * sizeof(vm_map_entry*))
     vms.nentries -= last - first
 
@@ -282,6 +302,8 @@ cdef void vm_map_insert(thread* td, vmspace* vms, vm_offset_t start, vm_offset_t
     like.next = NULL
     if obj != NULL:
         rw_wlock(td, &obj.lock, SITE_INSERT)
+        touch_read(td, &obj.ref_count)
+        touch_read(td, &obj.shadow_count)
         if obj.ref_count > 1 or obj.shadow_count != 0:
             obj.flags &= ~OBJ_ONEMAPPING
         rw_wunlock(td, &obj.lock)
@@ -335,6 +357,8 @@ cdef vm_map_entry* vm_map_delete(thread* td, vmspace* vms, vm_offset_t start, vm
             pmap_remove(td, &vms.pm, entry.start, entry.end)
             last = entry.offset + ((entry.end - entry.start) >> PAGE_SHIFT)
             rw_wlock(td, &obj.lock, SITE_DELETE)
+            touch_read(td, &obj.ref_count)
+            touch_read(td, &obj.flags)
             if obj.ref_count != 1 and obj.flags & OBJ_ONEMAPPING:
                 # Other entries use other parts of the object: free this part now.
                 vm_object_collapse(td, obj)
@@ -380,7 +404,7 @@ cdef void vm_map_mmap(thread* td, vmspace* vms, vm_offset_t start, vm_offset_t e
     cdef vm_map_entry* deferred
     if obj != NULL:
         rw_wlock(td, &obj.lock, SITE_MMAP)
-        obj.ref_count += 1
+        vm_object_ref_add(td, obj, 1)
         vm_object_color(td, obj, 0)
         rw_wunlock(td, &obj.lock)
     sx_xlock(td, &vms.lock, SITE_MMAP)

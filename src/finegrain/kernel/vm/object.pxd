@@ -5,6 +5,7 @@ from libc.stdint cimport uint8_t
 
 from finegrain.kernel.phys cimport VM_OBJECT_ASSERT_WLOCKED
 from finegrain.kernel.types cimport vm_object, vm_offset_t, vm_pindex_t
+from finegrain.machine.seam cimport touch_read, touch_write
 from finegrain.machine.thread cimport thread
 
 cdef enum:
@@ -36,11 +37,23 @@ cdef inline bint vm_object_anonymous(vm_object* obj) noexcept nogil:
     return obj.type == 0                # OBJT_DEFAULT
 
 
+# n references more, or fewer.
+#
+# Locks in: the object's lock, for writing.  Locks out: the same.  May block: never.
+# Stands for: FreeBSD's ref_count++ and ref_count-- (they became atomic with r354158 (M)).
+cdef inline void vm_object_ref_add(thread* td, vm_object* obj, int n) noexcept nogil:
+    VM_OBJECT_ASSERT_WLOCKED(td, obj)
+    touch_write(td, &obj.ref_count)
+    obj.ref_count += n
+
+
 # The object's pages may come from reservations from now on, aligned by `color` (pages).
 #
 # Locks in: the object's lock, for writing.  Locks out: the same.  May block: never.  Stands for: FreeBSD
 # vm_object_color().
 cdef inline void vm_object_color(thread* td, vm_object* obj, vm_pindex_t color) noexcept nogil:
     VM_OBJECT_ASSERT_WLOCKED(td, obj)
+    touch_read(td, &obj.color)
     if obj.color < 0:
+        touch_write(td, &obj.color)
         obj.color = color & COLOR_MASK

@@ -27,7 +27,8 @@ from finegrain.kernel.phys cimport (
 from finegrain.kernel.pmap cimport pmap_remove_all
 from finegrain.kernel.types cimport OBJT_DEFAULT, OBJT_VNODE, VPB_UNBUSIED, vm_object, vm_page, vm_pindex_t
 from finegrain.kernel.vm.state cimport vm_of, vm_state
-from finegrain.machine.seam cimport arena_alloc, arena_free, charge, panic, raw_lock, raw_unlock, sleep_for, unlikely
+from finegrain.machine.seam cimport (
+    arena_alloc, arena_free, charge, panic, raw_lock, raw_unlock, sleep_for, touch_read, touch_write, unlikely)
 from finegrain.machine.thread cimport thread
 
 cdef uint16_t NAME_OBJECT = lock_name(b"rw", b"vm object")
@@ -102,6 +103,11 @@ cdef void vm_object_destroy(thread* td, vm_object* obj) noexcept nogil:
 cdef void shadow_insert(thread* td, vm_object* obj, vm_object* backing) noexcept nogil:
     VM_OBJECT_ASSERT_WLOCKED(td, backing)
     obj.backing_object = backing
+    touch_write(td, &obj.backing_object)
+    touch_write(td, &backing.shadow_first)
+    touch_write(td, &backing.shadow_count)
+    if backing.shadow_first != NULL:
+        touch_write(td, &backing.shadow_first.shadow_prev)
     list_insert_head(<void**>&backing.shadow_first, NULL, obj, <void**>&obj.shadow_next, <void**>&obj.shadow_prev)
     backing.shadow_count += 1
     charge(td, td.machine.cost.op, OPS_LINK)
@@ -116,6 +122,11 @@ cdef void shadow_insert(thread* td, vm_object* obj, vm_object* backing) noexcept
 cdef void shadow_remove(thread* td, vm_object* obj) noexcept nogil:
     cdef vm_object* backing = obj.backing_object
     VM_OBJECT_ASSERT_WLOCKED(td, backing)
+    touch_write(td, &obj.backing_object)
+    touch_write(td, &backing.shadow_count)
+    touch_write(td, &obj.shadow_prev.shadow_next if obj.shadow_prev != NULL else &backing.shadow_first)
+    if obj.shadow_next != NULL:
+        touch_write(td, &obj.shadow_next.shadow_prev)
     list_remove(<void**>&backing.shadow_first, NULL, obj, <void**>&obj.shadow_next, <void**>&obj.shadow_prev)
     obj.backing_object = NULL
     backing.shadow_count -= 1
@@ -130,7 +141,7 @@ cdef void shadow_remove(thread* td, vm_object* obj) noexcept nogil:
 # Stands for: FreeBSD vm_object_reference() (counts changed under the write lock until r354158).
 cdef void vm_object_reference(thread* td, vm_object* obj) noexcept nogil:
     rw_wlock(td, &obj.lock, SITE_REFERENCE)
-    obj.ref_count += 1
+    vm_object_ref_add(td, obj, 1)
     rw_wunlock(td, &obj.lock)
 
 
@@ -182,6 +193,7 @@ cdef void vm_object_page_remove(thread* td, vm_object* obj, vm_pindex_t start, v
 cdef void vm_object_terminate(thread* td, vm_object* obj) noexcept nogil:
     cdef vm_page* m
     VM_OBJECT_ASSERT_WLOCKED(td, obj)
+    touch_write(td, &obj.flags)
     obj.flags |= OBJ_DEAD
     vm_object_undefer(obj)
     while obj.memq_first != NULL:
@@ -209,7 +221,7 @@ cdef void vm_object_deallocate(thread* td, vm_object* obj) noexcept nogil:
         rw_wlock(td, &obj.lock, SITE_DEALLOCATE)
         if unlikely(obj.ref_count <= 0):
             panic(td, b"vm_object_deallocate: the object has no references")
-        obj.ref_count -= 1
+        vm_object_ref_add(td, obj, -1)
         if obj.ref_count > 1:
             rw_wunlock(td, &obj.lock)
             return
@@ -224,7 +236,7 @@ cdef void vm_object_deallocate(thread* td, vm_object* obj) noexcept nogil:
             # The one reference left is a shadow's: against the order of locks, so try and start over.
             shadow = obj.shadow_first
             if not rw_try_wlock(td, &shadow.lock, SITE_DEALLOCATE):
-                obj.ref_count += 1
+                vm_object_ref_add(td, obj, 1)
                 rw_wunlock(td, &obj.lock)
                 sleep_for(td, RETRY_PS)
                 continue
@@ -233,7 +245,7 @@ cdef void vm_object_deallocate(thread* td, vm_object* obj) noexcept nogil:
                 rw_wunlock(td, &obj.lock)
                 return
             # A reference keeps the shadow while it takes its backing object in; giving that up is the next round.
-            shadow.ref_count += 1
+            vm_object_ref_add(td, shadow, 1)
             rw_wunlock(td, &obj.lock)
             obj = shadow
             vm_object_collapse(td, obj)
@@ -262,6 +274,7 @@ cdef void vm_object_shadow(thread* td, vm_object** obj, vm_pindex_t* offset, vm_
     cdef vm_object* result
     cdef bint own
     rw_wlock(td, &source.lock, SITE_SHADOW)
+    touch_read(td, &source.ref_count)
     own = source.ref_count == 1 and vm_object_anonymous(source)
     rw_wunlock(td, &source.lock)
     if own:
@@ -311,6 +324,7 @@ cdef bint all_shadowed(thread* td, vm_object* obj, vm_object* backing) noexcept 
         m = backing.memq_first
         while m != NULL:
             seen += 1
+            touch_read(td, &m.pindex)
             if offset <= m.pindex < offset + obj.size and not hides(td, obj, m.pindex - offset):
                 answer = False
                 break
@@ -335,6 +349,8 @@ cdef bint collapse_scan(thread* td, vm_object* obj, vm_object* backing) noexcept
     VM_OBJECT_ASSERT_WLOCKED(td, backing)
     while m != NULL:
         after = m.listq_next
+        touch_read(td, m)
+        touch_read(td, &m.busy_lock)
         charge(td, td.machine.cost.op, OPS_PAGE)
         if unlikely(m.busy_lock != VPB_UNBUSIED):
             return False
@@ -365,6 +381,8 @@ cdef void vm_object_collapse(thread* td, vm_object* obj) noexcept nogil:
     while obj.backing_object != NULL and obj.paging_in_progress == 0:
         backing = obj.backing_object
         rw_wlock(td, &backing.lock, SITE_COLLAPSE)
+        touch_read(td, &backing.ref_count)
+        touch_read(td, &backing.paging_in_progress)
         if (backing.flags & OBJ_DEAD or backing.paging_in_progress != 0 or backing.type == OBJT_VNODE or
                 (backing.ref_count == 1 and not vm_object_anonymous(backing))):
             rw_wunlock(td, &backing.lock)
@@ -395,12 +413,12 @@ cdef void vm_object_collapse(thread* td, vm_object* obj) noexcept nogil:
             if below != NULL:
                 rw_wlock(td, &below.lock, SITE_COLLAPSE)
                 shadow_insert(td, obj, below)
-                below.ref_count += 1
+                vm_object_ref_add(td, below, 1)
                 rw_wunlock(td, &below.lock)
                 obj.backing_object_offset += backing.backing_object_offset
             else:
                 obj.backing_object_offset = 0
-            backing.ref_count -= 1                  # not the last: obj was one of several
+            vm_object_ref_add(td, backing, -1)    # not the last: obj was one of several
             rw_wunlock(td, &backing.lock)
 
 
@@ -421,6 +439,8 @@ cdef bint vm_object_coalesce(thread* td, vm_object* prev, vm_pindex_t offset, vm
     if not vm_object_anonymous(prev):
         return False
     rw_wlock(td, &prev.lock, SITE_COALESCE)
+    touch_read(td, &prev.ref_count)
+    touch_read(td, &prev.backing_object)
     vm_object_collapse(td, prev)
     next_index = offset + pages
     if prev.backing_object != NULL or (
@@ -430,6 +450,7 @@ cdef bint vm_object_coalesce(thread* td, vm_object* prev, vm_pindex_t offset, vm
     if next_index < prev.size:                      # left over from what was mapped there before
         vm_object_page_remove(td, prev, next_index, next_index + more)
     if next_index + more > prev.size:
+        touch_write(td, &prev.size)
         prev.size = next_index + more
     rw_wunlock(td, &prev.lock)
     return True

@@ -4,7 +4,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from finegrain.kernel.locks cimport mtx
 from finegrain.kernel.types cimport vm_object, vmspace
-from finegrain.machine.thread cimport machine, thread
+from finegrain.machine.thread cimport machine, ps_t, thread
 
 # How a fault was settled.
 cdef enum:
@@ -18,8 +18,14 @@ cdef enum:
     FAULT_BAD                           # no mapping, or a protection that forbids it
     FAULT_KINDS
 
+# What the layer is built with.
+cdef struct vm_options:
+    bint cow_unlocked                   # a copy is made with no object locked; else with the backing object locked
+    ps_t active_scan_period             # the page daemon's: once over all active pages; 0: never
+
 # machine.vm points here.  Counts are statistics: several threads may write them.
 cdef struct vm_state:
+    vm_options options                  # c
     uint32_t objects_made               # source of vm_object.id
     int64_t objects                     # alive now
     int64_t maps
@@ -31,11 +37,12 @@ cdef struct vm_state:
     int64_t faults[FAULT_KINDS]
     int64_t prefaulted                  # neighbours looked at with an empty PTE
     int64_t growths                     # of stacks
+    int64_t scanned                     # active pages that the page daemon looked at
     mtx kernel_map                      # "vm map (system)": the lock of the map that pipe_map is a part of
     vmspace* pipe_map                   # c: the kernel's map for pipe buffers (kmap); not among all_maps
     uint32_t* contents                  # tests: what each page of memory holds, by page number; else NULL
 
-cdef int vm_create(machine* m) except -1
+cdef int vm_create(machine* m, const vm_options* options) except -1
 
 
 cdef inline vm_state* vm_of(thread* td) noexcept nogil:

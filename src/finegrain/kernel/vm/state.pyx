@@ -11,10 +11,11 @@ from finegrain.machine.thread cimport machine
 
 
 # Raises MemoryError when the arena is exhausted.
-cdef int vm_create(machine* m) except -1:
+cdef int vm_create(machine* m, const vm_options* options) except -1:
     m.vm = arena_alloc(m, sizeof(vm_state))
     if m.vm == NULL:
         raise MemoryError("no room for the VM's state")
+    (<vm_state*>m.vm).options = options[0]
     return 0
 
 

@@ -18,9 +18,10 @@ from finegrain.kernel.types cimport (
     OBJT_DEFAULT, PAGE_SHIFT, VM_PROT_WRITE, vm_map_entry, vm_object, vm_offset_t, vmspace)
 from finegrain.kernel.vm.map cimport VM_MAP_ASSERT_XLOCKED, vm_map_append, vm_map_delete, vm_map_process_deferred
 from finegrain.kernel.vm.object cimport (
-    OBJ_ONEMAPPING, vm_object_allocate, vm_object_anonymous, vm_object_collapse, vm_object_shadow)
+    OBJ_ONEMAPPING, vm_object_allocate, vm_object_anonymous, vm_object_collapse, vm_object_ref_add, vm_object_shadow)
 from finegrain.kernel.vm.state cimport vm_of, vm_state
-from finegrain.machine.seam cimport arena_alloc, atomic_fetchadd, charge, panic, raw_lock, raw_unlock, unlikely
+from finegrain.machine.seam cimport (
+    arena_alloc, atomic_cas, atomic_fetchadd, atomic_load, charge, panic, raw_lock, raw_unlock, touch_read, unlikely)
 from finegrain.machine.thread cimport thread
 
 cdef uint16_t NAME_MAP = lock_name(b"sx", b"vm map (user)")
@@ -78,9 +79,33 @@ cdef void vmspace_ref(thread* td, vmspace* vms) noexcept nogil:
     atomic_fetchadd(td, &vms.refcount, 1)
 
 
+# Locks in:   any; the memory of address spaces stays one, so that vms may have none left.
+# Locks out:  the same.
+# May block:  never.
+# Returns:    False: nobody uses it any more.
+# Stands for: FreeBSD vmspace_acquire_ref().
+cdef bint vmspace_acquire_ref(thread* td, vmspace* vms) noexcept nogil:
+    cdef uint64_t n = atomic_load(td, &vms.refcount)
+    while n != 0:
+        if atomic_cas(td, &vms.refcount, n, n + 1):
+            return True
+        n = atomic_load(td, &vms.refcount)
+    return False
+
+
+# Locks in:   none; the caller has a reference.
+# Locks out:  none.
+# May block:  if it is the last user: sleeps on the map lock; on object locks, on the free page and the pmap's locks.
+#             Sleeps, as vm_object_deallocate() does.
+# Stands for: FreeBSD vmspace_free().
+cdef void vmspace_free(thread* td, vmspace* vms) noexcept nogil:
+    if atomic_fetchadd(td, &vms.refcount, ~<uint64_t>0) == 1:
+        vmspace_dofree(td, vms)
+
+
 # Take everything out of the map.
 #
-# Locks in:   none; the pmap is empty already.
+# Locks in:   none; the pmap is mostly empty already, unless another process's thread is the last user.
 # Locks out:  none.
 # May block:  sleeps on the map lock; on object locks, on the free page and the pmap's locks.  Sleeps, as
 #             vm_object_deallocate() does.
@@ -168,7 +193,7 @@ cdef void share_entry(thread* td, vmspace* parent, vm_map_entry* entry) noexcept
     entry.needs_copy = 0
     obj = entry.object
     rw_wlock(td, &obj.lock, SITE_FORK)
-    obj.ref_count += 1
+    vm_object_ref_add(td, obj, 1)
     obj.flags &= ~OBJ_ONEMAPPING
     rw_wunlock(td, &obj.lock)
 
@@ -187,9 +212,10 @@ cdef void copy_entry(thread* td, vmspace* parent, vm_map_entry* entry) noexcept 
     if obj == NULL:
         return
     rw_wlock(td, &obj.lock, SITE_COPY)
+    touch_read(td, &obj.backing_object)
     if vm_object_anonymous(obj):
         vm_object_collapse(td, obj)
-    obj.ref_count += 1
+    vm_object_ref_add(td, obj, 1)
     obj.flags &= ~OBJ_ONEMAPPING
     rw_wunlock(td, &obj.lock)
     entry.copy_on_write = 1
