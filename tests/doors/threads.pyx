@@ -318,6 +318,10 @@ cdef thread* real_spawn(thread* td, machine* m, void (*start)(thread*, void*) no
     return &new.td
 
 
+cdef void real_leave_run_time(thread* td, thread* heir) noexcept nogil:
+    pass                                # the system keeps its own accounts
+
+
 cdef void real_set_priority(thread* other, uint8_t priority) noexcept nogil:
     if priority < other.priority:
         (<real_thread*>other).loans += 1
@@ -398,6 +402,7 @@ cdef class ThreadMachine(Machine):
         rm.m.ops.shootdown = real_shootdown
         rm.m.ops.spawn = real_spawn
         rm.m.ops.set_priority = real_set_priority
+        rm.m.ops.leave_run_time = real_leave_run_time
         rm.m.ops.panic = real_panic
         rm.m.ops.arena_alloc = real_arena_alloc
         rm.m.ops.arena_free = real_arena_free

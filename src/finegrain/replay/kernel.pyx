@@ -564,7 +564,8 @@ cdef class Kernel:
         for i in range(self.r.nbuilders):
             b = &self.r.builders[i]
             b.reaper = proc_reaper(self.host.m, b.number)
-            if self.host.m.ops.spawn(NULL, self.host.m, builder_main, b.reaper, b.reaper) == NULL:
+            b.reaper.p_thread = self.host.m.ops.spawn(NULL, self.host.m, builder_main, b.reaper, b.reaper)
+            if b.reaper.p_thread == NULL:
                 raise MemoryError("no thread for a builder")
         listing_start(self.host.m)
         vm_pageout_start(self.host.m)

@@ -31,7 +31,7 @@ from finegrain.kernel.types cimport vm_object, vm_page, vmspace
 from finegrain.kernel.vfs cimport fdcopy, fdescfree
 from finegrain.kernel.vm cimport vmspace_exec, vmspace_exit
 from finegrain.machine.seam cimport (
-    arena_alloc, charge, panic, raw_lock, raw_unlock, spawn, touch_read, touch_write, unlikely)
+    arena_alloc, charge, leave_run_time, panic, raw_lock, raw_unlock, spawn, touch_read, touch_write, unlikely)
 from finegrain.machine.thread cimport machine, ps_t, thread
 
 cdef uint16_t NAME_PROC = lock_name(b"sleep mutex", b"process lock")
@@ -133,6 +133,7 @@ cdef proc* proc_allocate(machine* m, thread* td) noexcept nogil:
     p.p_flag = 0
     p.p_state = PRS_NORMAL
     p.p_vmspace = NULL
+    p.p_thread = NULL
     p.p_children = NULL
     p.p_reaplist = NULL
     p.p_orphans = NULL
@@ -280,7 +281,7 @@ cdef proc* proc_fork(thread* td, proc* p1, vmspace* vms, bint vfork, const proc_
     if vfork:
         touch_write(td, &p2.p_flag)
         p2.p_flag |= P_PPWAIT
-    spawn(td, start, p2, p2)
+    p2.p_thread = spawn(td, start, p2, p2)
     while p2.p_flag & P_PPWAIT:
         msleep(td, &p2.p_flag, &p2.p_mtx, SITE_VFORK)
     mtx_unlock(td, &p2.p_mtx)
@@ -410,6 +411,8 @@ cdef void proc_exit(thread* td, proc* p) noexcept nogil:
     wakeup(td, parent)
     touch_write(td, &p.p_state)
     p.p_state = PRS_ZOMBIE                                  # the parent cannot see it before it gets this lock
+    if parent.p_thread != NULL:
+        leave_run_time(td, parent.p_thread)                 # it lives: to leave its children it needs this lock
     mtx_unlock(td, &parent.p_mtx)
     mtx_unlock(td, &p.p_mtx)
 

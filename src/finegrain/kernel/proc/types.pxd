@@ -62,7 +62,8 @@ cdef struct pgrp:
 cdef struct proc:
     proc* p_list_next                   # a: all processes
     proc* p_list_prev
-    uint64_t p_slock[6]                 # threads, the spin lock
+    thread* p_thread                    # p: its only thread; NULL: none yet
+    uint64_t p_slock[5]                 # the rest of the list of threads, the spin lock
     uint64_t p_ucred[13]                # 64: credentials, descriptors, statistics, limits and their callout
     sigacts* p_sigacts                  # 168 c
     uint32_t p_flag                     # p
