@@ -7,7 +7,7 @@ export CYTHON := $(CURDIR)/$(BIN)/cython
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 STAMP := $(VENV)/.installed
 
-.PHONY: run test build tsan lint bench clean
+.PHONY: run test build tsan lint bench coverage clean
 
 # Build: an editable install; editing a Cython file rebuilds just that file, here or on the next import.
 build: $(STAMP)
@@ -40,6 +40,10 @@ lint: build
 
 bench: build
 	$(BIN)/python benchmarks/run.py
+
+# How often the confidence intervals hold what they should: minutes.
+coverage: build
+	$(BIN)/python benchmarks/coverage.py
 
 clean:
 	rm -rf $(VENV) build build-tsan

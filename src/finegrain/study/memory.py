@@ -2,10 +2,10 @@
 
 import os
 
-# A machine of one builder of the bundled recording takes some 100 MiB and each further builder 6 MiB, most of it page
-# structs of its files ("make bench" prints what whole runs take); other recordings have more files, or fewer.
-BASE_BYTES = 128 << 20
-BUILDER_BYTES = 8 << 20
+# A machine that replays the bundled recording takes some 450 MiB and each builder 2 MiB ("make bench" prints what whole
+# runs take); other recordings may take more, or less.
+BASE_BYTES = 450 << 20
+BUILDER_BYTES = 2 << 20
 
 
 def available() -> int:
