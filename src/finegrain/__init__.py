@@ -16,7 +16,6 @@ from finegrain.study import result as _study
 from finegrain.study.defaults import (
     DEFAULT_MEMORY,
     DEFAULT_REPLICATIONS,
-    DEFAULT_SECONDS,
     DEFAULT_WARMUP,
     DEFAULT_WORKLOAD,
 )
@@ -67,7 +66,7 @@ def compare(
     workload: str = DEFAULT_WORKLOAD,
     images: str = "private",
     free_memory: str = "used",
-    seconds: float = DEFAULT_SECONDS,
+    seconds: float | None = None,
     warmup: float = DEFAULT_WARMUP,
     replications: int = DEFAULT_REPLICATIONS,
     precision: float | None = None,
@@ -84,14 +83,14 @@ def compare(
     cores of 2 hardware threads. `jobs` builders (default: one a CPU) each replay `workload`, the name of a bundled
     recording or a file, from a point of their own; with `images` "private" each builder has its own copy of every
     file's pages, with "shared" all map the same ones. `free_memory` begins "used", as on a machine in long use, or
-    "fresh", as after boot. `seconds` simulated seconds are measured after `warmup`, in each of `replications`
-    independent runs with seeds from `seed` on; from two runs on, figures have 95% confidence intervals. With a
-    `precision` there are as many runs as it takes, at least 5, until the half-width of these intervals is at most that
-    part of the value (0.05: 5%) for the first design's worst lock and for its PV list waiting over each other design's;
-    at most 20 simulated seconds are measured of each design, and Ctrl-C gives the result of the runs that are done.
-    `options` are of the kernel, the same for all designs.
-    `processes` (default: one a core, fewer where memory is short) run at a time. `progress` shows a display on the
-    terminal (default: when there is one). Raises UserError for what cannot be.
+    "fresh", as after boot. `seconds` simulated seconds (default: 0.06; on more CPUs than the default machine's, as
+    many CPU-seconds as there) are measured after `warmup`, in each of `replications` independent runs with seeds
+    from `seed` on; from two runs on, figures have 95% confidence intervals. With a `precision` there are as many
+    runs as it takes, at least 5, until the half-width of these intervals is at most that part of the value (0.05:
+    5%) for the first design's worst lock and for its PV list waiting over each other design's; at most 20 simulated
+    seconds are measured of each design, and Ctrl-C gives the result of the runs that are done. `options` are of the
+    kernel, the same for all designs. `processes` (default: one a core, fewer where memory is short) run at a time.
+    `progress` shows a display on the terminal (default: when there is one). Raises UserError for what cannot be.
     """
     from finegrain.report.progress import bars, on_terminal
     from finegrain.study import experiment

@@ -9,7 +9,7 @@ import pytest
 from finegrain.errors import UserError
 from finegrain.report.result import as_dict
 from finegrain.study import experiment
-from finegrain.study.defaults import PRECISION_REPLICATIONS
+from finegrain.study.defaults import DEFAULT_SECONDS, PRECISION_REPLICATIONS, default_seconds
 from finegrain.study.experiment import compare
 from finegrain.study.measure import Measurement
 from finegrain.study.result import PV_LIST, Result
@@ -160,3 +160,8 @@ def test_refusals() -> None:
         compare([])
     with pytest.raises(UserError, match="absent"):
         run(workload="absent.fgrec")
+
+
+def test_more_cpus_are_measured_for_as_many_cpu_seconds() -> None:
+    assert default_seconds(16) == default_seconds(104) == DEFAULT_SECONDS
+    assert default_seconds(1024) * 1024 == pytest.approx(DEFAULT_SECONDS * 104, rel=0.03)

@@ -9,8 +9,8 @@ def test_one_machine_a_core_unless_memory_is_short(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
     monkeypatch.setattr(memory, "available", lambda: 1 << 40)
     assert memory.processes_that_fit(104) == 8
-    monkeypatch.setattr(memory, "available", lambda: 20 << 30)
-    assert memory.processes_that_fit(1024) == 2
+    monkeypatch.setattr(memory, "available", lambda: 8 << 30)
+    assert memory.processes_that_fit(1024) == 3
     monkeypatch.setattr(memory, "available", lambda: 1 << 20)
     assert memory.processes_that_fit(1) == 1
 

@@ -53,7 +53,8 @@ def test_a_whole_story_becomes_steps(make_recording):
         )
     ]
     assert steps == [
-        ("pipe", 0, 0), ("fork", 1, 0), ("close", 0, 1), ("fork", 2, 0), ("read", 0, 5), ("read", 0, 0), ("close", 0, 0),
+        ("pipe", 0, 0), ("fork", 1, 0), ("close", 0, 1), ("fork", 2, 0), ("read", 0, 5), ("read", 0, 0),
+        ("close", 0, 0),
         ("exit", 0, 0), ("close", 0, 0), ("write", 0, 5), ("exit", 0, 0), ("exit", 0, 0),
     ]  # fmt: skip
 

@@ -15,7 +15,7 @@ from finegrain.machine.costs import parse_costs
 from finegrain.machine.shape import parse_shape, shape_of
 from finegrain.options import KernelOptions
 from finegrain.report import result as report
-from finegrain.study.defaults import DEFAULT_REPLICATIONS, DEFAULT_SECONDS, DEFAULT_WARMUP, DEFAULT_WORKLOAD
+from finegrain.study.defaults import DEFAULT_REPLICATIONS, DEFAULT_WARMUP, DEFAULT_WORKLOAD
 
 
 def parse_cpus(text: str) -> list[int]:
@@ -55,8 +55,9 @@ def command(
         typer.Option(help="used: as on a machine in long use, its pages in no order; fresh: as after boot."),
     ] = "used",
     seconds: Annotated[
-        float, typer.Option(help="Simulated seconds to measure in each run.")
-    ] = DEFAULT_SECONDS,
+        float | None,
+        typer.Option(help="Simulated seconds to measure in each run.  [default: 0.06; on many CPUs less]"),
+    ] = None,
     warmup: Annotated[float, typer.Option(help="Simulated seconds before that.")] = DEFAULT_WARMUP,
     replications: Annotated[
         int, typer.Option(help="Independent runs of each design.")

@@ -1,10 +1,11 @@
 # Processes that take the steps of a program.
 #
 # A builder is a reaper thread and the processes under it.  First the builder's part of the file image is filled,
-# and free memory mixed (see age.pyx).  Then the processes that are alive where the builder enters the recording are made: each takes the steps of its
-# past, which put its mappings and pages in place, makes those of its live children that no fork of its past has
-# made, and waits.  When all processes of all builders are ready, all go on at once, each with the step that comes
-# next in the recording.  When a builder's first process ends, the builder starts it again from the beginning.
+# and free memory mixed (see age.pyx).  Then the processes that are alive where the builder enters the recording are
+# made: each takes the steps of its past, which put its mappings and pages in place, makes those of its live children
+# that no fork of its past has made, and waits.  When all processes of all builders are ready, all go on at once, each
+# with the step that comes next in the recording.  When a builder's first process ends, the builder starts it again
+# from the beginning.
 #
 # A touch is what the hardware does: if the page is mapped for it, nothing happens that anybody could notice, and so
 # user time is only summed up until something does.

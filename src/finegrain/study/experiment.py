@@ -18,7 +18,6 @@ from finegrain.options import KernelOptions
 from finegrain.study.defaults import (
     DEFAULT_MEMORY,
     DEFAULT_REPLICATIONS,
-    DEFAULT_SECONDS,
     DEFAULT_WARMUP,
     DEFAULT_WORKLOAD,
     FREE_MEMORY,
@@ -26,6 +25,7 @@ from finegrain.study.defaults import (
     MAX_JOBS,
     PRECISION_LIMIT_S,
     PRECISION_REPLICATIONS,
+    default_seconds,
 )
 from finegrain.study.measure import Measurement, Task, measure
 from finegrain.study.memory import processes_that_fit
@@ -47,7 +47,7 @@ def compare(
     workload: str = DEFAULT_WORKLOAD,
     images: str = "private",
     free_memory: str = "used",
-    seconds: float = DEFAULT_SECONDS,
+    seconds: float | None = None,
     warmup: float = DEFAULT_WARMUP,
     replications: int = DEFAULT_REPLICATIONS,
     precision: float | None = None,
@@ -65,6 +65,7 @@ def compare(
     if shape is None:
         shape = DEFAULT_SHAPE if cpus is None else shape_of(cpus)
     jobs = shape.cpus if jobs is None else jobs
+    seconds = default_seconds(shape.cpus) if seconds is None else seconds
     _check(jobs, images, free_memory, seconds, warmup, replications, precision)
     began = time.perf_counter()
     with TemporaryDirectory(prefix="finegrain-") as directory:

@@ -2,8 +2,8 @@
 
 What this adds to the raw records: which process a row belongs to (pids are used again); one MAP row for
 each successful mmap call, from the call's arguments, its result and the mapping record between them;
-the heap's end from the result of brk; which reads, writes and closes are of pipes (see descriptors); and it drops the mapping records that mprotect and brk also cause
-when the calls themselves are there to say more.
+the heap's end from the result of brk; which reads, writes and closes are of pipes (see descriptors); and it
+drops the mapping records that mprotect and brk also cause when the calls themselves are there to say more.
 """
 
 from collections.abc import Iterable

@@ -84,8 +84,9 @@ def pauses(
 ) -> list[Pause]:
     """Return the voluntary pauses of all processes in order of row, and which child each waited for.
 
-    A pause within a READ or WRITE is that call's. A pause waited for the child, there at its beginning and not waited for before, whose exit (at `end`) was
-    the last within it, or else the first just after it. A pause of one thread while another thread ran does not count.
+    A pause within a READ or WRITE is that call's. A pause waited for the child, there at its beginning and not waited
+    for before, whose exit (at `end`) was the last within it, or else the first just after it. A pause of one thread
+    while another thread ran does not count.
     """
     table = events.with_row_index("row").with_columns(
         pl.col("kind").shift(-1).alias("next_kind"),

@@ -155,5 +155,6 @@ class PipeStates:
         self._next = upto
         held = {process: sorted(of) for process, of in ends.of.items() if of}
         numbers = sorted({pipe for of in held.values() for pipe, _ in of})
-        pipes = [(p, max(0, self._inside[p]), *(len(ends.holders[p, end]) for end in _BOTH)) for p in numbers]
+        readers, writers = ({p: len(ends.holders[p, end]) for p in numbers} for end in _BOTH)
+        pipes = [(p, max(0, self._inside[p]), readers[p], writers[p]) for p in numbers]
         return pipes, held

@@ -6,6 +6,7 @@ takes it; they are executed like any other steps, but before the clock runs and 
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +15,7 @@ from finegrain.workload import program as pr
 from finegrain.workload.pipes import PipeStates
 from finegrain.workload.program import Program
 
-_LASTING = (pr.MMAP, pr.MUNMAP, pr.MPROTECT, pr.BRK, pr.EXEC)
+_LASTS = np.isin(np.arange(256), (pr.MMAP, pr.MUNMAP, pr.MPROTECT, pr.BRK, pr.EXEC))  # by op
 # of two touches of one page the one that counts more; a write leaves more behind than a read
 _RANK = np.array([0, 2, 1, 2], np.int64)  # by TOUCH_* bits
 _ACCESS = np.array([0, pr.TOUCH_EXEC, pr.TOUCH_WRITE], np.uint32)  # the reverse
@@ -77,14 +78,14 @@ class Starts:
         Each row is step, access. `forks` are the FORK steps to keep.
         """
         op = self.program.op[first:last]
-        kept = np.isin(op, _LASTING)
+        kept = _LASTS[op]
         kept[np.array(forks, np.int64) - first] = True
         segment = np.cumsum(kept)
         touch = np.flatnonzero(op == pr.TOUCH)
         page = (self.program.arg0[first:last][touch] // pr.PAGE_BYTES).astype(np.int64)
         rank = _RANK[self.program.arg2[first:last][touch]]
         key = (segment[touch] << _PAGE_BITS) | page
-        order = np.lexsort((rank, key))
+        order = np.argsort(key * len(_ACCESS) + rank, kind="stable")
         best = order[np.append(np.diff(key[order]) != 0, True)] if len(order) else order
         steps = np.concatenate([np.flatnonzero(kept), touch[best]])
         place = np.concatenate([segment[kept] << _PAGE_BITS, key[best]])
@@ -126,7 +127,7 @@ class Starts:
         process_of = np.concatenate([holds[:, 0], process_of])
         order = np.argsort(process_of, kind="stable")
 
-        def column(of_holds: npt.ArrayLike, of_steps: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+        def column(of_holds: npt.ArrayLike, of_steps: npt.NDArray[Any]) -> npt.NDArray[Any]:
             first = np.broadcast_to(np.asarray(of_holds), len(holds)).astype(of_steps.dtype)
             return np.concatenate([first, of_steps])[order]
 

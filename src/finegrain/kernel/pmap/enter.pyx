@@ -184,7 +184,8 @@ cdef int pmap_enter(thread* td, pmap* pm, vm_offset_t va, vm_page* m, int prot, 
             if newpte & PG_RW:
                 vm_page_aflag_set(td, m, PGA_WRITEABLE)
         pte[0] = newpte
-    if not kernel and mpte.ref_count == NPTEPG and (m.flags & PG_FICTITIOUS) == 0 and vm_reserv_level_iffullpop(td, m) == 0:
+    if (not kernel and mpte.ref_count == NPTEPG and (m.flags & PG_FICTITIOUS) == 0 and
+            vm_reserv_level_iffullpop(td, m) == 0):
         pmap_promote_pde(td, pm, pmap_pde(td, pm, va), va, &lock)
     RELEASE_PV_LIST_LOCK(td, &lock)
     PMAP_UNLOCK(td, pm)

@@ -1,6 +1,5 @@
 # Descriptors: see descrip.pxd.
 
-from libc.stdint cimport uint64_t
 from libc.string cimport memcpy, memmove
 
 from finegrain.kernel.vfs.pipe cimport pipe_close, pipe_wake

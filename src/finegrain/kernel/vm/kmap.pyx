@@ -96,7 +96,8 @@ cdef vm_offset_t pipe_map_find(thread* td, uint64_t size) noexcept nogil:
 # Locks in:   none.
 # Locks out:  none.
 # May block:  sleeps on pipe_map; on object locks, on the free page and the pmap's locks; waits for the
-#             acknowledgements of all CPUs with pipe_map and a PV list lock held.  Sleeps, as vm_object_deallocate() does.
+#             acknowledgements of all CPUs with pipe_map and a PV list lock held.  Sleeps, as vm_object_deallocate()
+#             does.
 # Guarantees: no TLB of any CPU holds a translation of the range.
 # Stands for: FreeBSD vm_map_remove() with pipe_map, in pipe_free_kmem().
 cdef void pipe_map_remove(thread* td, vm_offset_t start, vm_offset_t end) noexcept nogil:
