@@ -316,9 +316,7 @@ class Model:
         base = va // SUPER * SUPER
         total = from_.small(base)
         for at in self.inside(src, va, end):
-            if to.ptes.get(base, (0, 0))[1] == PAGES:
-                self.demote(dst, base)
-            if at in to.ptes:
+            if at in to.ptes or to.ptes.get(base, (0, 0))[1] == PAGES:
                 return False
             entry = from_.ptes[at][0]
             to.take(at)

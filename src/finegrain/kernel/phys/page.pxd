@@ -65,6 +65,8 @@ cdef vm_page* vm_page_alloc(thread* td, vm_object* obj, vm_pindex_t pindex, int 
 cdef vm_page* vm_page_alloc_noobj(thread* td, int domain, int request) noexcept nogil
 # Give an unwired page back; it is out of its object and unmapped afterwards.  Object W if it has one.
 cdef void vm_page_free(thread* td, vm_page* m) noexcept nogil
+# The same, and what PG_ZERO says of its contents holds.
+cdef void vm_page_free_toq(thread* td, vm_page* m) noexcept nogil
 # vm_page_lookup(td, obj, pindex): object R.  vm_radix_free(td, obj): release the index of an empty object.
 # (objpages) Insert, remove.  Object W.
 cdef void vm_page_insert(thread* td, vm_page* m, vm_object* obj, vm_pindex_t pindex) noexcept nogil

@@ -30,7 +30,7 @@ from finegrain.kernel.phys.types cimport (
     VM_FREEPOOL_DEFAULT, VM_FREEPOOL_DIRECT, VM_NFREELIST, VM_NFREEORDER, VM_NFREEPOOL, VM_RESERV_OBJ_LOCK_COUNT,
     mtx_padalign, pgcache, vm_batchqueue, vm_domain, vm_reserv)
 from finegrain.kernel.types cimport (
-    PDRSHIFT, PG_ALLOCATED, PG_PCPU_CACHE, PQ_NONE, VPB_UNBUSIED, VPO_UNMANAGED)
+    PDRSHIFT, PG_ALLOCATED, PG_PCPU_CACHE, PG_ZERO, PQ_NONE, VPB_UNBUSIED, VPO_UNMANAGED)
 from finegrain.machine.seam cimport arena_alloc, atomic_fetchadd, charge, domain as domain_of, panic, touch_write
 
 cdef extern from *:
@@ -230,8 +230,8 @@ cdef vm_page* vm_page_alloc_noobj(thread* td, int domain, int request) noexcept 
 # Locks out:  the same.
 # May block:  on a page queue's mutex, "vm reserv", "VM reserv domain", "resv obj lock", "vm page free queue".  Never
 #             sleeps.
-# Stands for: FreeBSD vm_page_free(), vm_page_free_prep(), vm_page_free_toq().
-cdef void vm_page_free(thread* td, vm_page* m) noexcept nogil:
+# Stands for: FreeBSD vm_page_free_toq(), vm_page_free_prep().
+cdef void vm_page_free_toq(thread* td, vm_page* m) noexcept nogil:
     cdef phys_state* s = phys_of(td)
     cdef vm_domain* d
     cdef int domain
@@ -263,6 +263,19 @@ cdef void vm_page_free(thread* td, vm_page* m) noexcept nogil:
     charge_blocks(td, d, vm_phys_free_pages(td, s, m, 0, m.pool))
     vm_domain_free_unlock(td, d)
     vm_domain_freecnt_inc(td, d, 1)
+
+
+# Free a page of which nobody knows that it is zero.
+#
+# Locks in:   if the page is in an object, that one's lock for writing.
+# Locks out:  the same.
+# May block:  as vm_page_free_toq().  Never sleeps.
+# Stands for: FreeBSD vm_page_free().
+cdef void vm_page_free(thread* td, vm_page* m) noexcept nogil:
+    if m.object != NULL:
+        VM_OBJECT_ASSERT_WLOCKED(td, m.object)
+    m.flags &= ~<uint16_t>PG_ZERO
+    vm_page_free_toq(td, m)
 
 
 # --- pages and objects

@@ -14,7 +14,7 @@ from finegrain.kernel.pmap.pv cimport get_pv_entry
 from finegrain.kernel.pmap.pvlock cimport (
     CHANGE_PV_LIST_LOCK_TO_PHYS, PHYS_TO_PV_LIST_LOCK, PV_LIST_CARRIED_ASSERT, RELEASE_PV_LIST_LOCK, pvlock)
 from finegrain.kernel.pmap.remove cimport pmap_remove
-from finegrain.kernel.pmap.superpage cimport pmap_demote_pde, pmap_demote_pde_locked, pmap_pv_insert_pde
+from finegrain.kernel.pmap.superpage cimport pmap_demote_pde, pmap_pv_insert_pde
 from finegrain.kernel.types cimport (
     NPTEPG, PAGE_SIZE, VM_PROT_EXECUTE, VM_PROT_READ, VM_PROT_WRITE, pt_entry_t, pv_entry, vm_page)
 from finegrain.machine.seam cimport arena_offset, charge, touch_write
@@ -53,22 +53,21 @@ cdef bint copy_superpage(thread* td, pmap* dst, vm_offset_t va, pt_entry_t srcpd
 
 # The page table of dst for va, one more entry counted.
 #
-# A superpage mapping of dst in the way is demoted.  fork has none, its dst being new: where the lock of another pmap is
-# held too, demotion in shortage could ask for that one again.
+# A superpage mapping of dst in the way ends the copy, as any mapping does.  fork has none, its dst being new; to demote
+# it could take reclaiming a chunk of the other pmap, whose lock is held.
 #
 # Locks in:   the pmap lock of dst and that of src; *lockp is NULL or a PV list lock held for write.
-# Locks out:  the same locks of pmaps; *lockp may be another lock or NULL.
-# May block:  on the free page locks; to demote, on PV list and chunk list locks and, in shortage, other pmaps' locks.
-#             Never sleeps.
-# Returns:    the page table; NULL when memory is short.
-# Stands for: FreeBSD pmap_allocpte().
+# Locks out:  the same.
+# May block:  on the free page locks.  Never sleeps.
+# Returns:    the page table; NULL when memory is short, or a superpage is mapped there.
+# Stands for: FreeBSD pmap_allocpte() without sleeping.
 cdef inline vm_page* dst_page_table(thread* td, pmap* dst, vm_offset_t va, pvlock** lockp) noexcept nogil:
     cdef pt_entry_t* pde = pmap_pde(td, dst, va)
     cdef vm_page* mpte
     PMAP_LOCK_ASSERT(td, dst)
     PV_LIST_CARRIED_ASSERT(td, lockp)
-    if pde != NULL and pde[0] & PG_PS and not pmap_demote_pde_locked(td, dst, pde, va, lockp):
-        pde = NULL                      # the superpage mapping is gone, and perhaps its page directory
+    if pde != NULL and pde[0] & PG_PS:
+        return NULL
     if pde != NULL and pde[0] & PG_V:
         mpte = PHYS_TO_VM_PAGE(td, pde[0] & PG_FRAME)
         touch_write(td, &mpte.ref_count)
@@ -143,8 +142,7 @@ cdef bint copy_ptes(thread* td, pmap* dst, vm_offset_t va, vm_offset_t end, pt_e
 # Locks in:   none of the pmaps'.  Nobody maps or unmaps in either: the caller has both vm maps, exclusively.  dst is
 #             empty there, or the copy ends at what it has.
 # Locks out:  the same.
-# May block:  on both pmap locks (lower address first), PV list, chunk list and free page locks; to demote what dst has
-#             there, in shortage, on other pmaps' locks.  Never sleeps.
+# May block:  on both pmap locks (lower address first), PV list, chunk list and free page locks.  Never sleeps.
 # Stands for: FreeBSD pmap_copy().
 cdef void pmap_copy(thread* td, pmap* dst, pmap* src, vm_offset_t start, vm_offset_t end) noexcept nogil:
     cdef pvlock* lock = NULL

@@ -4,7 +4,7 @@ from libc.stdint cimport uint16_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from finegrain.kernel.locks cimport LO_DUPOK, lock_name, lock_site, mtx_init
-from finegrain.kernel.phys cimport PHYS_TO_DMAP, vm_page_free
+from finegrain.kernel.phys cimport PHYS_TO_DMAP, vm_page_free_toq
 from finegrain.kernel.pmap.di cimport pmap_di_create
 from finegrain.kernel.pmap.pt cimport (
     OPS_WALK, PDRMASK, PG_A, PG_FRAME, PG_M, PG_NX, PG_PS, PG_PS_FRAME, PG_RW, PG_V, PMAP_LOCK, PMAP_UNLOCK, pmap_pde,
@@ -62,7 +62,7 @@ cdef void pmap_release(thread* td, pmap* pm) noexcept nogil:
         panic(td, b"releasing a pmap that is in use")
     pm.pm_pml4_page.flags |= PG_ZERO
     pm.pm_pml4_page.ref_count = 0
-    vm_page_free(td, pm.pm_pml4_page)
+    vm_page_free_toq(td, pm.pm_pml4_page)
     pm.pm_pml4 = NULL
     pm.pm_pml4_page = NULL
     pm.ptp_count = 0

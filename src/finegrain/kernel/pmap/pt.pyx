@@ -9,7 +9,8 @@ from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memset
 
 from finegrain.kernel.locks cimport lock_site, mtx, mtx_lock_spin, mtx_unlock_spin
-from finegrain.kernel.phys cimport VM_ALLOC_NORMAL, VM_ALLOC_WIRED, VM_ALLOC_ZERO, vm_page_alloc_noobj, vm_page_free
+from finegrain.kernel.phys cimport (
+    VM_ALLOC_NORMAL, VM_ALLOC_WIRED, VM_ALLOC_ZERO, vm_page_alloc_noobj, vm_page_free_toq)
 from finegrain.kernel.pmap.pvlock cimport PV_LIST_CARRIED_ASSERT, RELEASE_PV_LIST_LOCK
 from finegrain.kernel.types cimport PG_ZERO
 from finegrain.machine.seam cimport (
@@ -116,7 +117,7 @@ cdef vm_page* pmap_allocpte_new(thread* td, pmap* pm, vm_pindex_t pindex, pvlock
             if parent == NULL:
                 m.flags |= PG_ZERO
                 m.ref_count = 0
-                vm_page_free(td, m)
+                vm_page_free_toq(td, m)
                 return NULL
         else:
             parent = PHYS_TO_VM_PAGE(td, entry[0] & PG_FRAME)
@@ -211,7 +212,7 @@ cdef void vm_page_free_pages_toq(thread* td, spglist* free) noexcept nogil:
         free.first = m.plinks_next
         m.plinks_next = NULL
         m.ref_count = 0
-        vm_page_free(td, m)
+        vm_page_free_toq(td, m)
 
 
 # Let go of an entry that was counted and not made.
