@@ -48,18 +48,3 @@ def test_nothing_to_reclaim_is_said() -> None:
     w.do("hog", 3)
     with pytest.raises(KernelPanic, match="memory is exhausted"):
         w.do("enter", 1, VA, w.pages[1], READ, 0, 0)
-
-
-def test_a_page_table_page_that_became_a_chunk_is_not_taken_for_zero_again() -> None:
-    """Its page was known to be zero; what a chunk leaves in it must not be read as page-table entries."""
-    door = [("sleep", 1000 * US), ("remove", 1, VA, VA + 600 * PAGE)] * 2
-    for costs in (3, 10):
-        w = World(pages=600, pmaps=6, cpus=2, memory=32 * MB, locks=1, batch=True)
-        w.do("hog", 6)
-        for thread in range(4):
-            w.door.start(steps(w, costs * 100 + thread, thread, 100))
-        w.door.start(door * 200)
-        w.machine.run()
-        w.audit()
-        w.do("unhog")
-        w.finish()

@@ -72,7 +72,7 @@ def test_operations_of_many_threads_short_of_memory() -> None:
     ]
     reclaims = 0
     for design in DESIGNS:
-        for seed in range(8):
+        for seed in range(12):
             w = World(pages=600, pmaps=PMAPS, cpus=2, memory=32 * MB, **design)
             w.do("hog", 6)
             for thread in range(4):
@@ -83,7 +83,7 @@ def test_operations_of_many_threads_short_of_memory() -> None:
             w.audit()
             w.do("unhog")
             w.finish()
-    assert reclaims >= 3
+    assert reclaims >= 5
 
 
 @pytest.mark.parametrize("design", DESIGNS)
