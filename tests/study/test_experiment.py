@@ -108,18 +108,18 @@ def test_progress_is_told_by_name_and_ends_at_one() -> None:
 
 
 def test_a_precision_takes_as_many_runs_as_it_needs() -> None:
-    easy = run(precision=1.0, seconds=0.02)
+    easy = run(precision=1.0, seconds=0.04)
     assert (easy.replications, easy.ended) == (PRECISION_REPLICATIONS, "precise")
-    harder = run(precision=0.6 * easy.precision_reached, seconds=0.005, processes=1)
+    harder = run(precision=0.6 * easy.precision_reached, seconds=0.04, processes=1)
     assert harder.ended == "precise"
     assert harder.precision_reached <= harder.precision
     assert harder.replications > PRECISION_REPLICATIONS
     # It is the first number of runs that does, and how many ran at once is no part of it.
-    fixed = run(replications=harder.replications, seconds=0.005)
+    fixed = run(replications=harder.replications, seconds=0.04)
     assert [asdict(design) | {"wall_s": 0} for design in fixed.designs] == [
         asdict(design) | {"wall_s": 0} for design in harder.designs
     ]
-    assert run(replications=harder.replications - 1, seconds=0.005).precision_reached > harder.precision
+    assert run(replications=harder.replications - 1, seconds=0.04).precision_reached > harder.precision
 
 
 def test_a_precision_out_of_reach_ends_at_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,6 +46,7 @@ SHORT = {
     ): "a count of the backing object, and of its shadows, beside the lock",
     ("sleep mutex:process lock", "fork1/vfork"): _FIELDS,
     ("sleep mutex:sigacts", "exit1"): "does the parent ignore the signal: a flag in the mutex's own line",
+    ("sleep mutex:pipe mutex", "pipeclose"): "marks an end as closed, in the line behind the mutex",
     ("sleep mutex:vm page", "vm_fault_dirty"): _JUST_USED + ": the page, which has just been mapped",
     ("sleep mutex:pmap", "pmap_is_prefaultable/pmap"): _JUST_USED + ": the page table of the fault",
     (
