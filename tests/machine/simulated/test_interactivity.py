@@ -72,3 +72,11 @@ def test_user_code_is_left_at_once_and_the_rest_of_it_runs_later() -> None:
     s = play([("sleep", 3 * MS + 300 * US), ("user", 500 * US)], [("user", 10 * MS)], cores=1, costs=ULE)
     assert ends(s, "user") == [3800, 10_500]
     check_times(s.machine)
+
+
+def test_an_interrupt_after_the_end_of_user_code_does_not_lengthen_it() -> None:
+    """The shell is woken 10 us before the compiler's user code ends, by an interrupt that takes 30 us to come."""
+    waker: Script = [("charge", 2040 * US), ("unpark", 0), ("charge", 20 * MS)]
+    costs = replace(ULE, ipi_flight=30_000.0)
+    s = play([("park",), ("user", MS)], waker, [("user", 2050 * US), ("charge", US)], cores=2, costs=costs)
+    assert ends(s, "user")[1] == 2050

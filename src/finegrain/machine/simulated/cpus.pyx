@@ -187,6 +187,13 @@ cdef sim_thread* steal(sim* s, cpu* c) noexcept nogil:
     return NULL
 
 
+# User code is interrupted at t, if the piece that runs does not end before.
+cdef inline void interrupt_user(sim* s, sim_thread* td, ps_t t) noexcept nogil:
+    if t < td.piece_end:
+        td.piece_end = max(t, td.clock)
+        push_event(s, td, td.piece_end)
+
+
 # td waits in the queue of a busy CPU; that CPU's thread is told if td is to have it before the other's turn is over.
 # (FreeBSD tdq_notify(), sched_setpreempt().)
 cdef void wait_for_cpu(sim* s, sim_thread* td, cpu* here) noexcept nogil:
@@ -199,7 +206,7 @@ cdef void wait_for_cpu(sim* s, sim_thread* td, cpu* here) noexcept nogil:
     if c == here and td.td.priority < current.td.priority:
         c.need_resched = 1
         if current.in_user:             # it was an interrupt, which returns to user code
-            push_event(s, current, max(td.clock, current.clock))
+            interrupt_user(s, current, td.clock)
     if not should_preempt(td.td.priority, current.td.priority, c != here):
         return
     c.preempt = 1
@@ -212,7 +219,7 @@ cdef void wait_for_cpu(sim* s, sim_thread* td, cpu* here) noexcept nogil:
     if current.td.state == TD_SPINNING:
         schedule_look(s, current, td.clock + s.m.cost.ipi_flight)
     elif current.in_user:
-        push_event(s, current, max(td.clock + s.m.cost.ipi_flight, current.clock))
+        interrupt_user(s, current, td.clock + s.m.cost.ipi_flight)
 
 
 # --- on and off a CPU

@@ -240,7 +240,8 @@ cdef void sim_user(thread* td, ps_t duration) noexcept nogil:
             t = t * s.m.cost.smt_user_den // s.m.cost.smt_user_num
         # An interrupt that asks for the CPU ends the piece before its time.
         me.in_user = 1
-        push_event(s, me, me.clock + t)
+        me.piece_end = me.clock + t
+        push_event(s, me, me.piece_end)
         dispatch(s, me)
         me.in_user = 0
         ran = s.time - me.clock

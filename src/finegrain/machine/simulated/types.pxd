@@ -128,7 +128,8 @@ cdef struct sim_thread:
     run_queue* waits_in                 # the run queue that it is in, or was last
     sim_thread* run_next
     sim_thread* run_prev
-    uint8_t in_user                     # user code runs: its event is the end of a piece of it
+    uint8_t in_user                     # user code runs: its event is the end of a piece of it, or an interrupt
+    ps_t piece_end
     ps_t on_since                       # on the CPU since; its run time is accounted for up to here
     ps_t off_since                      # off the CPU since
     ps_t run_time                       # ULE's account of the recent past
