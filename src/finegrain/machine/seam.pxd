@@ -18,6 +18,7 @@
 #                   the thread stays on its CPU: what per-CPU state relies on
 #   spinlock_enter, spinlock_exit
 #                   no interrupts: what holders of spin mutexes rely on
+#   pin, unpin      no preemption, over scheduling points: what others who spin rely on
 #   raw_lock, raw_unlock
 #                   guards bookkeeping that is not part of the system under study; costs no simulated time
 #   spin_until_changed, word_changed
@@ -186,6 +187,16 @@ cdef inline void spinlock_enter(thread* td) noexcept nogil:
 
 cdef inline void spinlock_exit(thread* td) noexcept nogil:
     td.spinlocks -= 1
+
+
+# Between pin and unpin the thread is not preempted, though it is interrupted and may pass scheduling points: others spin
+# until it has done.  Nests.  Stands for FreeBSD critical_enter() and critical_exit() where others wait for what is inside.
+cdef inline void pin(thread* td) noexcept nogil:
+    td.pinned += 1
+
+
+cdef inline void unpin(thread* td) noexcept nogil:
+    td.pinned -= 1
 
 
 # A spin lock around bookkeeping that the kernel under study does not have (profiles, lists for audits) or has behind

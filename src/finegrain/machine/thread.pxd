@@ -145,7 +145,9 @@ cdef struct thread:
     # One cache line, with what the machine keeps first: what every lock operation looks at.
     void* profile                       # c: where its locks are counted
     machine* machine                    # c
-    uint32_t nheld                      # s
+    uint16_t nheld                      # s
+    uint8_t pinned                      # s: what it does must not be left half done: interrupted, but not preempted
+    uint8_t asleep                      # s: blocked on a sleep queue, not on a turnstile
     uint16_t critical                   # s: critical sections open (td_critnest)
     uint16_t spinlocks                  # s: spin mutexes held: no interrupts meanwhile (md_spinlock_count)
     uint32_t id                         # c: counts from 1, in order of creation

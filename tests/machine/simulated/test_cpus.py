@@ -44,11 +44,11 @@ def test_a_thread_stays_in_its_queue_until_a_cpu_becomes_idle() -> None:
 
 
 def test_cpus_have_queues_of_their_own() -> None:
-    """Four threads on two CPUs go by turns with their neighbour only; with one queue, with all others."""
+    """Six threads on two CPUs go by turns with their neighbour only; with one queue, with all others."""
     costs = replace(FREE, time_slice=2.0e6)
-    work: list[Script] = [[("user", n * 1000 * US)] for n in (4, 4, 4, 4)]
+    work: list[Script] = [[("user", n * 1000 * US)] for n in (4, 4, 4, 4, 4, 4)]
     own = play(*work, cores=2, costs=replace(costs, run_queues=1))
-    # A slice is shared by those that wait: 1 ms each.
-    assert ends(own, "user") == [7000, 7000, 8000, 8000]
+    # Two wait behind each thread that runs, and share its slice.
+    assert ends(own, "user") == [10_000, 10_000, 11_000, 11_000, 12_000, 12_000]
     one = play(*work, cores=2, costs=costs)
-    assert ends(one, "user") == [6000, 6000, 8000, 8000]
+    assert ends(one, "user") == [8000, 8000, 10_000, 10_000, 12_000, 12_000]

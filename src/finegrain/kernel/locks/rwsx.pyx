@@ -17,8 +17,8 @@ from finegrain.kernel.locks.turnstile cimport (
     TS_EXCLUSIVE_QUEUE, TS_SHARED_QUEUE, TURNSTILE, chain_lock, chain_unlock, turnstile_add, turnstile_block,
     turnstile_broadcast, turnstile_chain, turnstile_chain_of, turnstile_claim, turnstile_disown)
 from finegrain.machine.seam cimport (
-    atomic_cas, atomic_load, atomic_load_acq, atomic_store, panic, running, sched_point, spin_until_changed, unlikely,
-    word_changed)
+    atomic_cas, atomic_load, atomic_load_acq, atomic_store, panic, pin, running, sched_point, spin_until_changed,
+    unlikely, unpin, word_changed)
 from finegrain.machine.thread cimport lock_delay_arg, lock_id, thread
 
 cdef enum:
@@ -76,6 +76,7 @@ cdef void rwsx_wlock_hard(thread* td, rwlock* rw, uint16_t site, int kind) noexc
     cdef thread* owner
     cdef int64_t budget = ROWNER_RETRIES * max(<int64_t>ROWNER_LOOPS_MIN, td.machine.delay_max)
     cdef int64_t spent
+    cdef bint mine = False              # it has set the spinner flag, and is pinned: readers wait for what it does
     cdef lock_id id = rwsx_id(rw)
     cdef uint64_t v = atomic_load(td, &rw.rw_lock)
     if unlikely(rw_writer(v) == td):
@@ -84,6 +85,9 @@ cdef void rwsx_wlock_hard(thread* td, rwlock* rw, uint16_t site, int kind) noexc
     delay_init(td, &delay)
     while True:
         v = atomic_load(td, &rw.rw_lock)
+        if mine and not v & RW_LOCK_WRITE_SPINNER:
+            mine = False
+            unpin(td)
         if rw_free(v):
             # The waiters stay queued; the new owner answers for them.
             if atomic_cas(td, &rw.rw_lock, v, <uint64_t>td | (v & RW_LOCK_WAITERS)):
@@ -93,6 +97,8 @@ cdef void rwsx_wlock_hard(thread* td, rwlock* rw, uint16_t site, int kind) noexc
                     turnstile_claim(td, tc, rw)
                     chain_unlock(td, tc)
                 word_changed(td, &rw.rw_lock)
+                if mine:
+                    unpin(td)
                 return
             continue
         owner = rw_writer(v)
@@ -100,8 +106,12 @@ cdef void rwsx_wlock_hard(thread* td, rwlock* rw, uint16_t site, int kind) noexc
             spin_until_changed(td, &rw.rw_lock, v, owner, &delay, 0)
             continue
         if owner == NULL and budget > 0:
-            if not v & RW_LOCK_WRITE_SPINNER and not atomic_cas(td, &rw.rw_lock, v, v | RW_LOCK_WRITE_SPINNER):
-                continue
+            if not v & RW_LOCK_WRITE_SPINNER:
+                pin(td)
+                mine = atomic_cas(td, &rw.rw_lock, v, v | RW_LOCK_WRITE_SPINNER)
+                if not mine:
+                    unpin(td)
+                    continue
             v |= RW_LOCK_WRITE_SPINNER
             # One step is as many pauses as there are readers; the budget counts pauses.
             round.delay = rw_readers(v)
@@ -122,6 +132,9 @@ cdef void rwsx_wlock_hard(thread* td, rwlock* rw, uint16_t site, int kind) noexc
             chain_unlock(td, tc)
             continue
         turnstile_add(td, tc, rw, owner if kind == TURNSTILE else NULL, TS_EXCLUSIVE_QUEUE)
+        if mine:
+            mine = False
+            unpin(td)
         chain_unlock(td, tc)
         word_changed(td, &rw.rw_lock)
         turnstile_block(td)

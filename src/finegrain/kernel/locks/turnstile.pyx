@@ -231,6 +231,7 @@ cdef void turnstile_add(thread* td, turnstile_chain* tc, const void* address, th
     ts.ts_waiters += 1
     atomic_store_pointer(&td.blocked_on, ts)
     td.blocked_queue = queue
+    td.asleep = tc.tc_kind == SLEEPQUEUE
     propagate_priority(td)
     queues_unlock(td)
 

@@ -41,7 +41,7 @@ from finegrain.kernel.pmap.pt cimport pmap_state
 from finegrain.kernel.pmap.pvlock cimport PV_LIST_LOCK_ASSERT, pv_invl_gen
 from finegrain.machine.seam cimport (
     arena_alloc, atomic_cas, atomic_cas_acq, atomic_fetchadd, atomic_load, atomic_load_acq, atomic_store,
-    atomic_store_rel, charge, panic, set_priority, touch_read, touch_write, unlikely)
+    atomic_store_rel, charge, panic, pin, set_priority, touch_read, touch_write, unlikely, unpin)
 
 cdef enum:
     RECORDS = 4096                      # blocks open at once; one a running thread is the most that matters
@@ -123,6 +123,7 @@ cdef void pmap_delayed_invl_start(thread* td) noexcept nogil:
     if td.priority > PVM:
         mine.saved_priority = td.priority
         set_priority(td, PVM)
+    pin(td)                             # others spin until the record is linked
     while True:
         last = 0
         word = atomic_load(td, &s.records[last].word)
@@ -137,6 +138,7 @@ cdef void pmap_delayed_invl_start(thread* td) noexcept nogil:
                 break
         delay = back_off(td, delay)
     atomic_store(td, &mine.word, mine.gen << GEN_SHIFT)
+    unpin(td)
     td.invl = me
 
 
@@ -157,6 +159,7 @@ cdef void pmap_delayed_invl_finish(thread* td) noexcept nogil:
     cdef pmap_invl_gen* mine = &s.records[me]
     if unlikely(me == 0):
         panic(td, b"leaving a delayed-invalidation block that was not entered")
+    pin(td)
     while True:
         prev = 0
         word = atomic_load(td, &s.records[prev].word)
@@ -172,6 +175,7 @@ cdef void pmap_delayed_invl_finish(thread* td) noexcept nogil:
                     break
                 atomic_store(td, &mine.word, own)
         delay = back_off(td, delay)
+    unpin(td)
     if mine.saved_priority != 0 and td.priority == PVM:
         set_priority(td, mine.saved_priority)
     td.invl = 0

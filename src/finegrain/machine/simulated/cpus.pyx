@@ -209,6 +209,8 @@ cdef void wait_for_cpu(sim* s, sim_thread* td, cpu* here) noexcept nogil:
             interrupt_user(s, current, td.clock)
     if not should_preempt(td.td.priority, current.td.priority, c != here):
         return
+    if c.preempt:
+        return                          # it has been told
     c.preempt = 1
     c.interrupt_at = 0
     if c == here:
@@ -216,8 +218,9 @@ cdef void wait_for_cpu(sim* s, sim_thread* td, cpu* here) noexcept nogil:
     s.ipis += 1
     s.ipi_acks += 1
     c.stolen += s.m.cost.ipi_handler
-    if current.td.state == TD_SPINNING:
-        schedule_look(s, current, td.clock + s.m.cost.ipi_flight)
+    if current.td.state == TD_SPINNING and not current.spin_scheduled:
+        current.spin_scheduled = 1      # between two looks
+        push_event(s, current, max(td.clock + s.m.cost.ipi_flight, current.clock))
     elif current.in_user:
         interrupt_user(s, current, td.clock + s.m.cost.ipi_flight)
 
@@ -313,7 +316,7 @@ cdef bint turn_is_over(sim* s, sim_thread* td) noexcept nogil:
     if sooner and queue.first.td.priority < td.td.priority:
         return True
     if s.m.cost.run_queues:
-        load += min(queue.count, <uint32_t>(SLICE_MIN_DIVISOR - 1))
+        load = min(queue.count, <uint32_t>SLICE_MIN_DIVISOR)
     if td.clock < c.slice_start + s.m.cost.time_slice // load:
         return False
     c.slice_start = td.clock
@@ -331,8 +334,16 @@ cdef inline void requeue(sim* s, sim_thread* td) noexcept nogil:
 
 cdef void sim_set_priority(thread* other, uint8_t priority) noexcept nogil:
     cdef sim* s = <sim*>other.machine
+    cdef bint better = priority < other.priority
     other.priority = priority
-    if other.state == TD_RUNNABLE:
+    if other.state != TD_RUNNABLE:
+        return
+    if better and s.current != NULL:
+        # Lent to by a thread that runs: it looks for a CPU anew.
+        run_remove(s, <sim_thread*>other)
+        (<sim_thread*>other).clock = max((<sim_thread*>other).clock, s.current.clock)
+        wait_for_cpu(s, <sim_thread*>other, s.current.cpu)
+    else:
         requeue(s, <sim_thread*>other)
 
 

@@ -2,6 +2,8 @@
 
 from libc.stdint cimport int64_t
 
+from finegrain.machine.thread cimport TD_BLOCKED
+
 cdef enum:
     INTERACT_HALF = 50
     INTERACT_THRESHOLD = 30             # below this score a thread is interactive
@@ -18,7 +20,7 @@ cdef int64_t interact_score(sim_thread* td) noexcept nogil:
         return 2 * INTERACT_HALF - INTERACT_HALF * td.sleep_time // td.run_time
     if td.sleep_time > td.run_time:
         return INTERACT_HALF * td.run_time // td.sleep_time
-    return INTERACT_HALF if td.run_time else 0
+    return INTERACT_HALF
 
 
 # Keep the account to the recent past.  Stands for FreeBSD sched_interact_update().
@@ -41,17 +43,19 @@ cdef void forget_old(sim_thread* td) noexcept nogil:
         td.sleep_time = td.sleep_time // 5 * 4
 
 
-# Stands for FreeBSD sched_priority().
+# The priority that follows from the account; td has it when it is back in user code.  Stands for FreeBSD
+# sched_priority(), whose range for interactive threads is as long as the scores are many.
 cdef void reconsider(sim_thread* td) noexcept nogil:
-    cdef int64_t score = interact_score(td)
-    cdef uint8_t priority = PRI_MIN_BATCH
+    cdef int64_t score
     forget_old(td)
-    if score < INTERACT_THRESHOLD:
-        priority = <uint8_t>(PRI_MIN_INTERACT
-                             + (PRI_MAX_INTERACT - PRI_MIN_INTERACT + 1) * score // INTERACT_THRESHOLD)
-    if td.td.priority == td.td.base_priority or priority < td.td.priority:      # else it has a better one on loan
-        td.td.priority = priority
-    td.td.base_priority = priority
+    score = interact_score(td)
+    td.user_priority = <uint8_t>(PRI_MIN_INTERACT + score) if score < INTERACT_THRESHOLD else SCHED_PRI_MIN
+
+
+cdef void return_to_user(sim* s, sim_thread* td) noexcept nogil:
+    if s.m.cost.preemption:
+        td.td.base_priority = td.user_priority
+        td.td.priority = td.user_priority
 
 
 cdef void account_run(sim* s, sim_thread* td) noexcept nogil:
@@ -62,7 +66,12 @@ cdef void account_run(sim* s, sim_thread* td) noexcept nogil:
 
 
 cdef void account_sleep(sim* s, sim_thread* td, ps_t t) noexcept nogil:
-    if not s.m.cost.preemption or t - td.off_since < s.m.cost.tick_period:
+    if not s.m.cost.preemption or (td.td.state == TD_BLOCKED and not td.td.asleep):
+        return                          # waiting on a turnstile is not sleeping
+    if td.td.priority > PRI_MIN_BATCH:
+        td.td.base_priority = PRI_MIN_BATCH
+        td.td.priority = PRI_MIN_BATCH
+    if t - td.off_since < s.m.cost.tick_period:
         return                          # ULE counts whole ticks
     td.sleep_time += t - td.off_since
     reconsider(td)
@@ -82,6 +91,7 @@ cdef void account_fork(sim* s, sim_thread* creator, sim_thread* new) noexcept no
         creator.run_time += STAT_TICK   # forking has its price
         reconsider(creator)
     reconsider(new)
+    return_to_user(s, new)
 
 
 cdef bint should_preempt(uint8_t priority, uint8_t other, bint remote) noexcept nogil:

@@ -19,7 +19,7 @@ from finegrain.machine.simulated.caches cimport user_fills
 from finegrain.machine.simulated.coherence cimport sim_charge, sim_sched_point, sim_wait_until
 from finegrain.machine.simulated.cpus cimport give_cpu_up, leave_cpu, make_runnable, to_be_preempted, turn_is_over
 from finegrain.machine.simulated.events cimport new_event, push_event, remove_event, set_next_event, sift_down
-from finegrain.machine.simulated.interactivity cimport account_run
+from finegrain.machine.simulated.interactivity cimport account_run, return_to_user
 from finegrain.machine.simulated.interrupts cimport take_interrupts
 from finegrain.machine.simulated.spin cimport spin_begin, spin_look
 from finegrain.machine.simulated.types cimport STOP_BREATHE, STOP_EMPTY, STOP_UNTIL, cpu, event
@@ -112,7 +112,7 @@ cdef void interrupted(sim* s, sim_thread* td) noexcept nogil:
     if td.td.spinlocks != 0:
         return
     take_interrupts(s, td)
-    if td.cpu.preempt and to_be_preempted(s, td):
+    if td.cpu.preempt and td.td.pinned == 0 and to_be_preempted(s, td):
         s.preemptions += 1
         give_cpu_up(s, td, True)
         dispatch(s, td)
@@ -227,6 +227,8 @@ cdef void sim_user(thread* td, ps_t duration) noexcept nogil:
     cdef sim_thread* me = <sim_thread*>td
     cdef cpu* c
     cdef ps_t piece, t, ran, done
+    cdef bint slow
+    return_to_user(s, me)
     while duration > 0 and not s.m.stopping:
         sim_sched_point(td)
         if turn_is_over(s, me):
@@ -236,7 +238,8 @@ cdef void sim_user(thread* td, ps_t duration) noexcept nogil:
         c = me.cpu
         piece = duration if duration < TICK_PS else TICK_PS
         t = piece
-        if c.sibling_busy:
+        slow = c.sibling_busy
+        if slow:
             t = t * s.m.cost.smt_user_den // s.m.cost.smt_user_num
         # An interrupt that asks for the CPU ends the piece before its time.
         me.in_user = 1
@@ -247,7 +250,10 @@ cdef void sim_user(thread* td, ps_t duration) noexcept nogil:
         ran = s.time - me.clock
         me.clock = s.time
         c.times.user += ran
-        done = piece if ran == t else ran * piece // t
+        done = piece
+        if ran != t:
+            done = ran * s.m.cost.smt_user_num // s.m.cost.smt_user_den if slow else ran
         user_fills(s, c, done, me.clock)
         duration -= done
         account_run(s, me)
+        return_to_user(s, me)

@@ -56,7 +56,7 @@ cdef bint spin_look(sim* s, sim_thread* td, ps_t t) noexcept nogil:
     if not td.spin_scheduled:
         next_look(s, td, FOREVER)       # the bound is reached: the pauses up to it are spent
     td.spin_scheduled = 0
-    if worth_spinning(td) and not td.cpu.preempt:
+    if worth_spinning(td) and not (td.cpu.preempt and td.td.pinned == 0):
         if td.spin_limit == 0:
             return False                # it changed and changed back: spin on
         if td.spin_delay.spin_cnt < td.spin_limit:
@@ -119,7 +119,7 @@ cdef void spin_begin(sim* s, sim_thread* td, uint64_t* word, uint64_t seen, sim_
         if td.owner_next != NULL:
             td.owner_next.owner_prev = td
         owner.spun_by = td
-    if worth_spinning(td):
+    if worth_spinning(td) and not (td.cpu.preempt and td.td.pinned == 0):
         td.td.state = TD_SPINNING
         if max_pauses != 0:
             limit_look(s, td)

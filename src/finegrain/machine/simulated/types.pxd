@@ -132,6 +132,7 @@ cdef struct sim_thread:
     ps_t piece_end
     ps_t on_since                       # on the CPU since; its run time is accounted for up to here
     ps_t off_since                      # off the CPU since
+    uint8_t user_priority               # what its priority is when it is back in user code
     ps_t run_time                       # ULE's account of the recent past
     ps_t sleep_time
     void (*start)(thread* td, void* argument) noexcept nogil
