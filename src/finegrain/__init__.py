@@ -83,7 +83,7 @@ def compare(
     cores of 2 hardware threads. `jobs` builders (default: one a CPU) each replay `workload`, the name of a bundled
     recording or a file, from a point of their own; with `images` "private" each builder has its own copy of every
     file's pages, with "shared" all map the same ones. `free_memory` begins "used", as on a machine in long use, or
-    "fresh", as after boot. `seconds` simulated seconds (default: 0.05; on more CPUs than the default machine's, as
+    "fresh", as after boot. `seconds` simulated seconds (default: 0.04; on more CPUs than the default machine's, as
     many CPU-seconds as there) are measured after `warmup`, in each of `replications` independent runs with seeds
     from `seed` on; from two runs on, figures have 95% confidence intervals. With a `precision` there are as many
     runs as it takes, at least 5, until the half-width of these intervals is at most that part of the value (0.05:

@@ -56,7 +56,7 @@ def command(
     ] = "used",
     seconds: Annotated[
         float | None,
-        typer.Option(help="Simulated seconds to measure in each run.  [default: 0.05; on many CPUs less]"),
+        typer.Option(help="Simulated seconds to measure in each run.  [default: 0.04; on many CPUs less]"),
     ] = None,
     warmup: Annotated[float, typer.Option(help="Simulated seconds before that.")] = DEFAULT_WARMUP,
     replications: Annotated[

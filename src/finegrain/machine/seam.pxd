@@ -189,8 +189,9 @@ cdef inline void spinlock_exit(thread* td) noexcept nogil:
     td.spinlocks -= 1
 
 
-# Between pin and unpin the thread is not preempted, though it is interrupted and may pass scheduling points: others spin
-# until it has done.  Nests.  Stands for FreeBSD critical_enter() and critical_exit() where others wait for what is inside.
+# Between pin and unpin the thread is not preempted, though it is interrupted and may pass scheduling points: others
+# spin until it has done.  Nests.  Stands for FreeBSD critical_enter() and critical_exit() where others wait for what is
+# inside.
 cdef inline void pin(thread* td) noexcept nogil:
     td.pinned += 1
 

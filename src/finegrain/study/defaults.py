@@ -3,7 +3,7 @@
 from finegrain.machine.shape import DEFAULT_SHAPE
 
 DEFAULT_WORKLOAD = "hello"
-DEFAULT_SECONDS = 0.05  # of each run, on the default machine and smaller ones
+DEFAULT_SECONDS = 0.04  # of each run, on the default machine and smaller ones
 DEFAULT_WARMUP = 0.05  # by then PV list waiting in head has nearly stopped rising (docs/statistics.md)
 DEFAULT_REPLICATIONS = 5
 PRECISION_REPLICATIONS = 5  # fewer runs are not asked how precise they are: a small spread may be luck
