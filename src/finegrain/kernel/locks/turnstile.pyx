@@ -220,12 +220,12 @@ cdef void turnstile_add(thread* td, turnstile_chain* tc, const void* address, th
     charge(td, td.machine.cost.op, 20)
     touch_write(td, ts)
     touch_write(td, &td.blocked_on)
+    queues_lock(td)
     if ts.ts_last[queue] != NULL:
         touch_write(td, &ts.ts_last[queue].queue_next)
     if owner != NULL:                   # who may be lent to, and on what it is blocked
         touch_write(td, &owner.contested)
         touch_read(td, &owner.priority)
-    queues_lock(td)
     set_owner(ts, owner)
     queue_insert(ts, td, queue)
     ts.ts_waiters += 1
