@@ -12,7 +12,19 @@ from finegrain.errors import UserError
         ("superpage", Design("superpage", "superpage")),
         ("superpage+batch", Design("superpage+batch", "superpage", batch=True)),
         ("superpage:lock=rw", Design("superpage:lock=rw", "superpage", lock="rw")),
-        ("hashed:locks=4096,padded", Design("hashed:locks=4096,padded", "hashed", locks=4096, padded=True)),
+        ("hashed:locks=4096,padded", Design("hashed:locks=4096,padded", "hashed", locks=4096, pad=128)),
+        ("hashed:lock=mtx8,pad=64", Design("hashed:lock=mtx8,pad=64", "hashed", locks=256, lock="mtx8", pad=64)),
+        (
+            "superpage:table=pointers,lock=bit2,pad=128+batch",
+            Design(
+                "superpage:table=pointers,lock=bit2,pad=128+batch",
+                "superpage",
+                table="pointers",
+                lock="bit2",
+                pad=128,
+                batch=True,
+            ),
+        ),
         ("hashed", Design("hashed", "hashed", locks=256)),
     ],
 )
@@ -20,20 +32,11 @@ def test_spellings(text: str, expected: Design) -> None:
     assert parse_design(text) == expected
 
 
-def test_options_are_in_the_fields_and_the_name_is_what_was_typed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(OPTIONS, "table", ("sparse", "pointers"))
-    monkeypatch.setitem(OPTIONS, "lock", ("rw", "mtx8"))
-    text = "superpage:table=pointers,lock=mtx8+batch"
-    design = parse_design(text)
-    assert design == Design(text, "superpage", table="pointers", lock="mtx8", batch=True)
-    assert parse_design("superpage:lock=mtx8").table == "sparse"
-
-
 def test_every_option_of_a_layout_is_a_field_and_has_values() -> None:
     for spelling, layout in LAYOUTS.items():
         design = parse_design(spelling)
         for option in layout.options:
-            assert hasattr(design, option)
+            assert hasattr(design, "pad" if option == "padded" else option)
             assert option in OPTIONS
 
 
@@ -53,9 +56,13 @@ def test_the_hashed_array_is_only_there_where_locks_are_hashed() -> None:
         ("hashed:locks", "needs a value"),
         ("hashed:padded=1", "takes no value"),
         ("hashed:locks=2,locks=3", "given twice"),
-        ("superpage:lock=mtx9", "lock=mtx9: allowed: rw"),
-        ("superpage:table=dense", "table=dense: allowed: sparse"),
-        ("superpage:locks=3", "superpage allows: table, lock"),
+        ("superpage:lock=mtx9", "lock=mtx9: allowed: rw, mtx, mtx8, bit2"),
+        ("hashed:lock=bit2", "lock=bit2: allowed: rw, mtx, mtx8"),
+        ("superpage:table=dense", "table=dense: allowed: sparse, filled, pointers"),
+        ("superpage:locks=3", "superpage allows: table, lock, pad, padded"),
+        ("hashed:table=sparse", "hashed allows: locks, lock, pad, padded"),
+        ("hashed:pad=32", "pad=32: allowed: 64, 128"),
+        ("hashed:padded,pad=64", "given twice"),
         ("hashed:locks=\N{SUPERSCRIPT TWO}", "1 to 1048576"),
         ("", "unknown layout"),
     ],
@@ -70,6 +77,37 @@ def test_refusals_name_what_is_allowed(text: str, names: str) -> None:
 def test_lists_split_at_commas_outside_options() -> None:
     designs = parse_designs("head,hashed:locks=512,padded,superpage+batch")
     assert [d.name for d in designs] == ["head", "hashed:locks=512,padded", "superpage+batch"]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("head", "hashed"),
+        ("head", "hashed:lock=rw,locks=256"),
+        ("superpage", "superpage:table=sparse,lock=rw"),
+        ("superpage", "superpage:pad=64"),  # 64 bytes as it is
+        ("superpage:padded", "superpage:pad=128"),
+        ("superpage:lock=mtx8,pad=64", "superpage:pad=64,lock=mtx8"),
+    ],
+)
+def test_two_spellings_of_one_design_are_given_twice(one: str, other: str) -> None:
+    with pytest.raises(UserError, match=f"{other}' given twice, as '{one}' is the same"):
+        parse_designs(f"{one} {other}")
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("superpage:lock=mtx8", "superpage:lock=mtx8,pad=64"),
+        ("superpage:lock=bit2", "superpage:lock=mtx8"),
+        ("superpage", "superpage:table=pointers"),
+        ("superpage", "superpage+batch"),
+        ("hashed:locks=8", "hashed:locks=8,pad=64"),
+        ("superpage:lock=rw", "superpage:lock=mtx"),
+    ],
+)
+def test_designs_that_differ_go_together(one: str, other: str) -> None:
+    assert [design.name for design in parse_designs(f"{one} {other}")] == [one, other]
 
 
 @pytest.mark.parametrize("text", ["", ",", "head,head", "head,,nothing"])

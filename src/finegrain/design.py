@@ -20,14 +20,21 @@ class Design:
     """A design of the PV list lock; `name` is the spelling it was given by."""
 
     name: str
-    layout: str  # hashed: one array for all memory; superpage: a lock per 2 MB of it
+    layout: str  # hashed: one array for all memory; superpage: a struct with a lock per 2 MB of it
     locks: int = 0  # hashed: how many, else 0
-    padded: bool = False  # hashed: each lock has a cache line of its own
+    pad: int = 0  # each lock of the array, or each struct, is rounded up to so many bytes; 0: packed
     table: str = "sparse"  # superpage: how a superpage's struct is found
-    lock: str = "rw"  # superpage: the kind of lock
+    lock: str = "rw"  # the kind of lock
     batch: bool = (
         False  # pmap_remove_pages frees the chunks that it empties after it has dropped the PV list lock
     )
+
+    @property
+    def key(self) -> tuple[str | int | bool, ...]:
+        """What is built: equal for two spellings of one design."""
+        size = SIZES[self.layout][self.lock]
+        unit = self.pad or 1
+        return self.layout, self.locks, self.table, self.lock, (size + unit - 1) // unit * unit, self.batch
 
 
 @dataclass(frozen=True)
@@ -41,16 +48,27 @@ class Layout:
 
 LAYOUTS: Final = {
     "head": Layout("hashed", (), {"locks": HEAD_LOCKS}),
-    "hashed": Layout("hashed", ("locks", "padded"), {"locks": HEAD_LOCKS}),
-    "superpage": Layout("superpage", ("table", "lock"), {}),
+    "hashed": Layout("hashed", ("locks", "lock", "pad", "padded"), {"locks": HEAD_LOCKS}),
+    "superpage": Layout("superpage", ("table", "lock", "pad", "padded"), {}),
 }
 
-# What an option may be: a number, one of some words, or nothing but there (None).
-OPTIONS: Final[dict[str, range | tuple[str, ...] | None]] = {
+SIZES: Final = {
+    "hashed": {"rw": 32, "mtx": 32, "mtx8": 8},
+    "superpage": {"rw": 64, "mtx": 64, "mtx8": 40, "bit2": 32},
+}
+"""Bytes of what is padded, by layout and kind of lock: a lock, or a struct with lock, list head and generation. The
+kinds that a layout allows. See kernel/pmap/pvtable.pyx."""
+
+# CACHE_LINE_SIZE of FreeBSD/amd64, what its *_padalign locks are rounded up to: a pair of lines.
+PADDED: Final = 128
+
+# What an option may be: a number out of a range or a few, one of some words, or nothing but there (None).
+OPTIONS: Final[dict[str, range | tuple[int, ...] | tuple[str, ...] | None]] = {
     "locks": range(1, MAX_HASHED_LOCKS + 1),
+    "lock": ("rw", "mtx", "mtx8", "bit2"),
+    "pad": (64, PADDED),
     "padded": None,
-    "table": ("sparse",),
-    "lock": ("rw",),
+    "table": ("sparse", "filled", "pointers"),
 }
 
 
@@ -69,20 +87,24 @@ def parse_design(text: str) -> Design:
         if key not in layout.options:
             known = ", ".join(layout.options) or "none"
             raise UserError(f"design {text!r}: unknown option {key!r}; {spelling} allows: {known}")
-        parsed = _value(text, key, value if equals else None)
+        parsed = _value(text, layout, key, value if equals else None)
+        if key == "padded":
+            key = "pad"
         if key in given:
             raise UserError(f"design {text!r}: option {key!r} given twice")
         given[key] = parsed
     return Design(text, layout.layout, **(layout.fields | given), batch=bool(plus))
 
 
-def _value(text: str, key: str, value: str | None) -> int | str | bool:
+def _value(text: str, layout: Layout, key: str, value: str | None) -> int | str:
     """The value of an option, None where no `=` follows it."""
     allowed = OPTIONS[key]
+    if key == "lock":
+        allowed = tuple(SIZES[layout.layout])
     if allowed is None:
         if value is not None:
             raise UserError(f"design {text!r}: {key!r} takes no value")
-        return True
+        return PADDED
     if not value:
         raise UserError(f"design {text!r}: option {key!r} needs a value")
     if isinstance(allowed, range):
@@ -90,9 +112,10 @@ def _value(text: str, key: str, value: str | None) -> int | str | bool:
             bounds = f"from {allowed.start} to {allowed.stop - 1}"
             raise UserError(f"design {text!r}: {key}={value}: give a number {bounds}")
         return int(value)
-    if value not in allowed:
-        raise UserError(f"design {text!r}: {key}={value}: allowed: {', '.join(allowed)}")
-    return value
+    for choice in allowed:
+        if value == str(choice):
+            return choice
+    raise UserError(f"design {text!r}: {key}={value}: allowed: {', '.join(map(str, allowed))}")
 
 
 def parse_designs(text: str) -> list[Design]:
@@ -112,8 +135,15 @@ def parse_designs(text: str) -> list[Design]:
     if not pieces:
         raise UserError("no design given; for example: --designs head,superpage")
     designs = [parse_design(piece) for piece in pieces]
-    names = [design.name for design in designs]
-    for name in names:
-        if names.count(name) > 1:
-            raise UserError(f"design {name!r} given twice")
+    check_distinct(designs)
     return designs
+
+
+def check_distinct(designs: list[Design]) -> None:
+    """Refuse two designs that are one, however they are spelled."""
+    seen: dict[tuple[str | int | bool, ...], Design] = {}
+    for design in designs:
+        other = seen.setdefault(design.key, design)
+        if other is not design:
+            spelled = "" if other.name == design.name else f", as {other.name!r} is the same"
+            raise UserError(f"design {design.name!r} given twice{spelled}")

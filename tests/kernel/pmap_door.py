@@ -17,10 +17,12 @@ IPI = "spin mutex:smp rendezvous"
 DESIGNS = [{"locks": 256}, {"locks": 256, "batch": True}, {"locks": 0}, {"locks": 0, "batch": True}]
 
 
-def design(*, locks: int = 256, padded: bool = False, batch: bool = False, lock: str = "rw") -> Design:
+def design(
+    *, locks: int = 256, pad: int = 0, batch: bool = False, lock: str = "rw", table: str = "sparse"
+) -> Design:
     """A design by its parts; no locks: one for each superpage."""
     layout = "hashed" if locks else "superpage"
-    return Design("of a test", layout, locks=locks, padded=padded, batch=batch, lock=lock)
+    return Design("of a test", layout, locks=locks, pad=pad, batch=batch, lock=lock, table=table)
 
 
 class World:

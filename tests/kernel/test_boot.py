@@ -50,11 +50,11 @@ def test_memory_is_taken_in_segments_up_to_63() -> None:
 
 
 def test_the_whole_design_reaches_the_kernel() -> None:
-    design = Design("of a test", "hashed", locks=7, padded=True, lock="mtx", batch=True)
+    design = Design("of a test", "hashed", locks=7, pad=128, lock="mtx", batch=True)
     m = machine()
     pmaps = Pmaps(m, design=design)
     layout = pmaps.layout()
-    assert (layout["locks"], layout["lock"][1]) == (7, 128)
+    assert (layout["locks"], layout["lock_bytes"]) == (7, 128)
     obj = pmaps.object(1)
     page = pmaps.do("alloc", obj, 0)
     pmaps.run(("pinit", 0), ("enter", 0, MIB, page, "r"), ("remove_pages", 0))

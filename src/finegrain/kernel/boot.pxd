@@ -25,6 +25,8 @@ cdef struct kernel_config:
     vm_options vm
     ps_t listing_period                 # between two starts of a list of all processes; 0: nobody lists them
 
+# Fill a design in from a finegrain.design.Design.
+cdef int pvlock_design_from(pvlock_design* into, object design) except -1
 # Fill a config in from Python's: segments (start, end, domain), a finegrain.design.Design and, but for the defaults,
 # a finegrain.options.KernelOptions.  Raises ValueError.
 cdef int kernel_config_from(kernel_config* config, object segments, object design, object options=*) except -1

@@ -4,7 +4,9 @@ from libc.string cimport memset
 
 from finegrain.kernel.locks cimport locks_create
 from finegrain.kernel.phys cimport phys_create
-from finegrain.kernel.pmap cimport PV_LAYOUT_HASHED, PV_LAYOUT_SUPERPAGE, PV_LOCK_MTX, PV_LOCK_RW, pmap_create
+from finegrain.kernel.pmap cimport (
+    PV_LAYOUT_HASHED, PV_LAYOUT_SUPERPAGE, PV_LOCK_BIT2, PV_LOCK_MTX, PV_LOCK_MTX8, PV_LOCK_RW, PV_TABLE_FILLED,
+    PV_TABLE_POINTERS, PV_TABLE_SPARSE, pmap_create)
 from finegrain.kernel.proc cimport proc_create
 from finegrain.kernel.vfs cimport vfs_create
 from finegrain.kernel.vm cimport kmap_create, vm_create
@@ -15,7 +17,18 @@ PS_PER_S = 10**12
 
 # finegrain.design's words
 LAYOUTS = {"hashed": PV_LAYOUT_HASHED, "superpage": PV_LAYOUT_SUPERPAGE}
-KINDS = {"rw": PV_LOCK_RW, "mtx": PV_LOCK_MTX}
+KINDS = {"rw": PV_LOCK_RW, "mtx": PV_LOCK_MTX, "mtx8": PV_LOCK_MTX8, "bit2": PV_LOCK_BIT2}
+TABLES = {"sparse": PV_TABLE_SPARSE, "filled": PV_TABLE_FILLED, "pointers": PV_TABLE_POINTERS}
+
+
+cdef int pvlock_design_from(pvlock_design* into, object design) except -1:
+    into.kind = KINDS[design.lock]
+    into.layout = LAYOUTS[design.layout]
+    into.table = TABLES[design.table]
+    into.locks = design.locks
+    into.pad = design.pad
+    into.batch = design.batch
+    return 0
 
 
 cdef int kernel_config_from(kernel_config* config, object segments, object design, object options=None) except -1:
@@ -29,11 +42,7 @@ cdef int kernel_config_from(kernel_config* config, object segments, object desig
         seg.end = end
         seg.domain = domain
         config.nsegs += 1
-    config.design.kind = KINDS[design.lock]
-    config.design.layout = LAYOUTS[design.layout]
-    config.design.locks = design.locks
-    config.design.padded = design.padded
-    config.design.batch = design.batch
+    pvlock_design_from(&config.design, design)
     if options is None:
         options = KernelOptions()
     config.vm.cow_unlocked = options.cow == "unlocked"

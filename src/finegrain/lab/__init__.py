@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from finegrain.lab.memory import PhysicalMemory
     from finegrain.lab.pmaps import Pmaps
     from finegrain.lab.profile import read_charged, read_names, read_profile, read_pv_waits, reset_profile
+    from finegrain.lab.pvspace import pv_space
     from finegrain.lab.spaces import AddressSpaces
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "LockScripts",
     "PhysicalMemory",
     "Pmaps",
+    "pv_space",
     "read_charged",
     "read_names",
     "read_profile",
@@ -34,6 +36,7 @@ _HOMES = {
     "LockScripts": "locks",
     "PhysicalMemory": "memory",
     "Pmaps": "pmaps",
+    "pv_space": "pvspace",
     "superpage_holds": "holds",
 }
 

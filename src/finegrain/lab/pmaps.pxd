@@ -26,6 +26,7 @@ cdef class Pmaps(Lab):
     cdef pvlock_state* locks
     cdef pmap* pmap_of(self, object number) except NULL
     cdef uint64_t page_of(self, object pa) except? 0
+    cdef uint64_t address(self, object pa) except? 0
     cdef dict walk(self, pt_entry_t* table, uint64_t va, int shift, dict out)
     cdef list entries(self, md_page* md)
     cdef str name(self, int n)

@@ -14,11 +14,13 @@ from finegrain.kernel.pmap cimport (
     pmap_activate, pmap_audit, pmap_copy, pmap_deactivate, pmap_enter, pmap_enter_object, pmap_enter_quick,
     pmap_extract, pmap_is_modified, pmap_is_prefaultable, pmap_page_exists_quick, pmap_pinit, pmap_protect,
     pmap_release, pmap_remove, pmap_remove_all, pmap_remove_pages, pmap_remove_write, pmap_state,
-    pmap_ts_referenced, pv_audit, pv_lock_id, pv_lock_index, pv_state, pvlock, radix_pages)
+    pmap_ts_referenced, pv_audit, pv_head_at, pv_invl_gen_at, pv_invl_gen_of, pv_lock_at, pv_lock_id, pv_lock_index,
+    pv_state, radix_pages)
 from finegrain.kernel.types cimport (
     NPCM, NPTEPG, PAGE_SHIFT, PDRSHIFT, PG_ALLOCATED, VM_PROT_WRITE, VPB_EXCLUSIVE, VPB_UNBUSIED, pv_chunk, pv_entry,
     vm_page)
 from finegrain.lab.memory cimport add_times, page_address
+from finegrain.lab.pvspace cimport regions_of
 from finegrain.lab.run cimport ALONE, Operations, checked_config, fresh, lab_call, lab_job, lacks, whole
 from finegrain.machine.seam cimport arena_offset, panic, sleep_for, stopping
 from finegrain.machine.simulated.simulated cimport SimulatedMachine
@@ -53,9 +55,8 @@ cdef inline bint not_yours(lab_call* c, vm_page* m) noexcept nogil:
 
 
 cdef bint mapped(thread* td, vm_page* m) noexcept nogil:
-    cdef pvlock_state* s = <pvlock_state*>td.machine.pvlock
     return (m.md.pv_first != NULL
-            or (<md_page*>(s.head_base + (m.phys_addr >> PDRSHIFT) * s.head_stride)).pv_first != NULL)
+            or pv_head_at(<pvlock_state*>td.machine.pvlock, m.phys_addr).pv_first != NULL)
 
 
 # --- the pmaps' lives
@@ -460,14 +461,13 @@ cdef class Pmaps(Lab):
     def superpage_list(self, pa):
         """The PV list of the superpage that a page lies in, oldest first: [(pmap id, va)]."""
         cdef uint64_t at = self.page_of(pa)
-        return self.entries(<md_page*>(self.locks.head_base + (at >> PDRSHIFT) * self.locks.head_stride))
+        return self.entries(pv_head_at(self.locks, at))
 
     def generations(self, pa):
         """The generations of the lists of a page and of its superpage, and its invalidation generation."""
         cdef uint64_t at = self.page_of(pa)
-        cdef md_page* pvh = <md_page*>(self.locks.head_base + (at >> PDRSHIFT) * self.locks.head_stride)
-        cdef uint64_t* gen = <uint64_t*>(self.locks.gen_base + pv_lock_index(self.locks, at) * self.locks.gen_stride)
-        return self.s.page_array[at >> PAGE_SHIFT].md.pv_gen, pvh.pv_gen, gen[0]
+        return (self.s.page_array[at >> PAGE_SHIFT].md.pv_gen, pv_head_at(self.locks, at).pv_gen,
+                pv_invl_gen_of(self.locks, pv_invl_gen_at(self.locks, at)))
 
     def pmap(self, number):
         """Counts of a pmap in pages, the free entries in each of its pv chunks, its saved page tables by address."""
@@ -556,31 +556,31 @@ cdef class Pmaps(Lab):
         return [(wanted, held) for _, wanted, held in sorted(out)]
 
     def layout(self):
-        """The design in memory: counts and bytes; arrays as (offset in the arena, stride); what is populated."""
+        """The design in memory: locks, sizes in bytes, and what of its tables is populated (a list of PVRegion)."""
         cdef pvlock_state* s = self.locks
-        cdef machine_struct* m = self.machine.m
         self.ready()
-        return {"locks": s.nlocks, "bytes": s.bytes, "kva_bytes": s.kva_bytes,
-                "lock": (arena_offset(m, s.lock_base), s.lock_stride),
-                "gen": (arena_offset(m, s.gen_base), s.gen_stride),
-                "head": (arena_offset(m, s.head_base), s.head_stride),
-                "fills": [(s.fills[i].start, s.fills[i].entries, s.fills[i].bytes, s.fills[i].domain)
-                          for i in range(s.nfills)]}
+        return {"locks": s.nlocks, "bytes": s.plan.bytes, "reserved": s.plan.reserved,
+                "lock_bytes": s.plan.lock_bytes, "struct_bytes": s.plan.struct_bytes, "regions": regions_of(&s.plan)}
+
+    def place(self, pa):
+        """Where the PV list lock, the superpage list and the generation of an address are: offsets in the arena.
+
+        Any physical address has a place: those without memory share one.
+        """
+        cdef uint64_t at = self.address(pa)
+        cdef machine_struct* m = self.machine.m
+        return (arena_offset(m, pv_lock_at(self.locks, at)), arena_offset(m, pv_head_at(self.locks, at)),
+                arena_offset(m, pv_invl_gen_at(self.locks, at)))
 
     def lock_index(self, pa):
-        """Which PV list lock a physical address has."""
-        cdef uint64_t at = whole("pa", pa, 0, int(self.s.last_pa) - 1, f"an address below {int(self.s.last_pa):#x}")
-        self.ready()
-        return pv_lock_index(self.locks, at)
+        """The number of the PV list lock that a physical address has."""
+        return pv_lock_index(self.locks, self.address(pa))
 
-    def lock_instance(self, index):
-        """The number that the lock at an index says it has; -1 where the table is not populated."""
-        cdef uint64_t at = whole("index", index, 0, int(self.locks.nlocks) - 1,
-                                 f"the number of a lock below {self.locks.nlocks}")
-        cdef int i
+    def lock_instance(self, pa):
+        """The number that the lock of a physical address says it has."""
+        cdef uint64_t at = self.address(pa)
+        return pv_lock_id(self.locks, pv_lock_at(self.locks, at), at).instance
+
+    cdef uint64_t address(self, object pa) except? 0:
         self.ready()
-        if self.locks.nfills != 0 and not any(
-                self.locks.fills[i].start <= at < self.locks.fills[i].start + self.locks.fills[i].entries
-                for i in range(self.locks.nfills)):
-            return -1
-        return pv_lock_id(self.locks, <pvlock*>(self.locks.lock_base + at * self.locks.lock_stride)).instance
+        return whole("pa", pa, 0, (1 << 57) - 1, "a physical address below 2**57")

@@ -122,4 +122,5 @@ cdef str shown(object given)
 # A machine that has no kernel, or ValueError.
 cdef int fresh(SimulatedMachine machine) except -1
 # Segments and a design, as Python gives them, checked: [(start, end, domain)], a Design.
+cdef object checked_design(object design)
 cdef tuple checked_config(SimulatedMachine machine, object segments, object design)

@@ -8,7 +8,7 @@ from libc.stdint cimport int64_t, uint64_t
 from finegrain.machine.seam cimport arena_alloc, arena_free, now, panic, sched_point
 from finegrain.machine.simulated.types cimport STOP_PANIC, sim
 
-from finegrain.design import MAX_HASHED_LOCKS, Design, parse_design
+from finegrain.design import MAX_HASHED_LOCKS, OPTIONS, SIZES, Design, parse_design
 from finegrain.errors import UserError
 from finegrain.machine.errors import KernelPanic
 
@@ -90,13 +90,17 @@ cdef object checked_design(object design):
             raise ValueError(str(error)) from None
     if not isinstance(design, Design):
         raise TypeError(f"design must be a spelling such as 'superpage+batch' or a Design, not {shown(design)}")
-    if design.layout not in ("hashed", "superpage"):
-        raise ValueError(f"design: layout must be hashed or superpage, not {shown(design.layout)}")
-    if design.lock not in ("rw", "mtx"):
-        raise ValueError(f"design: lock must be rw or mtx, not {shown(design.lock)}")
+    if design.layout not in SIZES:
+        raise ValueError(f"design: layout must be {' or '.join(SIZES)}, not {shown(design.layout)}")
+    if design.lock not in SIZES[design.layout]:
+        raise ValueError(f"design: lock must be one of {', '.join(SIZES[design.layout])}, not {shown(design.lock)}")
+    if design.table not in OPTIONS["table"]:
+        raise ValueError(f"design: table must be one of {', '.join(OPTIONS['table'])}, not {shown(design.table)}")
+    if design.pad not in (0, *OPTIONS["pad"]):
+        raise ValueError(f"design: pad must be 0, {' or '.join(map(str, OPTIONS['pad']))}, not {shown(design.pad)}")
     low = 1 if design.layout == "hashed" else 0
     locks = whole("design: locks", design.locks, low, MAX_HASHED_LOCKS, f"from {low} to {MAX_HASHED_LOCKS}")
-    return Design(str(design.name), str(design.layout), locks=locks, padded=bool(design.padded),
+    return Design(str(design.name), str(design.layout), locks=locks, pad=int(design.pad), table=str(design.table),
                   lock=str(design.lock), batch=bool(design.batch))
 
 

@@ -579,7 +579,7 @@ cdef class Kernel:
     @property
     def pv_bytes(self):
         """Memory that the design takes for locks, generations and list heads, bytes."""
-        return (<pvlock_state*>self.host.m.pvlock).bytes
+        return (<pvlock_state*>self.host.m.pvlock).plan.bytes
 
     def _totals(self):
         cdef proc_state* ps = <proc_state*>self.host.m.proc

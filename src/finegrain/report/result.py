@@ -16,7 +16,7 @@ from finegrain.report.table import Column, Table, as_html
 from finegrain.report.terminal import as_rich, plain
 from finegrain.report.words import Cell, count_name, holder
 from finegrain.study.defaults import PRECISION_LIMIT_S
-from finegrain.study.result import PV_LIST, SCHEMA, SWEEP_SCHEMA, DesignResult, Lock, Result
+from finegrain.study.result import PV_NAME, SCHEMA, SWEEP_SCHEMA, DesignResult, Lock, Result
 from finegrain.study.statistics import half_width
 
 TOP_SUPERPAGES = 3
@@ -123,7 +123,7 @@ def summary_table(designs: Sequence[DesignResult]) -> Table:
     first = designs[0]
     against = ["1" if d is first else _pv_factor(first, d) for d in designs]
     rows: list[list[Cell]] = [
-        [f"{PV_LIST}, against {first.name}", *against],
+        [f"{PV_NAME}, against {first.name}", *against],
         ["  of it collision (holder on another superpage)", *(_share(d, "collision_us") for d in designs)],
         ["  of it sharing (holder on the same superpage)", *(_share(d, "sharing_us") for d in designs)],
         [f"all locks, against {first.name}", *(_all_locks(first, d) for d in designs)],

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from finegrain.design import DEFAULT_DESIGNS, Design, parse_design
+from finegrain.design import DEFAULT_DESIGNS, Design, check_distinct, parse_design
 from finegrain.errors import UserError
 from finegrain.machine.costs import CostModel
 from finegrain.machine.shape import DEFAULT_SHAPE, Shape, shape_of
@@ -62,6 +62,7 @@ def compare(
     chosen = [design if isinstance(design, Design) else parse_design(design) for design in designs]
     if not chosen:
         raise UserError("no design given; for example: head,superpage")
+    check_distinct(chosen)
     if shape is None:
         shape = DEFAULT_SHAPE if cpus is None else shape_of(cpus)
     jobs = shape.cpus if jobs is None else jobs

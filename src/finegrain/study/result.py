@@ -10,7 +10,10 @@ from typing import Any
 SCHEMA = "finegrain.compare/3"
 SWEEP_SCHEMA = "finegrain.sweep/1"  # several results in one document
 SPAN_90MIN_S = 5400.0
-PV_LIST = "rw:pmap pv list"
+PV_NAME = "pmap pv list"
+"""The name of the PV list locks, whatever their class."""
+PV_LIST = f"rw:{PV_NAME}"
+"""Those of readers-writer locks, as head's are."""
 
 
 @dataclass(frozen=True)
@@ -137,8 +140,12 @@ class DesignResult:
     @property
     def pv_wait_us_90min(self) -> float:
         """Total wait on the PV list locks, scaled to 90 minutes."""
-        lock = self.lock(PV_LIST)
-        return lock.wait_us_90min if lock else 0.0
+        return sum(lock.wait_us_90min for lock in self.locks if is_pv_list(lock.lock))
+
+
+def is_pv_list(lock: str) -> bool:
+    """Say whether `class:name` is a PV list lock, of whatever class the design has."""
+    return lock.partition(":")[2] == PV_NAME
 
 
 @dataclass(frozen=True)

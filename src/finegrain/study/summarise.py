@@ -6,7 +6,6 @@ from typing import Any
 
 from finegrain.study.measure import Measurement, Task, lock_key
 from finegrain.study.result import (
-    PV_LIST,
     SPAN_90MIN_S,
     DesignResult,
     Lock,
@@ -14,6 +13,7 @@ from finegrain.study.result import (
     PVContent,
     PVLock,
     Superpage,
+    is_pv_list,
 )
 from finegrain.study.statistics import add_histograms, half_width, histogram_quantile, mean_ci95, ratio_ci95
 
@@ -32,7 +32,7 @@ def summarise(
     `first` are the measurements of the design to compare with, with the same seeds; None: it is this one.
     """
     replications = len(measurements)
-    pv_waits, first_pv_waits = _waits(PV_LIST, measurements), _waits(PV_LIST, first or measurements)
+    pv_waits, first_pv_waits = _pv_waits(measurements), _pv_waits(first or measurements)
     waited = sum(pv_waits) > 0
     rows = _merge_rows([row for m in measurements for row in m.profile])
     locks = [
@@ -85,9 +85,9 @@ def widest(designs: Sequence[Sequence[Measurement]]) -> float:
             total[name] = total.get(name, 0) + wait
     worst = _waits(max(total, key=lambda name: (total[name], name)), first) if total else []
     widths = [half_width(fmean(worst), mean_ci95(worst))] if worst else [0.0]
-    over = _waits(PV_LIST, first)
+    over = _pv_waits(first)
     for other in designs[1:]:
-        under = _waits(PV_LIST, other)
+        under = _pv_waits(other)
         if sum(over) > 0 and sum(under) > 0:
             widths.append(half_width(sum(over) / sum(under), ratio_ci95(over, under)))
     return max(widths)
@@ -95,6 +95,10 @@ def widest(designs: Sequence[Sequence[Measurement]]) -> float:
 
 def _waits(lock: str, measurements: Sequence[Measurement]) -> list[int]:
     return [m.waits().get(lock, 0) for m in measurements]
+
+
+def _pv_waits(measurements: Sequence[Measurement]) -> list[int]:
+    return [sum(wait for lock, wait in m.waits().items() if is_pv_list(lock)) for m in measurements]
 
 
 _SUMMED = (

@@ -14,7 +14,7 @@ from kernel.pmap_model import PAGE, PAGES, SUPER, Model, Page, Pmap
 MB = 1 << 20
 DESIGNS = {
     "head": {"locks": 3},  # three locks alias much more than 256 do
-    "head, padded": {"locks": 256, "padded": True},
+    "head, padded": {"locks": 256, "pad": 128},
     "head+batch": {"locks": 2, "batch": True},
     "superpage": {"locks": 0},
     "superpage+batch": {"locks": 0, "batch": True},

@@ -22,6 +22,8 @@ cdef enum vm_alloc_request:
 
 # Segments in ascending order; builds the page array (in the arena) and the free lists.  Segments that
 # straddle 16 MB, or 4 GB on a machine with much memory above, are split there, as FreeBSD does.
+# Segments as they become when free lists divide them: into `out`, which has room for so many; how many there are.
+cdef uint32_t phys_split(const vm_phys_seg* segs, uint32_t nsegs, vm_phys_seg* out, uint32_t room) noexcept nogil
 cdef int phys_create(machine* m, const vm_phys_seg* segs, uint32_t nsegs) except -1
 
 

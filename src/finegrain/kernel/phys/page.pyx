@@ -51,35 +51,51 @@ cdef enum:
 
 # --- creation
 
-# Add a segment, split at a boundary between free lists.
-cdef void add_segment(phys_state* s, vm_paddr_t start, vm_paddr_t end, uint32_t domain, bint dma32) noexcept:
-    cdef vm_phys_seg* seg
+# Add a segment to n others, split at a boundary between free lists; how many there are then, written or not.
+cdef uint32_t add_segment(vm_phys_seg* out, uint32_t n, uint32_t room, vm_paddr_t start, vm_paddr_t end,
+                          uint32_t domain, bint dma32) noexcept nogil:
     if start < LOWMEM_BOUNDARY < end:
-        add_segment(s, start, LOWMEM_BOUNDARY, domain, dma32)
+        n = add_segment(out, n, room, start, LOWMEM_BOUNDARY, domain, dma32)
         start = LOWMEM_BOUNDARY
     if dma32 and start < DMA32_BOUNDARY < end:
-        add_segment(s, start, DMA32_BOUNDARY, domain, dma32)
+        n = add_segment(out, n, room, start, DMA32_BOUNDARY, domain, dma32)
         start = DMA32_BOUNDARY
-    if s.nsegs < VM_PHYSSEG_MAX:
-        seg = &s.segs[s.nsegs]
-        seg.start = start
-        seg.end = end
-        seg.domain = domain
-        seg.freelist = VM_FREELIST_DEFAULT
+    if n < room:
+        out[n].start = start
+        out[n].end = end
+        out[n].domain = domain
+        out[n].freelist = VM_FREELIST_DEFAULT
         if end <= LOWMEM_BOUNDARY:
-            seg.freelist = VM_FREELIST_LOWMEM
+            out[n].freelist = VM_FREELIST_LOWMEM
         elif dma32 and end <= DMA32_BOUNDARY:
-            seg.freelist = VM_FREELIST_DMA32
-    s.nsegs += 1
+            out[n].freelist = VM_FREELIST_DMA32
+    return n + 1
+
+
+# Locks in:   none.
+# Locks out:  none.
+# May block:  never.
+# Returns:    how many segments there are once they are split at the boundaries of free lists; so many as have room are
+#             written.
+# Stands for: FreeBSD vm_phys_add_seg().
+cdef uint32_t phys_split(const vm_phys_seg* segs, uint32_t nsegs, vm_phys_seg* out, uint32_t room) noexcept nogil:
+    cdef vm_paddr_t high = 0
+    cdef uint32_t i, n = 0
+    for i in range(nsegs):
+        if segs[i].end > DMA32_BOUNDARY:
+            high += segs[i].end - max(segs[i].start, DMA32_BOUNDARY)
+    for i in range(nsegs):
+        n = add_segment(out, n, room, segs[i].start, segs[i].end, segs[i].domain, high > DMA32_THRESHOLD)
+    return n
 
 
 # Locks in:   none; nothing runs yet.
 # Locks out:  none.
 # May block:  never.
-# Stands for: FreeBSD vm_phys_add_seg(), vm_page_startup(), vm_phys_init(), vm_reserv_init().
+# Stands for: FreeBSD vm_page_startup(), vm_phys_init(), vm_reserv_init().
 cdef int phys_create(machine* m, const vm_phys_seg* segs, uint32_t nsegs) except -1:
     cdef phys_state* s = <phys_state*>arena_alloc(m, sizeof(phys_state))
-    cdef vm_paddr_t high = 0, last = 0
+    cdef vm_paddr_t last = 0
     cdef uint32_t i
     s.machine = m
     s.ncpus = m.ncpus
@@ -90,13 +106,10 @@ cdef int phys_create(machine* m, const vm_phys_seg* segs, uint32_t nsegs) except
                              "not page-aligned, ascending, above address 0 and in one of "
                              f"{<int>MAXMEMDOM} domains")
         last = segs[i].end
-        if segs[i].end > DMA32_BOUNDARY:
-            high += segs[i].end - max(segs[i].start, DMA32_BOUNDARY)
         s.ndomains = max(s.ndomains, segs[i].domain + 1)
     if last == 0 or last > m.dmap_size:
         raise ValueError(f"memory segments end at {last:#x}, the direct map at {m.dmap_size:#x}")
-    for i in range(nsegs):
-        add_segment(s, segs[i].start, segs[i].end, segs[i].domain, high > DMA32_THRESHOLD)
+    s.nsegs = phys_split(segs, nsegs, s.segs, VM_PHYSSEG_MAX)
     if s.nsegs > VM_PHYSSEG_MAX:
         raise ValueError(f"{s.nsegs} memory segments; at most {<int>VM_PHYSSEG_MAX} are possible")
     s.last_pa = last

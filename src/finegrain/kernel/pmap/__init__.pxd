@@ -25,7 +25,7 @@
 #
 # The kernel's own mappings: kernel.  They are made by pmap_enter and go by pmap_remove, like any other.
 #
-# Beside these: life (pinit, release, activate, looking), pvlock (the designs), chunk and pv (entries, and the chunks
+# Beside these: life (pinit, release, activate, looking), pvlock and pvtable (the designs), chunk and pv (entries, and the chunks
 # they come in), reclaim (chunks from others, in shortage), pt (page-table pages, TLBs), radix (those saved at
 # promotions), di (delayed invalidation), audit.
 
@@ -45,7 +45,11 @@ from finegrain.kernel.pmap.page cimport (
 from finegrain.kernel.pmap.pt cimport pmap_state
 from finegrain.kernel.pmap.pv cimport pv_audit, pv_reset
 from finegrain.kernel.pmap.pvlock cimport (
-    PHYS_TO_PV_LIST_LOCK, PV_LAYOUT_HASHED, PV_LAYOUT_SUPERPAGE, PV_LOCK_MTX, PV_LOCK_RW, pv_list_wlock,
-    pv_lock_covers, pv_lock_id, pv_lock_index, pvlock, pvlock_design, pvlock_state)
+    PHYS_TO_PV_LIST_LOCK, pv_head_at, pv_invl_gen_at, pv_invl_gen_of, pv_list_wlock, pv_lock_at, pv_lock_covers,
+    pv_lock_id, pv_lock_index, pvlock, pvlock_state)
+from finegrain.kernel.pmap.pvtable cimport (
+    PV_LAYOUT_HASHED, PV_LAYOUT_SUPERPAGE, PV_LOCK_BIT2, PV_LOCK_MTX, PV_LOCK_MTX8, PV_LOCK_RW, PV_PART_STRUCTS,
+    PV_TABLE_FILLED, PV_TABLE_POINTERS, PV_TABLE_SPARSE, pvlock_design, pvtable_plan, pvtable_plan_make,
+    pvtable_region)
 from finegrain.kernel.pmap.radix cimport pm_radix_lookup_ge, radix_pages
 from finegrain.kernel.pmap.remove cimport pmap_remove, pmap_remove_pages

@@ -15,7 +15,7 @@ from finegrain.kernel.phys cimport phys_state
 from finegrain.kernel.pmap.chunk cimport PC_FREE_MASK, chunk_empty, ctz, pv_to_chunk
 from finegrain.kernel.pmap.pt cimport (
     PDPSHIFT, PG_FRAME, PG_MANAGED, PG_PS, PG_PS_FRAME, PG_RW, PG_V, PG_W, PML4SHIFT, VM_MAXUSER_ADDRESS)
-from finegrain.kernel.pmap.pvlock cimport pvlock_state
+from finegrain.kernel.pmap.pvlock cimport pv_head_at, pvlock_state
 from finegrain.kernel.pmap.radix cimport pm_radix_lookup_ge
 from finegrain.kernel.types cimport (
     NPCM, NPTEPG, PAGE_SHIFT, PDRSHIFT, PGA_WRITEABLE, md_page, pt_entry_t, pv_chunk, pv_entry, vm_offset_t,
@@ -56,8 +56,7 @@ cdef void found(audit_state* a, const char* text, uint64_t x, uint64_t y) noexce
 
 
 cdef md_page* pvh_of(audit_state* a, vm_paddr_t pa) noexcept nogil:
-    cdef pvlock_state* s = <pvlock_state*>a.m.pvlock
-    return <md_page*>(s.head_base + (pa >> PDRSHIFT) * s.head_stride)
+    return pv_head_at(<pvlock_state*>a.m.pvlock, pa)
 
 
 # A mapping: `pages` small pages at va.

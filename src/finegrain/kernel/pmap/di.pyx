@@ -38,7 +38,8 @@ from finegrain.kernel.locks cimport (
     TS_SHARED_QUEUE, TURNSTILE, chain_lock, chain_unlock, turnstile_add, turnstile_block, turnstile_broadcast,
     turnstile_chain, turnstile_chain_of)
 from finegrain.kernel.pmap.pt cimport pmap_state
-from finegrain.kernel.pmap.pvlock cimport PV_LIST_LOCK_ASSERT, pv_invl_gen
+from finegrain.kernel.pmap.pvlock cimport (
+    PV_LIST_LOCK_ASSERT, pv_invl_gen_at, pv_invl_gen_of, pv_invl_gen_set, pvlock_state, touch_pointer)
 from finegrain.machine.seam cimport (
     arena_alloc, atomic_cas, atomic_cas_acq, atomic_fetchadd, atomic_load, atomic_load_acq, atomic_store,
     atomic_store_rel, charge, panic, pin, set_priority, touch_read, touch_write, unlikely, unpin)
@@ -202,16 +203,18 @@ cdef void wake_waiters(thread* td, di_state* s) noexcept nogil:
 # May block:  never.
 # Stands for: FreeBSD pmap_delayed_invl_page().
 cdef void pmap_delayed_invl_page(thread* td, vm_page* m) noexcept nogil:
+    cdef pvlock_state* pvlocks = <pvlock_state*>td.machine.pvlock
     cdef uint64_t* slot
     cdef uint64_t gen
     PV_LIST_LOCK_ASSERT(td, m.phys_addr)
     if td.invl == 0:
         return
     gen = di_of(td).records[td.invl].gen
-    slot = pv_invl_gen(td, m.phys_addr)
-    if slot[0] < gen:
+    touch_pointer(td, pvlocks, m.phys_addr)
+    slot = pv_invl_gen_at(pvlocks, m.phys_addr)
+    if pv_invl_gen_of(pvlocks, slot) < gen:
         touch_write(td, slot)
-        slot[0] = gen
+        pv_invl_gen_set(td, m.phys_addr, slot, gen)
     else:
         touch_read(td, slot)
 
@@ -225,12 +228,14 @@ cdef void pmap_delayed_invl_page(thread* td, vm_page* m) noexcept nogil:
 # Stands for: FreeBSD pmap_delayed_invl_wait_u().
 cdef void pmap_delayed_invl_wait(thread* td, vm_page* m) noexcept nogil:
     cdef di_state* s = di_of(td)
-    cdef uint64_t* slot = pv_invl_gen(td, m.phys_addr)
+    cdef pvlock_state* pvlocks = <pvlock_state*>td.machine.pvlock
+    cdef uint64_t* slot = pv_invl_gen_at(pvlocks, m.phys_addr)
     cdef bint fast = True
     cdef turnstile_chain* tc = turnstile_chain_of(td, TURNSTILE, &s.waiters)
     cdef uint64_t gen
+    touch_pointer(td, pvlocks, m.phys_addr)
     touch_read(td, slot)
-    gen = atomic_load_acq(slot)
+    gen = pv_invl_gen_of(pvlocks, slot)
     while gen > (atomic_load(td, &s.records[0].word) >> GEN_SHIFT):
         if fast:
             back_off(td, 0)

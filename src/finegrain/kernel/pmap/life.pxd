@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int64_t, uint64_t
 
-from finegrain.kernel.pmap.pvlock cimport pvlock_design
+from finegrain.kernel.pmap.pvtable cimport pvlock_design
 from finegrain.kernel.types cimport pmap, vm_offset_t, vm_paddr_t
 from finegrain.machine.thread cimport machine, thread
 

@@ -21,6 +21,10 @@ cdef uint16_t SITE_EXTRACT = lock_site(b"pmap_extract/pmap")
 cdef uint16_t SITE_PREFAULTABLE = lock_site(b"pmap_is_prefaultable/pmap")
 
 
+# Locks in:   none; nothing runs yet.
+# Locks out:  none.
+# May block:  never.
+# Stands for: FreeBSD pmap_init().
 cdef int pmap_create(machine* m, const pvlock_design* design) except -1:
     pvlock_create(m, design)
     m.pmap = arena_alloc(m, sizeof(pmap_state))

@@ -1,132 +1,207 @@
-# The designs of the PV list lock, laid out in memory.
-#
-# head        One array of hashed 32-byte rw locks, two to a 64-byte line; the generations, 8 bytes each, in an array
-#             of their own; the superpage PV list heads, 24 bytes each, in a third, one for each 2 MB from physical
-#             address 0 to the end of memory.
-#
-# superpage   One 64-byte struct for each 2 MB of physical memory: lock, list head and generation share a line that no
-#             other superpage uses.  The table of these is sparse: address space for all, memory only where physical
-#             memory is, from the memory domain of the superpages described.
-#
-# Either way an address is turned into a pointer by base + index * stride (pvlock.pxd), so a design is data.
-#
-# Who gets which part of the sparse table, segment by segment in ascending order.  A backing page holds 64 structs,
-# that is 128 MB of physical memory.  A segment's run starts where the run before it ended, so that a hole before the
-# segment is filled from the segment's domain, and it ends on a page boundary of the table, past the segment's end if
-# need be; a superpage that two segments share belongs to the earlier one, and a segment covered entirely by an
-# earlier run gets none of its own:
-#
-#     physical   |#### seg 0 ####|....hole....|######## seg 1 ########|
-#     runs       |---- domain of seg 0 ----|---- domain of seg 1 --------|
+# The designs of the PV list lock come to be: the plan of their tables (pvtable) is laid out in memory, and what is in
+# them initialised.  The locks of the design, but for rw, whose verbs are inline.
 
-from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint16_t, uint32_t, uint64_t
 
-from finegrain.kernel.locks cimport LO_PV_LIST, lock_name, lock_profile, mtx_init, pv_wait_record, rw_init
+from finegrain.kernel.locks cimport (
+    LK_BIT2, LK_MTX8, LO_PV_LIST, bit2_lock, bit2_owned, bit2_trylock, bit2_unlock, lock_name, lock_profile, mtx,
+    mtx8_lock, mtx8_owned, mtx8_trylock, mtx8_unlock, mtx_id, mtx_init, mtx_lock, mtx_owned, mtx_trylock, mtx_unlock,
+    pv_wait_record, rw_init)
 from finegrain.kernel.phys cimport phys_state
-from finegrain.kernel.types cimport PAGE_SIZE
+from finegrain.kernel.pmap.pvtable cimport (
+    PV_LAYOUT_HASHED, PV_LOCK_BIT2, PV_LOCK_KINDS, PV_LOCK_MTX, PV_LOCK_MTX8, PV_PART_STRUCTS, PV_TABLE_POINTERS,
+    pvtable_plan_make, pvtable_region)
 from finegrain.machine.seam cimport arena_alloc
 from finegrain.machine.thread cimport machine
 
-cdef uint16_t NAME_PV_LIST = lock_name(b"rw", b"pmap pv list")
-cdef uint16_t NAME_PV_LIST_MTX = lock_name(b"sleep mutex", b"pmap pv list")
-
-cdef enum:
-    LOCK_SIZE = 32
-    LARGE_MD_PAGE_SIZE = 64
-    # What "a cache line of its own" means to FreeBSD/amd64 (CACHE_LINE_SIZE): two 64-byte lines, which the hardware
-    # prefetches as a pair.
-    PADALIGN = 128
-    NBPDR = 1 << PDRSHIFT
+cdef uint16_t NAMES[PV_LOCK_KINDS]
+NAMES[:] = [lock_name(b"rw", b"pmap pv list"), lock_name(b"sleep mutex", b"pmap pv list"),
+            lock_name(b"mtx8", b"pmap pv list"), lock_name(b"bit2", b"pmap pv list")]
+cdef uint16_t DUMMY_NAMES[PV_LOCK_KINDS]
+DUMMY_NAMES[:] = [lock_name(b"rw", b"pmap pv list dummy"), lock_name(b"sleep mutex", b"pmap pv list dummy"),
+                  lock_name(b"mtx8", b"pmap pv list dummy"), lock_name(b"bit2", b"pmap pv list dummy")]
 
 
-cdef int init_locks(pvlock_state* s, uint64_t start, uint64_t count) except -1:
-    cdef uint64_t i
-    cdef char* lock
-    for i in range(start, start + count):
-        lock = s.lock_base + i * s.lock_stride
-        if s.kind == PV_LOCK_RW:
-            rw_init(<rwlock*>lock, NAME_PV_LIST, LO_PV_LIST)
-            (<rwlock*>lock).lock_object.lo_instance = <uint32_t>i
-        else:
-            mtx_init(<mtx*>lock, NAME_PV_LIST_MTX, LO_PV_LIST)
-            (<mtx*>lock).lock_object.lo_instance = <uint32_t>i
-    return 0
+# --- creation
+
+# A zeroed word is a free lock of the smaller kinds.
+cdef void init_lock(pvlock_state* s, pvlock* lock, uint64_t index) noexcept nogil:
+    cdef uint16_t name = s.name if s.hash_modulus != 0 or index != s.superpages else s.dummy_name
+    if s.kind == PV_LOCK_RW:
+        rw_init(<rwlock*>lock, name, LO_PV_LIST)
+        (<rwlock*>lock).lock_object.lo_instance = <uint32_t>index
+    elif s.kind == PV_LOCK_MTX:
+        mtx_init(<mtx*>lock, name, LO_PV_LIST)
+        (<mtx*>lock).lock_object.lo_instance = <uint32_t>index
 
 
-cdef int create_hashed(machine* m, pvlock_state* s, const pvlock_design* design, uint64_t superpages) except -1:
+cdef void init_hashed(machine* m, pvlock_state* s, const pvlock_design* design) noexcept nogil:
     cdef uint64_t n = design.locks
+    cdef uint64_t i
     s.hash_modulus = design.locks
     s.hash_inverse = ~<uint64_t>0 // n + 1
     s.nlocks = <uint32_t>n
-    s.lock_stride = PADALIGN if design.padded else LOCK_SIZE
+    s.lock_stride = s.plan.lock_bytes
     s.lock_base = <char*>arena_alloc(m, n * s.lock_stride)
-    s.gen_stride = sizeof(uint64_t)
-    s.gen_base = <char*>arena_alloc(m, n * s.gen_stride)
-    s.head_stride = sizeof(md_page)
-    s.head_base = <char*>arena_alloc(m, superpages * s.head_stride)
-    s.bytes = n * (s.lock_stride + s.gen_stride) + superpages * s.head_stride
-    s.kva_bytes = s.bytes
-    return init_locks(s, 0, n)
+    s.gen_base = <char*>arena_alloc(m, n * sizeof(uint64_t))
+    for i in range(n):
+        init_lock(s, <pvlock*>(s.lock_base + i * s.lock_stride), i)
 
 
-cdef int create_per_superpage(machine* m, pvlock_state* s, phys_state* p, uint64_t superpages) except -1:
-    cdef char* table
-    cdef int64_t highest = -1
-    cdef int64_t end
-    cdef uint64_t entries = 0
+# The structs of each segment, in the plan's order, and where a superpage's is.
+cdef void init_pointers(machine* m, pvlock_state* s, phys_state* p) noexcept nogil:
+    cdef char* at = NULL
+    cdef uint64_t end, superpage, region = 0, next_ = 0
     cdef uint32_t i
-    cdef pvlock_fill* fill
-    # Where the runs lie comes first: their end is what must be addressable.
+    cdef char* dummy = <char*>arena_alloc(m, s.struct_stride)
+    s.pointers = <char**>arena_alloc(m, s.plan.table_bytes + sizeof(char*))
+    for superpage in range(s.superpages + 1):
+        s.pointers[superpage] = dummy
     for i in range(p.nsegs):
-        end = <int64_t>(p.segs[i].end // NBPDR)
-        if highest >= end:
+        next_ = max(next_, p.segs[i].start >> PDRSHIFT)
+        end = ((p.segs[i].end - 1) >> PDRSHIFT) + 1
+        if end <= next_:
             continue
-        fill = &s.fills[s.nfills]
-        s.nfills += 1
-        fill.start = <uint64_t>(highest + 1)
-        fill.domain = p.segs[i].domain
-        fill.bytes = (<uint64_t>(end - highest) * LARGE_MD_PAGE_SIZE + PAGE_SIZE - 1) // PAGE_SIZE * PAGE_SIZE
-        fill.entries = fill.bytes // LARGE_MD_PAGE_SIZE
-        highest = <int64_t>(fill.start + fill.entries) - 1
-        entries = fill.start + fill.entries
-        s.bytes += fill.bytes
-    s.kva_bytes = (superpages * LARGE_MD_PAGE_SIZE + PAGE_SIZE - 1) // PAGE_SIZE * PAGE_SIZE
-    table = <char*>arena_alloc(m, max(entries * LARGE_MD_PAGE_SIZE, s.kva_bytes))
-    s.nlocks = <uint32_t>entries
-    s.lock_stride = s.gen_stride = s.head_stride = LARGE_MD_PAGE_SIZE
-    s.lock_base = <char*>&(<pmap_large_md_page*>table).pv_lock
-    s.head_base = <char*>&(<pmap_large_md_page*>table).pv_page
-    s.gen_base = <char*>&(<pmap_large_md_page*>table).pv_invl_gen
-    for i in range(s.nfills):
-        init_locks(s, s.fills[i].start, s.fills[i].entries)
+        while s.plan.regions[region].part != PV_PART_STRUCTS:
+            region += 1
+        at = <char*>arena_alloc(m, s.plan.regions[region].bytes)
+        region += 1
+        for superpage in range(next_, end):
+            s.pointers[superpage] = at
+            at += s.struct_stride
+        next_ = end
+
+
+cdef int check_sizes(pvlock_state* s, const pvlock_design* design) except -1:
+    if (sizeof(rwlock) != 32 or sizeof(mtx) != 32 or sizeof(md_page) != 24
+            or (design.kind == PV_LOCK_RW and design.pad == 0 and design.layout != PV_LAYOUT_HASHED
+                and s.struct_stride != 64)):
+        raise AssertionError("the layout of a PV list lock is not FreeBSD's")
     return 0
 
 
 # The profile keeps PV list waits by lock and by superpage; now it is known how many there are.
-cdef int create_profile(machine* m, pvlock_state* s, uint64_t superpages) except -1:
+cdef void create_profile(machine* m, pvlock_state* s) noexcept nogil:
     cdef lock_profile* profile = <lock_profile*>m.profile
     profile.pv_lock_count = s.nlocks
-    profile.superpage_count = <uint32_t>superpages
+    profile.superpage_count = <uint32_t>s.superpages + 1
     profile.pv_locks = <pv_wait_record*>arena_alloc(m, s.nlocks * sizeof(pv_wait_record))
-    profile.superpages = <pv_wait_record*>arena_alloc(m, superpages * sizeof(pv_wait_record))
+    profile.superpages = <pv_wait_record*>arena_alloc(m, profile.superpage_count * sizeof(pv_wait_record))
     profile.last_superpage = <uint32_t*>arena_alloc(m, s.nlocks * sizeof(uint32_t))
-    return 0
 
 
+# Locks in:   none; nothing runs yet.
+# Locks out:  none.
+# May block:  never.
+# Stands for: FreeBSD pmap_init_pv_table(), and the loop over pv_list_locks in pmap_init().
 cdef int pvlock_create(machine* m, const pvlock_design* design) except -1:
     cdef phys_state* p = <phys_state*>m.phys
     cdef pvlock_state* s = <pvlock_state*>arena_alloc(m, sizeof(pvlock_state))
-    cdef uint64_t superpages = (p.last_pa + NBPDR - 1) // NBPDR
-    if (sizeof(rwlock) != LOCK_SIZE or sizeof(mtx) != LOCK_SIZE or sizeof(md_page) != 24
-            or sizeof(pmap_large_md_page) != LARGE_MD_PAGE_SIZE):
-        raise AssertionError("the layout of a PV list lock is not FreeBSD's")
+    cdef uint64_t superpage, end
+    cdef uint32_t i
     m.pvlock = s
-    s.last_pa = p.last_pa
     s.batch = design.batch
     s.kind = design.kind
-    s.pv_dummy = <md_page*>arena_alloc(m, sizeof(md_page))
+    s.gen_shift = 2 if design.kind == PV_LOCK_BIT2 else 0
+    s.name = NAMES[design.kind]
+    s.dummy_name = DUMMY_NAMES[design.kind]
+    s.plan.regions = <pvtable_region*>arena_alloc(m, (2 * p.nsegs + 4) * sizeof(pvtable_region))
+    pvtable_plan_make(design, p.segs, p.nsegs, &s.plan)
+    s.superpages = s.plan.superpages
+    s.struct_stride = s.plan.struct_bytes
+    s.lock_offset = s.plan.lock_offset
+    s.head_offset = s.plan.head_offset
+    s.gen_offset = s.plan.gen_offset
+    check_sizes(s, design)
+    s.memory = <uint64_t*>arena_alloc(m, (s.superpages + 63) // 64 * sizeof(uint64_t))
+    for i in range(p.nsegs):
+        end = ((p.segs[i].end - 1) >> PDRSHIFT) + 1
+        for superpage in range(p.segs[i].start >> PDRSHIFT, end):
+            s.memory[superpage >> 6] |= <uint64_t>1 << (superpage & 63)
+    if design.layout != PV_LAYOUT_HASHED and design.table == PV_TABLE_POINTERS:
+        init_pointers(m, s, p)
+    else:                               # the dummy lies past its end
+        s.table = <char*>arena_alloc(m, max(s.plan.reserved, s.plan.table_bytes) + s.struct_stride)
     if design.layout == PV_LAYOUT_HASHED:
-        create_hashed(m, s, design, superpages)
+        init_hashed(m, s, design)
     else:
-        create_per_superpage(m, s, p, superpages)
-    return create_profile(m, s, superpages)
+        s.nlocks = <uint32_t>s.superpages + 1
+        for superpage in range(s.superpages + 1):
+            if superpage == s.superpages or s.memory[superpage >> 6] >> (superpage & 63) & 1:
+                init_lock(s, <pvlock*>(pv_struct(s, superpage << PDRSHIFT) + s.lock_offset), superpage)
+    create_profile(m, s)
+    return 0
+
+
+# --- verbs of the kinds but rw
+
+# Locks in:   any.
+# Locks out:  the same.
+# May block:  never.
+# Stands for: nothing in FreeBSD.
+cdef lock_id pv_other_id(pvlock_state* s, pvlock* lock, vm_paddr_t pa) noexcept nogil:
+    cdef lock_id id
+    if s.kind == PV_LOCK_MTX:
+        return mtx_id(<mtx*>lock)
+    id.address = lock
+    id.instance = <uint32_t>pv_lock_index(s, pa)
+    id.name = s.name if s.hash_modulus != 0 or id.instance != s.superpages else s.dummy_name
+    id.kind = LK_MTX8 if s.kind == PV_LOCK_MTX8 else LK_BIT2
+    id.flags = LO_PV_LIST
+    return id
+
+
+# Locks in:   no PV list lock, nor what is ordered after one.
+# Locks out:  the lock.
+# May block:  on the lock.
+# Stands for: FreeBSD mtx_lock().
+cdef void pv_other_lock(thread* td, pvlock* lock, vm_paddr_t pa, uint16_t site) noexcept nogil:
+    cdef pvlock_state* s = <pvlock_state*>td.machine.pvlock
+    cdef lock_id id = pv_other_id(s, lock, pa)
+    if s.kind == PV_LOCK_MTX:
+        mtx_lock(td, <mtx*>lock, site)
+    elif s.kind == PV_LOCK_MTX8:
+        mtx8_lock(td, &lock.word, &id, site)
+    else:
+        bit2_lock(td, &lock.word, &id, site)
+
+
+# Locks in:   any but this one.
+# Locks out:  the lock too, when the answer is True.
+# May block:  never.
+# Stands for: FreeBSD mtx_trylock().
+cdef bint pv_other_trylock(thread* td, pvlock* lock, vm_paddr_t pa, uint16_t site) noexcept nogil:
+    cdef pvlock_state* s = <pvlock_state*>td.machine.pvlock
+    cdef lock_id id = pv_other_id(s, lock, pa)
+    if s.kind == PV_LOCK_MTX:
+        return mtx_trylock(td, <mtx*>lock, site)
+    if s.kind == PV_LOCK_MTX8:
+        return mtx8_trylock(td, &lock.word, &id, site)
+    return bit2_trylock(td, &lock.word, &id, site)
+
+
+# Locks in:   the lock.
+# Locks out:  none of it.
+# May block:  never; spins on the chain.
+# Stands for: FreeBSD mtx_unlock().
+cdef void pv_other_unlock(thread* td, pvlock* lock) noexcept nogil:
+    cdef pvlock_state* s = <pvlock_state*>td.machine.pvlock
+    if s.kind == PV_LOCK_MTX:
+        mtx_unlock(td, <mtx*>lock)
+    elif s.kind == PV_LOCK_MTX8:
+        mtx8_unlock(td, &lock.word)
+    else:
+        bit2_unlock(td, &lock.word)
+
+
+# Locks in:   any.
+# Locks out:  the same.
+# May block:  never.
+# Stands for: FreeBSD mtx_owned().
+cdef bint pv_other_owned(thread* td, pvlock* lock) noexcept nogil:
+    cdef pvlock_state* s = <pvlock_state*>td.machine.pvlock
+    if s.kind == PV_LOCK_MTX:
+        return mtx_owned(td, <mtx*>lock)
+    if s.kind == PV_LOCK_MTX8:
+        return mtx8_owned(td, &lock.word)
+    return bit2_owned(td, &lock.word)

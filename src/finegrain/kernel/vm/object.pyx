@@ -285,9 +285,10 @@ cdef void vm_object_shadow(thread* td, vm_object** obj, vm_pindex_t* offset, vm_
     result.backing_object_offset = offset[0]
     if source.color >= 0:                       # what shadows it is aligned as it is
         result.color = <int64_t>((<vm_pindex_t>source.color + offset[0]) & COLOR_MASK)
-    rw_wunlock(td, &source.lock)
+    # With the source still locked, so that its references are as many as it counts whenever it is not.
     obj[0] = result
     offset[0] = 0
+    rw_wunlock(td, &source.lock)
 
 
 # Has the object a page of its own there, ready to be used?
