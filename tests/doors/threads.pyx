@@ -16,6 +16,8 @@ from cpython.exc cimport PyErr_CheckSignals
 
 import os
 
+from finegrain.kernel.locks.bit2 cimport (
+    bit2_lock, bit2_owned, bit2_set_value, bit2_trylock, bit2_unlock, bit2_value)
 from finegrain.kernel.locks.create cimport locks_create
 from finegrain.kernel.locks.mtx cimport (
     mtx, mtx_init, mtx_lock, mtx_lock_spin, mtx_owned, mtx_trylock, mtx_unlock, mtx_unlock_spin)
@@ -35,7 +37,7 @@ from finegrain.machine.arena cimport arena, arena_create, arena_destroy, arena_g
 from finegrain.machine.machine cimport Machine
 from finegrain.machine.panic cimport panic_text
 from finegrain.machine.seam cimport (
-    arena_alloc, atomic_load_acq, atomic_store8, panic, running, sleep_for, stopping, user)
+    arena_alloc, atomic_load_acq, atomic_store8, leaving, panic, running, sleep_for, stopping, user)
 from finegrain.machine.thread cimport (
     MAX_CPUS, TD_BLOCKED, TD_DEAD, TD_RUNNABLE, TD_RUNNING, TD_SLEEPING, TD_SPINNING, TD_STARTING, WAIT_CHAINS,
     lock_delay_arg, machine, ps_t, thread)
@@ -249,6 +251,7 @@ cdef void real_user(thread* td, ps_t duration) noexcept nogil:
     leave_if_told(td)
     if duration <= 0 or stopping(td.machine):
         return
+    leaving(td)
     atomic_store8(&td.state, TD_RUNNABLE)
     doze(duration // 1000)
     leave_if_told(td)
@@ -259,6 +262,7 @@ cdef void real_sleep_for(thread* td, ps_t duration) noexcept nogil:
     leave_if_told(td)
     if duration <= 0 or stopping(td.machine):
         return
+    leaving(td)
     atomic_store8(&td.state, TD_SLEEPING)
     doze(duration // 1000)
     leave_if_told(td)

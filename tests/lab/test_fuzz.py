@@ -33,7 +33,7 @@ CHILD = textwrap.dedent("""
             return lab.Pmaps(m, design=design)
         if kind == "AddressSpaces":
             return lab.AddressSpaces(m, design=design, files=[40, 600])
-        return lab.LockScripts(m, ["mtx", "rw", "sx", "spin", "mtx", "sx"])
+        return lab.LockScripts(m, ["mtx", "rw", "sx", "spin", "mtx8", "bit2", "bit2", "sx"])
 
     pages = []
 
@@ -43,9 +43,10 @@ CHILD = textwrap.dedent("""
             return r.choice(pages or [MIB]) if r.random() < 0.9 else MIB + r.randrange(16000) * PAGE
         if k in ("va", "end", "byte"):
             return (1 << 30) + r.choice([0, 0, SUPER, r.randrange(1024) * PAGE])
-        small = {"pmap": 3, "object": 3, "space": 4, "lock": 6, "interlock": 6, "script": 12, "channel": 2, "skip": 3,
+        small = {"pmap": 3, "object": 3, "space": 4, "lock": 8, "interlock": 8, "script": 12, "channel": 2, "skip": 3,
                  "index": 600, "time": 50 * US, "prot": 8, "flags": 8, "access": 4, "file": 2, "domain": 1,
-                 "priority": 256, "premap": 3, "flag": 2, "superpage": 2, "number": 1000, "files": 1}
+                 "priority": 256, "premap": 3, "flag": 2, "superpage": 2, "number": 1000, "files": 1,
+                 "generation": 1 << 62}
         return r.randrange(small[k])
 
     def operation(table):
@@ -71,7 +72,7 @@ CHILD = textwrap.dedent("""
             return [operation(table) for _ in range(count)]
         steps, held = [], []
         for _ in range(count):
-            lock = r.randrange(6)
+            lock = r.randrange(8)
             if lock in held or r.random() < 0.3:
                 steps.append(operation(table) if r.random() < 0.1 else (
                     r.choice(["charge", "user"]), r.randrange(50 * US)))

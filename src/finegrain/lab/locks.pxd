@@ -3,19 +3,23 @@
 from libc.stdint cimport int64_t, uint32_t
 
 from finegrain.lab.run cimport Lab, lab_call, lab_world
-from finegrain.machine.thread cimport thread
+from finegrain.machine.thread cimport lock_id, thread
 
 cdef enum:
     CHANNELS = 64                       # to sleep on
 
-cdef enum lock_kinds:
+cdef enum:
     KIND_MTX = 0
     KIND_RW
     KIND_SX
     KIND_SPIN
+    KIND_MTX8
+    KIND_BIT2
+    LOCK_KINDS
 
 cdef struct script_lock:
     char* lock
+    lock_id id                          # of those that do not have it beside the word
     int kind
     int inside                          # holders by the lab's own count; -1: one exclusive
 

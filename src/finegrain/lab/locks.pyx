@@ -4,25 +4,28 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint64_t
 
 from finegrain.kernel.boot cimport KERNEL_LOCKS, kernel_create
 from finegrain.kernel.locks cimport (
-    lock_name, lock_object, lock_site, msleep, mtx, mtx_init, mtx_lock, mtx_lock_spin, mtx_owned, mtx_trylock,
-    mtx_unlock, mtx_unlock_spin, rw_downgrade, rw_init, rw_rlock, rw_runlock, rw_try_rlock, rw_try_upgrade,
-    rw_try_wlock, rw_wlock, rw_wowned, rw_wunlock, rwlock, sleep_sx, sx, sx_downgrade, sx_init, sx_slock, sx_sunlock,
-    sx_try_slock, sx_try_upgrade, sx_try_xlock, sx_xlock, sx_xlocked, sx_xunlock, wakeup)
+    LK_BIT2, LK_MTX8, bit2_lock, bit2_owned, bit2_set_value, bit2_trylock, bit2_unlock, bit2_value, lock_name,
+    lock_object, lock_site, msleep, mtx, mtx8_lock, mtx8_owned, mtx8_trylock, mtx8_unlock, mtx_init, mtx_lock,
+    mtx_lock_spin, mtx_owned, mtx_trylock, mtx_unlock, mtx_unlock_spin, rw_downgrade, rw_init, rw_rlock, rw_runlock,
+    rw_try_rlock, rw_try_upgrade, rw_try_wlock, rw_wlock, rw_wowned, rw_wunlock, rwlock, sleep_sx, sx, sx_downgrade,
+    sx_init, sx_slock, sx_sunlock, sx_try_slock, sx_try_upgrade, sx_try_xlock, sx_xlock, sx_xlocked, sx_xunlock, wakeup)
 from finegrain.lab.run cimport Operations, fresh, lab_job, lacks, run_job, shown, whole
 from finegrain.machine.seam cimport arena_alloc, charge, panic, set_priority, sleep_for, spawn, user
 from finegrain.machine.simulated.simulated cimport SimulatedMachine
-from finegrain.machine.thread cimport MAX_HELD
+from finegrain.machine.thread cimport MAX_ANONYMOUS, MAX_HELD
 
 from itertools import islice
 
-KINDS = ("mtx", "rw", "sx", "spin")
+KINDS = ("mtx", "rw", "sx", "spin", "mtx8", "bit2")
 MAX_LOCKS = 4096
 
-cdef uint16_t NAMES[4]
-NAMES[0] = lock_name(b"sleep mutex", b"script")
-NAMES[1] = lock_name(b"rw", b"script")
-NAMES[2] = lock_name(b"sx", b"script")
-NAMES[3] = lock_name(b"spin mutex", b"script")
+cdef uint16_t NAMES[LOCK_KINDS]
+NAMES[KIND_MTX] = lock_name(b"sleep mutex", b"script")
+NAMES[KIND_RW] = lock_name(b"rw", b"script")
+NAMES[KIND_SX] = lock_name(b"sx", b"script")
+NAMES[KIND_SPIN] = lock_name(b"spin mutex", b"script")
+NAMES[KIND_MTX8] = lock_name(b"mtx8", b"script")
+NAMES[KIND_BIT2] = lock_name(b"bit2", b"script")
 cdef uint16_t SITE_EXCLUSIVE = lock_site(b"script/exclusive")
 cdef uint16_t SITE_SHARED = lock_site(b"script/shared")
 
@@ -34,6 +37,11 @@ cdef enum held:
 
 cdef script_lock* lock_at(lab_call* c, int i) noexcept nogil:
     return &(<locks_world*>c.world).locks[c.a[i]]
+
+
+# Where the word is in the lock; the lock is as large as that and the word.
+cdef inline uint64_t word_offset(int kind) noexcept nogil:
+    return 0 if kind == KIND_MTX8 or kind == KIND_BIT2 else sizeof(lock_object)
 
 
 # --- what the thread holds
@@ -69,6 +77,14 @@ cdef bint holds_spin(thread* td, locks_world* w) noexcept nogil:
     return False
 
 
+cdef bint holds_all_bit2(thread* td) noexcept nogil:
+    cdef int i
+    for i in range(MAX_ANONYMOUS):
+        if td.anonymous[i] == NULL:
+            return False
+    return True
+
+
 cdef void entered(thread* td, script_lock* at, bint shared) noexcept nogil:
     if at.inside < 0 or (at.inside > 0 and not shared):
         panic(td, b"mutual exclusion is violated")
@@ -91,6 +107,20 @@ cdef bint acquire(thread* td, script_lock* at, bint shared, bint only_try) noexc
             mtx_lock(td, <mtx*>at.lock, site)
         if got and not mtx_owned(td, <mtx*>at.lock):
             panic(td, b"mtx_owned is wrong")
+    elif at.kind == KIND_MTX8:
+        if only_try:
+            got = mtx8_trylock(td, <uint64_t*>at.lock, &at.id, site)
+        else:
+            mtx8_lock(td, <uint64_t*>at.lock, &at.id, site)
+        if got != mtx8_owned(td, <uint64_t*>at.lock):
+            panic(td, b"mtx8_owned is wrong")
+    elif at.kind == KIND_BIT2:
+        if only_try:
+            got = bit2_trylock(td, <uint64_t*>at.lock, &at.id, site)
+        else:
+            bit2_lock(td, <uint64_t*>at.lock, &at.id, site)
+        if got != bit2_owned(td, <uint64_t*>at.lock):
+            panic(td, b"bit2_owned is wrong")
     elif at.kind == KIND_SPIN:
         mtx_lock_spin(td, <mtx*>at.lock, site)
     elif at.kind == KIND_RW and shared:
@@ -126,6 +156,10 @@ cdef void release(thread* td, script_lock* at, bint shared) noexcept nogil:
     left(at)
     if at.kind == KIND_MTX:
         mtx_unlock(td, <mtx*>at.lock)
+    elif at.kind == KIND_MTX8:
+        mtx8_unlock(td, <uint64_t*>at.lock)
+    elif at.kind == KIND_BIT2:
+        bit2_unlock(td, <uint64_t*>at.lock)
     elif at.kind == KIND_SPIN:
         mtx_unlock_spin(td, <mtx*>at.lock)
     elif at.kind == KIND_RW and shared:
@@ -148,6 +182,7 @@ cdef bint must_not(thread* td, lab_call* c, bint shared, bint only_try) noexcept
             or lacks(c, now != HELD_EXCLUSIVE, b"the thread holds the lock already")
             or lacks(c, now == NOT_HELD or shared, b"the thread holds the lock for reading: upgrade it")
             or lacks(c, td.nheld < MAX_HELD - 1, b"the thread holds too many locks")
+            or lacks(c, at.kind != KIND_BIT2 or not holds_all_bit2(td), b"the thread holds too many 2-bit locks")
             or lacks(c, only_try or at.kind == KIND_SPIN or not holds_spin(td, w),
                      b"the thread holds a spin mutex: it must not wait for other kinds of lock")
             or lacks(c, only_try or at.kind != KIND_SX or not holds_no_sleep(td, w, NULL),
@@ -295,9 +330,24 @@ cdef int64_t op_priority_of(thread* td, lab_call* c) noexcept nogil:
 cdef int64_t op_word(thread* td, lab_call* c) noexcept nogil:
     # An exclusive owner shows as 1 << 40 above the flag bits.
     cdef script_lock* at = lock_at(c, 0)
-    cdef uint64_t v = (<uint64_t*>(at.lock + sizeof(lock_object)))[0]
-    cdef bint owned = v >> 5 != 0 and (at.kind in (KIND_MTX, KIND_SPIN) or not v & 1)
+    cdef uint64_t v = (<uint64_t*>(at.lock + word_offset(at.kind)))[0]
+    cdef bint owned = v >> 5 != 0 and at.kind != KIND_BIT2 and (at.kind not in (KIND_RW, KIND_SX) or not v & 1)
     return (<int64_t>1 << 40) + <int64_t>(v & 31) if owned else <int64_t>v
+
+
+cdef int64_t op_generation(thread* td, lab_call* c) noexcept nogil:
+    cdef script_lock* at = lock_at(c, 0)
+    if lacks(c, at.kind == KIND_BIT2, b"only a bit2 lock lies in a generation"):
+        return 0
+    return <int64_t>bit2_value(td, <uint64_t*>at.lock)
+
+
+cdef int64_t op_set_generation(thread* td, lab_call* c) noexcept nogil:
+    cdef script_lock* at = lock_at(c, 0)
+    if (not lacks(c, at.kind == KIND_BIT2, b"only a bit2 lock lies in a generation")
+            and not lacks(c, holds(td, at) == HELD_EXCLUSIVE, b"the thread does not hold the lock")):
+        bit2_set_value(td, <uint64_t*>at.lock, <uint64_t>c.a[1])
+    return 0
 
 
 # A thread that ends with locks held lets them go, and says so.
@@ -336,25 +386,28 @@ OPERATIONS.add("wakeup", "channel", op_wakeup, "wake all that sleep on the chann
 OPERATIONS.add("spawn", "script", op_spawn, "start the script that waits for it")
 OPERATIONS.add("priority", "priority", op_priority, "the thread's priority from now on, smaller before larger")
 OPERATIONS.add("priority_of", "script", op_priority_of, "a script's priority, with what it was lent")
-OPERATIONS.add("word", "lock", op_word, "the lock's word; 1 << 40 for an owner, its flag bits below")
+OPERATIONS.add("word", "lock", op_word,
+               "the lock's word: 1 << 40 for an owner, its flag bits below; of a bit2, all of it")
+OPERATIONS.add("generation", "lock", op_generation, "the generation that a bit2 lock lies in, held or not")
+OPERATIONS.add("set_generation", "lock generation", op_set_generation,
+               "change the generation of a bit2 lock that the thread holds")
 
 
 cdef class LockScripts(Lab):
     """Threads that each run a script of lock operations.
 
-    `locks` names the kind of each lock: "mtx", "rw", "sx" or "spin"; they lie `stride` bytes apart (32 to 4,096). A
-    script is a list of operations; `operations()` lists them. Locks and scripts are known by their numbers. The
-    scripts that another one spawns wait for that; the others start at once, and `start()` gives more.
+    `locks` names the kind of each lock: "mtx", "rw", "sx", "spin", "mtx8" or "bit2"; they lie `stride` bytes apart (to
+    4,096; at least their size: 32, or 8 where all are mtx8 and bit2). A script is a list of operations;
+    `operations()` lists them. Locks and scripts are known by their numbers. The scripts that another one spawns wait
+    for that; the others start at once, and `start()` gives more.
     """
 
     def __cinit__(self, SimulatedMachine machine not None, locks, scripts=(), stride=32, **_):
         cdef char* memory
         cdef script_lock* at
-        cdef uint64_t apart = whole("stride", stride, 32, 4096, "a number of bytes from 32 to 4096")
+        cdef uint64_t apart, least = 8
         cdef uint64_t i
         cdef uint64_t n
-        if apart % 8 != 0:
-            raise ValueError(f"stride must be a multiple of 8, not {apart}")
         if isinstance(locks, (str, bytes)):
             raise TypeError(f"locks must be a list of kinds, not {shown(locks)}")
         try:
@@ -366,6 +419,10 @@ cdef class LockScripts(Lab):
         for kind in kinds:
             if not isinstance(kind, str) or kind not in KINDS:
                 raise ValueError(f"a lock must be one of {', '.join(KINDS)}, not {shown(kind)}")
+            least = max(least, word_offset(KINDS.index(kind)) + 8)
+        apart = whole("stride", stride, least, 4096, f"a number of bytes from {least} to 4096")
+        if apart % 8 != 0:
+            raise ValueError(f"stride must be a multiple of 8, not {apart}")
         n = len(kinds)
         fresh(machine)                  # the arguments' own code may have used it
         kernel_create(machine.m, NULL, KERNEL_LOCKS)
@@ -383,9 +440,13 @@ cdef class LockScripts(Lab):
             at.lock = memory + i * apart
             at.kind = KINDS.index(kinds[i])
             if at.kind == KIND_RW:
-                rw_init(<rwlock*>at.lock, NAMES[1], 0)
+                rw_init(<rwlock*>at.lock, NAMES[KIND_RW], 0)
             elif at.kind == KIND_SX:
-                sx_init(<sx*>at.lock, NAMES[2], 0)
+                sx_init(<sx*>at.lock, NAMES[KIND_SX], 0)
+            elif at.kind == KIND_MTX8 or at.kind == KIND_BIT2:      # zeroed memory is a free lock
+                at.id.address = at.lock
+                at.id.name = NAMES[at.kind]
+                at.id.kind = LK_MTX8 if at.kind == KIND_MTX8 else LK_BIT2
             else:
                 mtx_init(<mtx*>at.lock, NAMES[at.kind], 0)
 
@@ -423,6 +484,8 @@ cdef class LockScripts(Lab):
             return whole(what, given, 0, 1_000_000, "a number of operations to leave out")
         if kind == "script":
             return whole(what, given, 0, 65535, "the number of a script")
+        if kind == "generation":
+            return whole(what, given, 0, (1 << 62) - 1, "a number of 62 bits")
         if kind == "priority":
             return whole(what, given, 0, 255, "a number from 0 to 255")
         return Lab.value(self, kind, what, given)

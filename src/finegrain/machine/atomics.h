@@ -30,6 +30,10 @@ static inline uint64_t atomic_fetchadd_raw(uint64_t *word, uint64_t value) {
   return __atomic_fetch_add(word, value, __ATOMIC_ACQ_REL);
 }
 
+static inline uint64_t atomic_fetchor_raw(uint64_t *word, uint64_t bits) {
+  return __atomic_fetch_or(word, bits, __ATOMIC_ACQ_REL);
+}
+
 static inline uint64_t atomic_swap_raw(uint64_t *word, uint64_t value) {
   return __atomic_exchange_n(word, value, __ATOMIC_ACQ_REL);
 }

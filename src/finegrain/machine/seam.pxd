@@ -24,6 +24,7 @@
 #   spin_until_changed, word_changed
 #                   busy waiting on a word, and the store that ends it
 #   park, unpark    off the CPU, and back
+#   leaving         what a thread has to say before it leaves its CPU
 #   running         is that thread on a CPU now
 #   shootdown       make other CPUs forget translations
 #   user            user time passes; may be preempted
@@ -42,7 +43,7 @@ from finegrain.machine.simulated.coherence cimport (
     sim_atomic_access, sim_charge, sim_charge_lines, sim_charge_zeroed, sim_cpu_id, sim_domain, sim_last_line, sim_now,
     sim_sched_point, sim_touch, sim_wait_until, sim_word_changed)
 from finegrain.machine.thread cimport (
-    LINE_HIT, TD_BLOCKED, TD_RUNNING, TD_SLEEPING, TD_STALLED, lock_delay_arg, machine, ps_t, thread)
+    LINE_HIT, MAX_ANONYMOUS, TD_BLOCKED, TD_RUNNING, TD_SLEEPING, TD_STALLED, lock_delay_arg, machine, ps_t, thread)
 
 cdef extern from "atomics.h" nogil:
     uint64_t atomic_load_acq(uint64_t* word)
@@ -54,6 +55,7 @@ cdef extern from "atomics.h" nogil:
     void atomic_store_rel(uint64_t* word, uint64_t value)
     bint atomic_cas_acq(uint64_t* word, uint64_t expected, uint64_t value)
     uint64_t atomic_fetchadd_raw(uint64_t* word, uint64_t value)
+    uint64_t atomic_fetchor_raw(uint64_t* word, uint64_t bits)
     uint64_t atomic_swap_raw(uint64_t* word, uint64_t value)
     bint raw_spin_try(uint64_t* word)
     void raw_spin_unlock(uint64_t* word)
@@ -162,6 +164,12 @@ cdef inline uint64_t atomic_fetchadd(thread* td, uint64_t* word, uint64_t value)
     return atomic_fetchadd_raw(word, value)
 
 
+cdef inline uint64_t atomic_fetchor(thread* td, uint64_t* word, uint64_t bits) noexcept nogil:
+    if likely(td.simulated):
+        sim_atomic_access(td, word, True)
+    return atomic_fetchor_raw(word, bits)
+
+
 # --- staying put
 
 # Between enter and exit the thread is not preempted, does not block and passes no scheduling point: what it does to the
@@ -239,6 +247,18 @@ cdef inline void park(thread* td) noexcept nogil:
 
 cdef inline void unpark(thread* td, thread* other) noexcept nogil:
     td.machine.ops.unpark(td, other)
+
+
+# td is about to leave its CPU: locks that it holds and that do not name it get to know who has them.  Whoever takes a
+# thread off its CPU calls this first, as the thread and where it may take a spin lock: the lock layer before it parks;
+# the machine before it preempts, ends a slice, or puts to sleep.  May pass scheduling points, on which the thread is
+# not preempted; whether it still has to leave is asked again afterwards.
+cdef inline void leaving(thread* td) noexcept nogil:
+    cdef int i
+    for i in range(MAX_ANONYMOUS):
+        if unlikely(td.anonymous[i] != NULL):
+            td.machine.leaving(td)
+            return
 
 
 # The record of a thread that has ended stays one, so an owner's may be looked at in good faith.

@@ -9,6 +9,7 @@ ctypedef int64_t ps_t                   # simulated time: picoseconds; 2**63 of 
 
 cdef enum:
     MAX_HELD = 48                       # locks that one thread may hold at once
+    MAX_ANONYMOUS = 4                   # of those, locks whose words do not name it
     WAIT_CHAINS = 4096
     MAX_CPUS = 1024
     CPU_WORDS = 16                      # words of a set of CPUs
@@ -130,7 +131,8 @@ cdef struct thread:
     thread* all_next                    # m: every thread
     thread* all_prev                    # m
     uint32_t read_held[2]               # s: rw and sx locks held for reading
-    uint64_t to_a_line[6]               # what follows begins a cache line
+    uint64_t* anonymous[MAX_ANONYMOUS]  # s: the words of locks that it holds and that do not name it; NULL: none
+    uint64_t to_a_line[2]               # what follows begins a cache line
     # One cache line: what those look at who charge the waits of others.
     lock_id wanted                      # s, w: the lock it waits for; address NULL: none
     thread* wait_next                   # w: waiters of the same chain
@@ -207,6 +209,8 @@ cdef struct machine:
     void* vm
     void* vfs
     void* proc
-    # set by the lock layer: for each new thread before it starts; what a thread wants and holds, as text, for panic
+    # set by the lock layer: for each new thread before it starts; for one that holds anonymous locks, before it leaves
+    # its CPU (leaving() in the seam); what a thread wants and holds, as text, for panic
     void (*attach)(thread* td) noexcept nogil
+    void (*leaving)(thread* td) noexcept nogil
     int (*describe)(thread* td, char* text, size_t size) noexcept nogil

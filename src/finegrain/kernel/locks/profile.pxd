@@ -32,6 +32,8 @@ cdef enum:
 cdef enum lock_kind:
     LK_MTX = 0
     LK_RWSX
+    LK_MTX8
+    LK_BIT2
     LK_KINDS
 
 # What FreeBSD's 32-byte locks start with: 24 bytes, so that locks share cache lines as theirs do.  All constant.  Only
@@ -94,11 +96,12 @@ cdef struct lock_profile:
 cdef uint16_t lock_name(const char* lock_class, const char* name) except 0xffff
 cdef uint16_t lock_site(const char* site) except 0xffff
 
-ctypedef thread* (*owner_function)(const void* address) noexcept nogil
+ctypedef thread* (*owner_function)(thread* td, const void* address) noexcept nogil
 
-# Each lock kind says, at import, how the exclusive owner of a lock at an address is read (NULL: none, or not known).
+# Each lock kind says, at import, how the exclusive owner of a lock at an address is found (NULL: none, or not known).
+# td asks; it may be asked only where others stand still.
 cdef void lock_kind_owner(lock_kind kind, owner_function owner) noexcept nogil
-cdef thread* lock_owner(const lock_id* lock) noexcept nogil
+cdef thread* lock_owner(thread* td, const lock_id* lock) noexcept nogil
 
 # Tables for a machine; counts start at zero.
 cdef int lock_profile_create(machine* m) except -1

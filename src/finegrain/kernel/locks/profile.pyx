@@ -77,8 +77,8 @@ cdef void lock_kind_owner(lock_kind kind, owner_function owner) noexcept nogil:
     owner_of[<int>kind] = owner
 
 
-cdef thread* lock_owner(const lock_id* lock) noexcept nogil:
-    return owner_of[lock.kind](lock.address)
+cdef thread* lock_owner(thread* td, const lock_id* lock) noexcept nogil:
+    return owner_of[lock.kind](td, lock.address)
 
 
 cdef lock_profile* new_profile(machine* m) noexcept nogil:
@@ -141,6 +141,15 @@ cdef void lock_profile_sum(machine* m, uint16_t name, uint16_t site, lock_record
         p = p.next
 
 
+# May a thread wait for a lock that td holds?
+cdef bint holds_what_is_wanted(thread* td) noexcept nogil:
+    cdef uint32_t i
+    for i in range(td.nheld):
+        if may_be_waited_for(td, td.held[i].lock.address):
+            return True
+    return False
+
+
 # Stop when td is about to wait for a lock whose owner waits, directly or through others, for td.  In the simulation
 # only, where the others stand still meanwhile.
 cdef void check_deadlock(thread* td, const lock_id* lock) noexcept nogil:
@@ -148,7 +157,10 @@ cdef void check_deadlock(thread* td, const lock_id* lock) noexcept nogil:
     if not td.simulated:
         return
     for _ in range(64):                 # longer cycles end as "no thread can run"
-        owner = lock_owner(lock)
+        # The owner of a 2-bit lock is looked for among all threads: only if td holds what another one wants.
+        if lock.kind == LK_BIT2 and not holds_what_is_wanted(td):
+            return
+        owner = lock_owner(td, lock)
         if owner == NULL:
             return
         if owner == td:

@@ -32,7 +32,7 @@ cdef void rwsx_init(rwlock* rw, uint16_t name, uint16_t flags) noexcept nogil:
     rw.rw_lock = RW_UNLOCKED
 
 
-cdef thread* rwsx_owner_at(const void* address) noexcept nogil:
+cdef thread* rwsx_owner_at(thread* td, const void* address) noexcept nogil:
     return rw_writer(atomic_load_acq(&(<rwlock*>address).rw_lock))
 
 

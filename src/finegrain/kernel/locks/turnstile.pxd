@@ -31,7 +31,7 @@ cdef struct turnstile_chain:            # on a cache line of its own
 
 cdef struct turnstile:
     const void* ts_address              # c: the lock, or the sleep channel
-    thread* ts_owner                    # c: who lends from its waiters; NULL: unknown (readers) or a sleep queue
+    thread* ts_owner                    # c: who borrows from its waiters; NULL: unknown (readers) or a sleep queue
     thread* ts_first[2]                 # c: waiters by queue, best priority first
     thread* ts_last[2]
     turnstile* ts_next                  # c: chain
@@ -50,6 +50,10 @@ cdef void turnstile_add(thread* td, turnstile_chain* tc, const void* address, th
 cdef void turnstile_block(thread* td) noexcept nogil
 # A new owner took the lock although threads still wait (its word kept their bits).
 cdef void turnstile_claim(thread* td, turnstile_chain* tc, const void* address) noexcept nogil
+# td owns the lock, whether threads wait or not; until the broadcast, the turnstile knows.
+cdef void turnstile_publish(thread* td, turnstile_chain* tc, const void* address) noexcept nogil
+# Who owns the lock, as far as its turnstile knows; NULL: nobody is known.
+cdef thread* turnstile_owner(thread* td, turnstile_chain* tc, const void* address) noexcept nogil
 # td owns the lock no longer although threads still wait; it gives lent priority back.
 cdef void turnstile_disown(thread* td, turnstile_chain* tc, const void* address) noexcept nogil
 # Wake every thread of a queue; the owner gives lent priority back.

@@ -11,7 +11,7 @@ from finegrain.kernel.list cimport list_insert_after, list_remove
 from finegrain.kernel.locks.delay cimport delay_init
 from finegrain.machine.seam cimport (
     arena_alloc, arena_free, arena_offset, atomic_cas, atomic_load_acq, atomic_load_pointer, atomic_store,
-    atomic_store_pointer, blocked, charge, now, panic, park, raw_lock, raw_unlock, set_priority, sleeping,
+    atomic_store_pointer, blocked, charge, leaving, now, panic, park, raw_lock, raw_unlock, set_priority, sleeping,
     spin_until_changed, spinlock_enter, spinlock_exit, touch_read, touch_write, unlikely, unpark, word_changed)
 from finegrain.machine.thread cimport lock_delay_arg, machine, ps_t, thread
 
@@ -201,6 +201,24 @@ cdef void recompute_priority(thread* td) noexcept nogil:
         set_priority(td, best)
 
 
+# The queue of an address, made if there is none.
+#
+# Locks in:   the chain lock.
+# Locks out:  the same.
+# May block:  never.
+# Stands for: FreeBSD turnstile_wait() where the thread gives its own turnstile to the lock.
+cdef turnstile* turnstile_at(thread* td, turnstile_chain* tc, const void* address) noexcept nogil:
+    cdef turnstile* ts
+    ts = turnstile_lookup(td, tc, address)
+    if ts == NULL:
+        ts = <turnstile*>arena_alloc(td.machine, sizeof(turnstile))
+        ts.ts_address = address
+        ts.ts_chain = tc
+        ts.ts_next = tc.tc_turnstiles
+        tc.tc_turnstiles = ts
+    return ts
+
+
 # Queue td on the address.
 #
 # Locks in:   the chain lock.
@@ -210,13 +228,7 @@ cdef void recompute_priority(thread* td) noexcept nogil:
 cdef void turnstile_add(thread* td, turnstile_chain* tc, const void* address, thread* owner, int queue) noexcept nogil:
     cdef turnstile* ts
     chain_assert_locked(td, tc)
-    ts = turnstile_lookup(td, tc, address)
-    if ts == NULL:
-        ts = <turnstile*>arena_alloc(td.machine, sizeof(turnstile))
-        ts.ts_address = address
-        ts.ts_chain = tc
-        ts.ts_next = tc.tc_turnstiles
-        tc.tc_turnstiles = ts
+    ts = turnstile_at(td, tc, address)
     charge(td, td.machine.cost.op, 20)
     touch_write(td, ts)
     touch_write(td, &td.blocked_on)
@@ -243,7 +255,9 @@ cdef void turnstile_add(thread* td, turnstile_chain* tc, const void* address, th
 # May block:  always: blocks on a turnstile, sleeps on a sleep queue.
 # Stands for: the second half of FreeBSD turnstile_wait(), sleepq_wait().
 cdef void turnstile_block(thread* td) noexcept nogil:
-    cdef ps_t start = now(td)
+    cdef ps_t start
+    leaving(td)
+    start = now(td)
     while atomic_load_pointer(&td.blocked_on) != NULL:
         park(td)
     if td.wanted.address != NULL:
@@ -266,6 +280,35 @@ cdef void turnstile_claim(thread* td, turnstile_chain* tc, const void* address) 
         set_owner(ts, td)
         recompute_priority(td)
         queues_unlock(td)
+
+
+# td owns the lock at the address, and the turnstile knows from here on.  It has no waiters yet, so nothing is lent.
+#
+# Locks in:   the chain lock; the one at the address is td's, and has no turnstile.
+# Locks out:  the same.
+# May block:  never.
+# Stands for: nothing in FreeBSD, whose lock words name their owners.
+cdef void turnstile_publish(thread* td, turnstile_chain* tc, const void* address) noexcept nogil:
+    cdef turnstile* ts
+    chain_assert_locked(td, tc)
+    ts = turnstile_at(td, tc, address)
+    charge(td, td.machine.cost.op, 10)
+    touch_write(td, ts)
+    touch_write(td, &td.contested)
+    queues_lock(td)
+    set_owner(ts, td)
+    queues_unlock(td)
+
+
+# Locks in:   the chain lock.
+# Locks out:  the same.
+# May block:  never.
+# Stands for: reading ts_owner of FreeBSD's turnstile.
+cdef thread* turnstile_owner(thread* td, turnstile_chain* tc, const void* address) noexcept nogil:
+    cdef turnstile* ts
+    chain_assert_locked(td, tc)
+    ts = turnstile_lookup(td, tc, address)
+    return ts.ts_owner if ts != NULL else NULL
 
 
 # td no longer owns the lock at the address, for which threads still wait: it gives back what it borrowed.

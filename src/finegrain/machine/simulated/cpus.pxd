@@ -24,6 +24,8 @@ cdef void give_cpu_up(sim* s, sim_thread* td, bint ahead) noexcept nogil
 # user code?
 cdef bint to_be_preempted(sim* s, sim_thread* td) noexcept nogil
 cdef bint turn_is_over(sim* s, sim_thread* td) noexcept nogil
+# Does one that is no worse wait for td's CPU?
+cdef bint others_may_go(sim* s, sim_thread* td) noexcept nogil
 
 # The seam's calls.
 cdef void sim_set_priority(thread* other, uint8_t priority) noexcept nogil

@@ -305,6 +305,11 @@ cdef bint to_be_preempted(sim* s, sim_thread* td) noexcept nogil:
     return first != NULL and first.td.priority < td.td.priority
 
 
+cdef bint others_may_go(sim* s, sim_thread* td) noexcept nogil:
+    cdef sim_thread* first = queue_of(s, td.cpu).first
+    return first != NULL and first.td.priority <= td.td.priority
+
+
 cdef bint turn_is_over(sim* s, sim_thread* td) noexcept nogil:
     cdef cpu* c = td.cpu
     cdef run_queue* queue = queue_of(s, c)
@@ -320,7 +325,7 @@ cdef bint turn_is_over(sim* s, sim_thread* td) noexcept nogil:
     if td.clock < c.slice_start + s.m.cost.time_slice // load:
         return False
     c.slice_start = td.clock
-    return queue.first.td.priority <= td.td.priority
+    return others_may_go(s, td)
 
 
 # The priority of a thread that waits for a CPU has changed.

@@ -13,11 +13,12 @@
 
 from libc.stdint cimport int64_t, uint64_t
 
-from finegrain.machine.seam cimport unlikely
+from finegrain.machine.seam cimport leaving, unlikely
 from finegrain.machine.simulated.arbiter cimport line_join, line_turn, longest_waiting
 from finegrain.machine.simulated.caches cimport user_fills
 from finegrain.machine.simulated.coherence cimport sim_charge, sim_sched_point, sim_wait_until
-from finegrain.machine.simulated.cpus cimport give_cpu_up, leave_cpu, make_runnable, to_be_preempted, turn_is_over
+from finegrain.machine.simulated.cpus cimport (
+    give_cpu_up, leave_cpu, make_runnable, others_may_go, to_be_preempted, turn_is_over)
 from finegrain.machine.simulated.events cimport new_event, push_event, remove_event, set_next_event, sift_down
 from finegrain.machine.simulated.interactivity cimport account_run, return_to_user
 from finegrain.machine.simulated.interrupts cimport take_interrupts
@@ -113,9 +114,11 @@ cdef void interrupted(sim* s, sim_thread* td) noexcept nogil:
         return
     take_interrupts(s, td)
     if td.cpu.preempt and td.td.pinned == 0 and to_be_preempted(s, td):
-        s.preemptions += 1
-        give_cpu_up(s, td, True)
-        dispatch(s, td)
+        leaving(&td.td)
+        if to_be_preempted(s, td):      # still: the better one may have gone elsewhere meanwhile
+            s.preemptions += 1
+            give_cpu_up(s, td, True)
+            dispatch(s, td)
 
 
 cdef void sim_reschedule(thread* kernel_td) noexcept nogil:
@@ -215,6 +218,7 @@ cdef void sim_sleep_for(thread* td, ps_t duration) noexcept nogil:
     sim_sched_point(td)
     if s.m.stopping or duration <= 0:
         return
+    leaving(td)
     td.state = TD_SLEEPING
     leave_cpu(s, me)
     me.clock += duration
@@ -232,8 +236,10 @@ cdef void sim_user(thread* td, ps_t duration) noexcept nogil:
     while duration > 0 and not s.m.stopping:
         sim_sched_point(td)
         if turn_is_over(s, me):
-            give_cpu_up(s, me, False)
-            dispatch(s, me)
+            leaving(td)
+            if others_may_go(s, me):
+                give_cpu_up(s, me, False)
+                dispatch(s, me)
             continue
         c = me.cpu
         piece = duration if duration < TICK_PS else TICK_PS
