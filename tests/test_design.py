@@ -13,7 +13,10 @@ from finegrain.errors import UserError
         ("superpage+batch", Design("superpage+batch", "superpage", batch=True)),
         ("superpage:lock=rw", Design("superpage:lock=rw", "superpage", lock="rw")),
         ("hashed:locks=4096,padded", Design("hashed:locks=4096,padded", "hashed", locks=4096, pad=128)),
-        ("hashed:lock=mtx8,pad=64", Design("hashed:lock=mtx8,pad=64", "hashed", locks=256, lock="mtx8", pad=64)),
+        (
+            "hashed:lock=mtx8,pad=64",
+            Design("hashed:lock=mtx8,pad=64", "hashed", locks=256, lock="mtx8", pad=64),
+        ),
         (
             "superpage:table=pointers,lock=bit2,pad=128+batch",
             Design(

@@ -13,12 +13,12 @@ EXAMPLES = re.findall(
 )
 
 
-def test_there_are_three() -> None:
-    assert len(EXAMPLES) == 3
-    assert PAGE.read_text(encoding="utf-8").count("```python") == 3
+def test_there_are_four() -> None:
+    assert len(EXAMPLES) == 4
+    assert PAGE.read_text(encoding="utf-8").count("```python") == 4
 
 
-@pytest.mark.parametrize("number", range(3))
+@pytest.mark.parametrize("number", range(4))
 def test_an_example_prints_what_stands_beside_it(number: int) -> None:
     code, output = EXAMPLES[number]
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

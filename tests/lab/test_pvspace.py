@@ -26,7 +26,9 @@ def test_a_server_of_256_gb() -> None:
     assert sum(r.bytes for r in pv_space("superpage", memory).regions) == 8 * MB + 64
     assert sum(r.bytes for r in pv_space("superpage:lock=mtx8", memory).regions) == 5 * MB + 40
     assert sum(r.bytes for r in pv_space("superpage:lock=bit2", memory).regions) == 4 * MB + 32
-    pointers = {r.what: r.bytes for r in pv_space("superpage:table=pointers", memory).regions if r.what != "structs"}
+    pointers = {
+        r.what: r.bytes for r in pv_space("superpage:table=pointers", memory).regions if r.what != "structs"
+    }
     assert pointers == {"pointers": MB, "dummy": 64}
 
 

@@ -115,6 +115,17 @@ def test_a_narrow_terminal_stacks_the_designs_and_loses_nothing() -> None:
     assert all(len(line) <= 60 for line in page.splitlines())
 
 
+def test_many_designs_stand_in_as_many_tables_as_it_takes() -> None:
+    result = make_result()
+    names = [f"superpage:table=pointers,lock=mtx{n}" for n in range(7)]
+    designs = [result.designs[0], *(replace(result.designs[1], name=name) for name in names)]
+    drawn = text(replace(result, designs=designs), counts=True, width=90)
+    assert "\N{HORIZONTAL ELLIPSIS}" not in drawn
+    for name in names:
+        assert drawn.count(f" {name}") >= 2  # under the waits, and among the counts
+    assert drawn.count("exits per simulated second") > 1
+
+
 @pytest.mark.parametrize(
     ("first", "other", "words"),
     [(10, 5, "2.00x less"), (5, 10, "2.00x more"), (0, 5, "no waiting to reduce"), (5, 0, "all of it gone")],

@@ -58,7 +58,8 @@ def pv_space(design, segments):
     pvlock_design_from(&d, checked_design(design))
     for i, (start, end, domain) in enumerate(segments):
         start = whole(f"memory segment {i}: start", start, last, MAX_ADDRESS, f"an address from {last:#x} to 2**57")
-        last = whole(f"memory segment {i}: end", end, start + 1, MAX_ADDRESS, f"an address above {start:#x}, up to 2**57")
+        last = whole(f"memory segment {i}: end", end, start + 1, MAX_ADDRESS,
+                     f"an address above {start:#x}, up to 2**57")
         rows.append((start, last, whole(f"memory segment {i}: domain", domain, 0, 255, "a memory domain's number")))
     if not 0 < len(rows) <= MAX_SEGMENTS:
         raise ValueError(f"{len(rows)} memory segments: give 1 to {MAX_SEGMENTS}")

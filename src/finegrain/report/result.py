@@ -1,7 +1,7 @@
 """A result for people and programs: a terminal, plain text, HTML for notebooks, versioned JSON."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from html import escape
 from math import inf
@@ -118,9 +118,9 @@ def factor(first: float, other: float) -> str:
     return f"{ratio:.2f}x less" if ratio >= 1 else f"{1 / ratio:.2f}x more"
 
 
-def summary_table(designs: Sequence[DesignResult]) -> Table:
-    """What lies under the waits: a row a question, a column a design."""
-    first = designs[0]
+def summary_table(designs: Sequence[DesignResult], first: DesignResult | None = None) -> Table:
+    """What lies under the waits: a row a question, a column a design; against `first`, else the first of them."""
+    first = first or designs[0]
     against = ["1" if d is first else _pv_factor(first, d) for d in designs]
     rows: list[list[Cell]] = [
         [f"{PV_NAME}, against {first.name}", *against],
@@ -211,6 +211,26 @@ def superpage_lines(design: DesignResult) -> Iterator[str]:
         )
 
 
+def _side_by_side(
+    table_of: Callable[[Sequence[DesignResult]], Table],
+    designs: Sequence[DesignResult],
+    console: Console,
+    options: ConsoleOptions,
+) -> RenderResult:
+    """Draw a table with a column a design; where they do not fit, as many tables as it takes."""
+    rest = list(designs)
+    wide = options.update(width=10_000)
+    while rest:
+        count = len(rest)
+        table = as_rich(table_of(rest))
+        while count > 1 and console.measure(table, options=wide).maximum > options.max_width:
+            count -= 1
+            table = as_rich(table_of(rest[:count]))
+        yield table
+        yield ""
+        rest = rest[count:]
+
+
 class _View:
     """A result, drawn to fit: side by side where the width allows, else one design under the other."""
 
@@ -231,11 +251,9 @@ class _View:
                 yield as_rich(waits_table([design]))
                 yield ""
         yield ""
-        yield as_rich(summary_table(designs))
-        yield ""
+        yield from _side_by_side(lambda part: summary_table(part, designs[0]), designs, console, options)
         if self.counts:
-            yield as_rich(counts_table(designs))
-            yield ""
+            yield from _side_by_side(counts_table, designs, console, options)
         for design in designs:
             for line in superpage_lines(design):
                 yield Text(line, no_wrap=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
@@ -84,7 +85,7 @@ def test_a_superpage_has_lock_list_and_generation_in_one_struct(
     d = door([(PAGE, 2 * GB, 0)], locks=0, table=table, lock=lock, pad=pad)
     assert d.layout()["struct_bytes"] == size
     firsts = sorted(min(d.place(i * SUPER)) for i in range(1024))
-    assert all(after - before >= size for before, after in zip(firsts, firsts[1:], strict=False))
+    assert all(after - before >= size for before, after in itertools.pairwise(firsts))
     for i in range(1024):
         assert tuple(place - min(d.place(i * SUPER)) for place in d.place(i * SUPER)) == offsets
 
@@ -215,7 +216,9 @@ def test_every_page_has_a_lock_and_no_byte_is_lost(
     assert sum(region.used for region in regions) == len(owned) * size
     assert all(0 < region.used <= region.bytes for region in regions)
     pages = {
-        (region.start + at) // PAGE: region.domain for region in regions for at in range(0, region.bytes, PAGE)
+        (region.start + at) // PAGE: region.domain
+        for region in regions
+        for at in range(0, region.bytes, PAGE)
     }
     if table == "sparse":
         assert pages == sparse_pages(pieces, size)
@@ -228,7 +231,7 @@ def test_every_page_has_a_lock_and_no_byte_is_lost(
     assert sum(region.bytes for region in layout["regions"]) == layout["bytes"] <= layout["reserved"] + PAGE
     assert {d.lock_instance(superpage * SUPER) == superpage for superpage in owned} == {True}
     places = sorted(min(d.place(superpage * SUPER)) for superpage in [*owned, 1 << 20])
-    assert all(after - before >= size for before, after in zip(places, places[1:], strict=False))
+    assert all(after - before >= size for before, after in itertools.pairwise(places))
     end = pieces[-1][1]
     beyond = -(-end // SUPER) * SUPER
     assert d.lock_index(end - 1) == (end - 1) // SUPER

@@ -22,8 +22,8 @@ from finegrain.kernel.phys.objpages cimport (
 from finegrain.kernel.phys.page cimport (
     DMAP_TO_PHYS, PHYS_TO_DMAP, PHYS_TO_VM_PAGE, VM_ALLOC_NOBUSY, VM_ALLOC_NORMAL, VM_ALLOC_WIRED, VM_ALLOC_ZERO,
     phys_allocated_pages, phys_audit, phys_create, phys_free_pages, phys_reservations_broken, phys_split,
-    vm_page_aflag_clear, vm_page_aflag_set, vm_page_alloc, vm_page_alloc_noobj, vm_page_dirty, vm_page_free, vm_page_free_toq,
-    vm_page_insert, vm_page_remove, vm_page_rename, vm_page_unwire, vm_page_wire, vm_page_xunbusy)
+    vm_page_aflag_clear, vm_page_aflag_set, vm_page_alloc, vm_page_alloc_noobj, vm_page_dirty, vm_page_free,
+    vm_page_free_toq, vm_page_insert, vm_page_remove, vm_page_rename, vm_page_unwire, vm_page_wire, vm_page_xunbusy)
 from finegrain.kernel.phys.pagequeue cimport (
     active_scan, pagequeue_count, vm_active_count, vm_page_activate, vm_page_assert_locked, vm_page_deactivate,
     vm_page_deactivate_locked, vm_page_lockptr, vm_page_queue, vm_page_wired, vm_pageout_clock_init,

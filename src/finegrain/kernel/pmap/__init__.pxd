@@ -25,9 +25,9 @@
 #
 # The kernel's own mappings: kernel.  They are made by pmap_enter and go by pmap_remove, like any other.
 #
-# Beside these: life (pinit, release, activate, looking), pvlock and pvtable (the designs), chunk and pv (entries, and the chunks
-# they come in), reclaim (chunks from others, in shortage), pt (page-table pages, TLBs), radix (those saved at
-# promotions), di (delayed invalidation), audit.
+# Beside these: life (pinit, release, activate, looking), pvlock and pvtable (the designs), chunk and pv (entries, and
+# the chunks they come in), reclaim (chunks from others, in shortage), pt (page-table pages, TLBs), radix (those saved
+# at promotions), di (delayed invalidation), audit.
 
 from finegrain.kernel.pmap.audit cimport pmap_audit
 from finegrain.kernel.pmap.chunk cimport CHUNKS_FREED_MAX, PV_PMAP, pv_state

@@ -1,7 +1,7 @@
 # The designs under study: from a physical address to its PV list lock, superpage PV list and invalidation
-# generation.  What a superpage has is found by its number, in an array or through an array of pointers; hashed locks and
-# their generations lie in arrays of their own.  Where all that lies is data (pvtable), so the operations of the pmap
-# never ask which design they run on.
+# generation.  What a superpage has is found by its number, in an array or through an array of pointers; hashed locks
+# and their generations lie in arrays of their own.  Where all that lies is data (pvtable), so the operations of the
+# pmap never ask which design they run on.
 #
 # The lock is known to the rest of the pmap by its verbs only: write lock, read lock, unlock, try, owned.  They switch
 # on the design's lock kind, which is data; this file alone knows the kinds.
@@ -29,8 +29,8 @@ cdef struct pvlock_state:
     uint64_t hash_inverse               # 2**64 / hash_modulus, rounded up
     uint64_t superpages                 # superpages have smaller numbers; this is the number of the dummy
     uint64_t* memory                    # a bit for each superpage: it holds memory
-    char** pointers                     # a pointer to each superpage's struct, the dummy's too; NULL: they are in a table
-    char* table                         # struct of superpage n: table + n * struct_stride; hashed: the list head
+    char** pointers                     # to each superpage's struct, the dummy's too; NULL: they are in a table
+    char* table                         # struct of superpage n: table + n * struct_stride; hashed: list heads
     uint64_t struct_stride
     uint64_t lock_offset                # in the struct, where locks are not hashed
     uint64_t head_offset

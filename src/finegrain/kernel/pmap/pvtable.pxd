@@ -42,7 +42,7 @@ cdef enum pvtable_part:
     PV_PART_DUMMY
 
 cdef enum:
-    PV_ANY_DOMAIN = -1                  # where the kernel's data, or memory that is spread over all domains, comes to lie
+    PV_ANY_DOMAIN = -1                  # where the kernel's data lies, or memory spread over all domains
 
 # A run of bytes with memory behind them.
 cdef struct pvtable_region:

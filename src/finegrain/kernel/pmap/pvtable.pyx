@@ -4,8 +4,8 @@
 #             list heads, 24 bytes each, in one allocation: one for each 2 MB from address 0 to the end of memory, holes
 #             included.
 #
-# superpage   A struct for each 2 MB that holds memory: lock, list head, invalidation generation.  Structs lie packed, or
-#             rounded up to `pad`; packed ones of 40 bytes straddle lines and pages.
+# superpage   A struct for each 2 MB that holds memory: lock, list head, invalidation generation.  Structs lie packed,
+#             or rounded up to `pad`; packed ones of 40 bytes straddle lines and pages.
 #
 #   sparse    Struct i lies at i times the struct's size.  A page of the table has memory behind it if any byte of it
 #             belongs to a superpage that holds memory; a page that several segments need belongs to the first one, and
