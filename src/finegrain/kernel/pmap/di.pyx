@@ -41,8 +41,8 @@ from finegrain.kernel.pmap.pt cimport pmap_state
 from finegrain.kernel.pmap.pvlock cimport (
     PV_LIST_LOCK_ASSERT, pv_invl_gen_at, pv_invl_gen_of, pv_invl_gen_set, pvlock_state, touch_pointer)
 from finegrain.machine.seam cimport (
-    arena_alloc, atomic_cas, atomic_cas_acq, atomic_fetchadd, atomic_load, atomic_store, atomic_store_rel, charge, panic,
-    pin, set_priority, touch_read, touch_write, unlikely, unpin)
+    arena_alloc, atomic_cas, atomic_cas_acq, atomic_fetchadd, atomic_load, atomic_store, atomic_store_rel, charge,
+    panic, pin, set_priority, touch_read, touch_write, unlikely, unpin)
 
 cdef enum:
     RECORDS = 4096                      # blocks open at once; one a running thread is the most that matters
