@@ -26,6 +26,7 @@ TOGETHER = (
     "test_layers",
     "test_mirror",
     "test_init",
+    "kernel/locks/test_battery",
     "kernel/locks/test_random",
     "kernel/pmap/test_model",
     "kernel/pmap/test_threads",

@@ -4,16 +4,19 @@
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memset
 
-from finegrain.kernel.locks.mtx cimport mtx
+from finegrain.kernel.locks.bit2 cimport bit2_owned
+from finegrain.kernel.locks.mtx cimport mtx, mtx_owned
+from finegrain.kernel.locks.mtx8 cimport mtx8_owned
 from finegrain.kernel.locks.profile cimport lock_object
-from finegrain.kernel.locks.rw cimport rwlock
-from finegrain.kernel.locks.sx cimport sx
+from finegrain.kernel.locks.rw cimport rw_wowned, rwlock
+from finegrain.kernel.locks.sx cimport sx, sx_xlocked
 from finegrain.kernel.locks.turnstile cimport SLEEPQUEUE, TURNSTILE, turnstile_chain_of
-from finegrain.lab.locks cimport LockScripts, lock_at, locks_world, release, script_lock
+from finegrain.lab.locks cimport (
+    KIND_BIT2, KIND_MTX8, KIND_RW, KIND_SX, LockScripts, lock_at, locks_world, release, script_lock)
 from finegrain.lab.run cimport Operations, lab_call, whole
 from finegrain.machine.seam cimport (
     arena_offset, atomic_fetchadd, charge, charge_lines, charge_zeroed, critical_enter, critical_exit, leave_run_time,
-    park, sched_point, shootdown, touch_read, touch_write, unpark)
+    leaving, park, sched_point, shootdown, touch_read, touch_write, unpark)
 from finegrain.machine.thread cimport CPU_WORDS, thread
 
 
@@ -25,6 +28,19 @@ cdef int64_t op_wunlock(thread* td, lab_call* c) noexcept nogil:
 cdef int64_t op_runlock(thread* td, lab_call* c) noexcept nogil:
     release(td, lock_at(c, 0), True)
     return 0
+
+
+cdef int64_t op_owned(thread* td, lab_call* c) noexcept nogil:
+    cdef script_lock* at = lock_at(c, 0)
+    if at.kind == KIND_MTX8:
+        return mtx8_owned(td, <uint64_t*>at.lock)
+    if at.kind == KIND_BIT2:
+        return bit2_owned(td, <uint64_t*>at.lock)
+    if at.kind == KIND_RW:
+        return rw_wowned(td, <rwlock*>at.lock)
+    if at.kind == KIND_SX:
+        return sx_xlocked(td, <sx*>at.lock)
+    return mtx_owned(td, <mtx*>at.lock)
 
 
 cdef int64_t op_shootdown(thread* td, lab_call* c) noexcept nogil:
@@ -60,6 +76,7 @@ cdef int64_t op_zero(thread* td, lab_call* c) noexcept nogil:
 
 
 cdef int64_t op_park(thread* td, lab_call* c) noexcept nogil:
+    leaving(td)
     park(td)
     return 0
 
@@ -119,6 +136,7 @@ cdef class Scripts(LockScripts):
             OPERATIONS = LockScripts.table(self).extended()
             OPERATIONS.add("wunlock", "lock", op_wunlock, "release a lock as a writer, held or not")
             OPERATIONS.add("runlock", "lock", op_runlock, "release a lock as a reader, held or not")
+            OPERATIONS.add("owned", "lock", op_owned, "does this thread hold the lock exclusively")
             OPERATIONS.add("shootdown", "cpus pages", op_shootdown, "have a set of CPUs forget pages")
             OPERATIONS.add("read", "line", op_read, "read a cache line")
             OPERATIONS.add("write", "line", op_write, "write a cache line")

@@ -21,8 +21,9 @@ from finegrain.kernel.locks.bit2 cimport (
 from finegrain.kernel.locks.create cimport locks_create
 from finegrain.kernel.locks.mtx cimport (
     mtx, mtx_init, mtx_lock, mtx_lock_spin, mtx_owned, mtx_trylock, mtx_unlock, mtx_unlock_spin)
+from finegrain.kernel.locks.mtx8 cimport mtx8_lock, mtx8_owned, mtx8_trylock, mtx8_unlock
 from finegrain.kernel.locks.profile cimport (
-    MAX_SITES, lock_class_text, lock_name, lock_name_count, lock_name_text, lock_profile, lock_profile_sum, lock_record,
+    LK_BIT2, LK_MTX8, MAX_SITES, lock_class_text, lock_name, lock_name_count, lock_name_text, lock_profile, lock_profile_sum, lock_record,
     lock_site, lock_site_count)
 from finegrain.kernel.locks.rw cimport (
     rw_downgrade, rw_init, rw_rlock, rw_runlock, rw_try_rlock, rw_try_upgrade, rw_try_wlock, rw_wlock, rw_wowned,
@@ -40,7 +41,7 @@ from finegrain.machine.seam cimport (
     arena_alloc, atomic_load_acq, atomic_store8, leaving, panic, running, sleep_for, stopping, user)
 from finegrain.machine.thread cimport (
     MAX_CPUS, TD_BLOCKED, TD_DEAD, TD_RUNNABLE, TD_RUNNING, TD_SLEEPING, TD_SPINNING, TD_STARTING, WAIT_CHAINS,
-    lock_delay_arg, machine, ps_t, thread)
+    lock_delay_arg, lock_id, machine, ps_t, thread)
 
 from finegrain.machine.errors import KernelPanic
 
@@ -479,17 +480,20 @@ cdef enum:
     KIND_SX = 0
     KIND_RW
     KIND_MTX
+    KIND_MTX8
+    KIND_BIT2
     KIND_SPIN
     KINDS
 
 cdef enum:
-    LOCKS = 10
+    LOCKS = 16
     STRIDE = 96                         # some share a line, some a turnstile chain
     CHANNELS = 3                        # sleepers' meeting points
     MAX_THREADS = 64
 
 cdef int ORDER[LOCKS]                   # the kind of each lock; they are taken from left to right
-ORDER[:] = [KIND_SX, KIND_SX, KIND_RW, KIND_RW, KIND_RW, KIND_MTX, KIND_MTX, KIND_MTX, KIND_SPIN, KIND_SPIN]
+ORDER[:] = [KIND_SX, KIND_SX, KIND_RW, KIND_BIT2, KIND_RW, KIND_MTX, KIND_MTX8, KIND_MTX, KIND_BIT2, KIND_MTX8, KIND_BIT2,
+            KIND_MTX, KIND_RW, KIND_MTX8, KIND_SPIN, KIND_SPIN]
 # The locks that sleepers hold, and drop: those of the channels
 cdef int INTERLOCKS[CHANNELS]
 INTERLOCKS[:] = [5, 0, 7]
@@ -511,7 +515,8 @@ cdef enum:
     DOWNGRADED = NOT_UPGRADED + KINDS
     SLEPT = DOWNGRADED + KINDS          # + channel
     WOKE = SLEPT + CHANNELS
-    COUNTS = WOKE + CHANNELS
+    GREW = WOKE + CHANNELS              # a generation, between two looks without its lock
+    COUNTS
 
 # What a thread may do wrong on demand, to see that it is found.
 cdef enum:
@@ -526,6 +531,8 @@ cdef uint16_t NAMES[KINDS]
 NAMES[KIND_SX] = lock_name(b"sx", b"stress")
 NAMES[KIND_RW] = lock_name(b"rw", b"stress")
 NAMES[KIND_MTX] = lock_name(b"sleep mutex", b"stress")
+NAMES[KIND_MTX8] = lock_name(b"mtx8", b"stress")
+NAMES[KIND_BIT2] = lock_name(b"bit2", b"stress")
 NAMES[KIND_SPIN] = lock_name(b"spin mutex", b"stress")
 cdef uint16_t SITE_EXCLUSIVE = lock_site(b"stress/exclusive")
 cdef uint16_t SITE_SHARED = lock_site(b"stress/shared")
@@ -534,11 +541,12 @@ cdef uint16_t SITE_SLEEP = lock_site(b"stress/sleep")
 
 cdef struct guarded:
     void* lock                          # c
+    lock_id id                          # c: of those that have it nowhere else
     int kind                            # c
     uint32_t readers                    # atomic, but orders nothing
     uint32_t writer                     # the lock: id of the thread that holds it exclusively
     uint64_t entered                    # the lock: counts exclusive holders in
-    uint64_t left                       # the lock: and out
+    uint64_t left                       # the lock: and out; a 2-bit lock's generation follows it
 
 # A place to sleep on; the lock is the channel's interlock.
 cdef struct slot:
@@ -567,6 +575,7 @@ cdef struct hand:                       # one thread of the stress
     uint64_t state
     bint hot                            # only short holds now: who waits, spins
     int mode[LOCKS]
+    uint64_t seen[LOCKS]                # generations, when it last looked
 
 
 cdef inline uint64_t next_random(uint64_t* state) noexcept nogil:
@@ -585,6 +594,8 @@ cdef inline uint32_t dice(hand* h, uint32_t sides) noexcept nogil:
 cdef void enter(hand* h, guarded* g, int mode) noexcept nogil:
     if g.writer != 0 or g.entered != g.left:
         panic(h.td, b"entered a lock that another thread holds exclusively")
+    if g.kind == KIND_BIT2 and bit2_value(h.td, <uint64_t*>g.lock) != g.left:
+        panic(h.td, b"the generation of a 2-bit lock is not what its last holder left")
     if mode == SHARED:
         add_relaxed(&g.readers, 1)
         return
@@ -603,7 +614,19 @@ cdef void come_out(hand* h, guarded* g, int mode) noexcept nogil:
     g.left += 1
     if g.writer != h.td.id or g.entered != g.left or load_relaxed(&g.readers) != 0:
         panic(h.td, b"a lock held exclusively was entered by another thread")
+    if g.kind == KIND_BIT2:
+        bit2_set_value(h.td, <uint64_t*>g.lock, g.left)
     g.writer = 0
+
+
+# Look at a generation without its lock: it only grows.
+cdef void look(hand* h, int i) noexcept nogil:
+    cdef guarded* g = &h.s.locks[i]
+    cdef uint64_t now = bit2_value(h.td, <uint64_t*>g.lock)
+    if now < h.seen[i]:
+        panic(h.td, b"the generation of a 2-bit lock went back")
+    h.counts[GREW] += now > h.seen[i]
+    h.seen[i] = now
 
 
 cdef bint acquire(hand* h, guarded* g, int mode, bint only_try) noexcept nogil:
@@ -619,6 +642,18 @@ cdef bint acquire(hand* h, guarded* g, int mode, bint only_try) noexcept nogil:
         else:
             mtx_lock(td, <mtx*>g.lock, SITE_EXCLUSIVE)
         owned = got == mtx_owned(td, <mtx*>g.lock)
+    elif g.kind == KIND_MTX8:
+        if only_try:
+            got = mtx8_trylock(td, <uint64_t*>g.lock, &g.id, SITE_TRY)
+        else:
+            mtx8_lock(td, <uint64_t*>g.lock, &g.id, SITE_EXCLUSIVE)
+        owned = got == mtx8_owned(td, <uint64_t*>g.lock)
+    elif g.kind == KIND_BIT2:
+        if only_try:
+            got = bit2_trylock(td, <uint64_t*>g.lock, &g.id, SITE_TRY)
+        else:
+            bit2_lock(td, <uint64_t*>g.lock, &g.id, SITE_EXCLUSIVE)
+        owned = got == bit2_owned(td, <uint64_t*>g.lock)
     elif g.kind == KIND_RW and mode == SHARED:
         if only_try:
             got = rw_try_rlock(td, <rwlock*>g.lock, SITE_TRY)
@@ -659,6 +694,10 @@ cdef void release(hand* h, guarded* g, int mode) noexcept nogil:
         mtx_unlock_spin(td, <mtx*>g.lock)
     elif g.kind == KIND_MTX:
         mtx_unlock(td, <mtx*>g.lock)
+    elif g.kind == KIND_MTX8:
+        mtx8_unlock(td, <uint64_t*>g.lock)
+    elif g.kind == KIND_BIT2:
+        bit2_unlock(td, <uint64_t*>g.lock)
     elif g.kind == KIND_RW and mode == SHARED:
         rw_runlock(td, <rwlock*>g.lock)
     elif g.kind == KIND_RW:
@@ -718,9 +757,11 @@ cdef void take_some(hand* h) noexcept nogil:
     cdef int i, mode, kind = KIND_SX
     cdef uint32_t share = 2 + dice(h, 5)
     for i in range(LOCKS):
-        if dice(h, share) != 0:
-            continue
         g = &h.s.locks[i]
+        if dice(h, share) != 0:
+            if g.kind == KIND_BIT2:
+                look(h, i)
+            continue
         mode = SHARED if g.kind <= KIND_RW and dice(h, 2) else EXCLUSIVE
         if not acquire(h, g, mode, g.kind != KIND_SPIN and dice(h, 4) == 0):
             continue
@@ -827,18 +868,20 @@ cdef void stress_thread(thread* td, void* argument) noexcept nogil:
     for what in range(CHANNELS):
         wake_up(&h, what, True)
     if h.s.fault == FAULT_KEEP and td.id == 1:
-        mtx_lock(td, <mtx*>h.s.locks[LOCKS - 3].lock, SITE_EXCLUSIVE)
+        mtx_lock(td, <mtx*>h.s.locks[INTERLOCKS[0]].lock, SITE_EXCLUSIVE)
 
 
+cdef tuple KIND_WORDS = ("sx", "rw", "mtx", "mtx8", "bit2", "spin")
 cdef list COUNT_NAMES = ["rounds"]
 for _what in ("blocked", "lost", "failed", "upgraded", "not upgraded", "downgraded"):
-    COUNT_NAMES += [f"{_what} {_kind}" for _kind in ("sx", "rw", "mtx", "spin")]
-COUNT_NAMES += ["slept mtx", "slept sx", "slept together", "woke mtx", "woke sx", "woke together"]
+    COUNT_NAMES += [f"{_what} {_kind}" for _kind in KIND_WORDS]
+COUNT_NAMES += ["slept mtx", "slept sx", "slept together", "woke mtx", "woke sx", "woke together", "grew bit2"]
 
 # What cannot be: spin mutexes never leave the CPU and are not tried, mutexes have one mode.
 cdef frozenset NEVER = frozenset({
-    "blocked spin", "lost spin", "failed spin", "upgraded mtx", "upgraded spin", "not upgraded mtx",
-    "not upgraded spin", "downgraded mtx", "downgraded spin"})
+    "blocked spin", "lost spin", "failed spin",
+    *(f"{_what} {_kind}" for _what in ("upgraded", "not upgraded", "downgraded")
+      for _kind in ("mtx", "mtx8", "bit2", "spin"))})
 
 
 cdef class LockStress:
@@ -873,6 +916,10 @@ cdef class LockStress:
                 sx_init(<sx*>s.locks[i].lock, NAMES[KIND_SX], 0)
             elif ORDER[i] == KIND_RW:
                 rw_init(<rwlock*>s.locks[i].lock, NAMES[KIND_RW], 0)
+            elif ORDER[i] == KIND_MTX8 or ORDER[i] == KIND_BIT2:
+                s.locks[i].id.address = s.locks[i].lock
+                s.locks[i].id.name = NAMES[ORDER[i]]
+                s.locks[i].id.kind = LK_MTX8 if ORDER[i] == KIND_MTX8 else LK_BIT2
             else:
                 mtx_init(<mtx*>s.locks[i].lock, NAMES[ORDER[i]], 0)
         for i in range(CHANNELS):
@@ -905,13 +952,17 @@ cdef class LockStress:
         return "".join([f"\nthread {i + 1} sleeps on the channel {places[self.s.asleep[i] - 1]}"
                         for i in range(self.s.nthreads) if self.s.asleep[i]])
 
+    cdef uint64_t word_offset(self, int i):
+        return 0 if self.s.locks[i].kind in (KIND_MTX8, KIND_BIT2) else sizeof(mtx) - 8
+
     cdef check_locks(self):
         cdef thread td
         cdef uint64_t i
         cdef stress* s = self.s
         for i in range(LOCKS):
-            word = (<uint64_t*>(<char*>s.locks[i].lock + sizeof(mtx) - 8))[0]
-            assert word == (1 if s.locks[i].kind <= KIND_RW else 0), f"lock {i} is left as {word:#x}"
+            word = (<uint64_t*>(<char*>s.locks[i].lock + self.word_offset(i)))[0]
+            free = 1 if s.locks[i].kind <= KIND_RW else s.locks[i].left << 2 if s.locks[i].kind == KIND_BIT2 else 0
+            assert word == free, f"lock {i} is left as {word:#x}"
             assert s.locks[i].readers == s.locks[i].writer == 0 and s.locks[i].entered == s.locks[i].left
         for i in range(CHANNELS):
             assert s.channels[i].ended
@@ -929,6 +980,7 @@ cdef class LockStress:
         while td != NULL:
             assert td.state == TD_DEAD
             assert td.nheld == 0 and td.read_held[0] == 0 and td.read_held[1] == 0 and td.critical == 0
+            assert td.pinned == 0 and td.spinlocks == 0 and [td.anonymous[i] != NULL for i in range(4)] == [False] * 4
             assert td.wanted.address == NULL and td.blocked_on == NULL and td.contested == NULL
             assert td.priority == td.base_priority, (
                 f"thread {td.id} has priority {td.priority}, not its own {td.base_priority}")
@@ -979,7 +1031,7 @@ cdef class LockStress:
                             ("returns", t.returns)):
                 counts[name] += n
             td = td.all_next
-        for kind, name in enumerate(("sx", "rw", "mtx", "spin")):
+        for kind, name in enumerate(KIND_WORDS):
             counts[f"contested {name}"] = 0
             for site in (SITE_EXCLUSIVE, SITE_SHARED, SITE_TRY, SITE_SLEEP):
                 lock_profile_sum(self.machine.m, NAMES[kind], site, &r)

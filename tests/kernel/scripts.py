@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import Any
 
 from doors.script import Scripts
@@ -76,3 +77,9 @@ def read(us: int, lock: int = 0, how: str = "charge") -> list[tuple[Any, ...]]:
 
 def later(us: int, script: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
     return [("charge", us * US), *script]
+
+
+def expected_look(pauses: int, most: int) -> int:
+    """The first look at or after so many pauses: rounds of 2, 4, 8 ... up to the limit."""
+    rounds = [min(2 << min(i, 20), most) for i in range(2000)]
+    return next(t for t in accumulate(rounds) if t >= pauses)

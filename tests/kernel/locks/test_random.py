@@ -11,7 +11,14 @@ from finegrain.lab.profile import read_charged, read_names, read_profile
 from finegrain.machine.costs import CostModel
 from kernel.scripts import PAUSES_ONLY, Played
 
-KINDS = ["sx", "rw", "mtx", "spin"]  # also the lock order: what may be held across a sleep comes first
+KINDS = [
+    "sx",
+    "rw",
+    "mtx",
+    "mtx8",
+    "bit2",
+    "spin",
+]  # also the lock order: what may be held across a sleep comes first
 TIME = st.integers(0, 300).map(lambda us: us * 1_000_017)
 
 
@@ -33,6 +40,8 @@ def section(
             ("upgrade" if shared else "downgrade", lock),
             *draw(work(kinds, lock + 1, may_sleep, in_spin)),
         ]
+    if kind == "bit2" and draw(st.booleans()):
+        inside.append(("set_generation", lock, draw(st.integers(0, (1 << 62) - 1))))
     inside.append(("unlock", lock))
     take = ("r" if shared else "") + "lock"
     return [("try" + take, lock, len(inside)) if only_try else (take, lock), *inside]
@@ -44,10 +53,12 @@ def work(
 ) -> list[tuple[Any, ...]]:
     script: list[tuple[Any, ...]] = []
     for _ in range(draw(st.integers(0, 3))):
-        how = draw(st.sampled_from(["charge", "user", "sleep", "lock"]))
+        how = draw(st.sampled_from(["charge", "user", "sleep", "lock", *["look"] * ("bit2" in kinds)]))
         if how == "lock":
             if first < len(kinds):
                 script += draw(section(kinds, first, may_sleep, in_spin))
+        elif how == "look":
+            script.append(("generation", kinds.index("bit2")))
         elif (how == "sleep" and not may_sleep) or (how == "user" and in_spin):
             script.append(("charge", draw(TIME)))
         else:
@@ -75,6 +86,23 @@ def plays(draw: st.DrawFn) -> dict[str, Any]:
         },
         "costs": costs,
     }
+
+
+def check_generations(p: Played, locks: list[str]) -> None:
+    """Who looks at a generation sees what was set last, or what is being set meanwhile, and nothing else."""
+    for lock in range(len(locks)):
+        sets = [(0, 0, 0)]  # from when to when, and to what
+        looks = []
+        for begin, end, script, index, op, result in p.trace:
+            call = p.scripts.scripts[script][index]
+            if op == "set_generation" and call[1] == lock:
+                sets.append((begin, end, call[2]))
+            elif op == "generation" and call[1] == lock:
+                looks.append((begin, end, result))
+        sets.sort()
+        for begin, end, seen in looks:
+            last = max(done for _, done, _ in sets if done <= begin)
+            assert seen in {value for start, done, value in sets if start <= end and done >= last}
 
 
 def audit(p: Played, locks: list[str]) -> None:
@@ -144,6 +172,7 @@ def test_random_threads_on_random_locks(play: Callable[..., Played], how: dict[s
     p = play(how["locks"], *how["scripts"], costs=how["costs"], **how["shape"])
     assert p.machine.threads == 0
     audit(p, how["locks"])
+    check_generations(p, how["locks"])
     again = play(how["locks"], *how["scripts"], costs=how["costs"], **how["shape"])
     assert everything(p) == everything(again)
 

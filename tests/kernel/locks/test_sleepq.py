@@ -2,8 +2,7 @@
 
 import pytest
 
-from finegrain.machine.errors import KernelPanic
-from kernel.scripts import US, Play, hold, later
+from kernel.scripts import US, Play, later
 
 
 @pytest.mark.parametrize("kind", ["mtx", "sx"])
@@ -29,10 +28,3 @@ def test_wakeup_reaches_all_sleepers_of_the_channel_and_no_other(play: Play) -> 
         later(5, [("wakeup", 1), ("charge", US), ("wakeup", 2)]),
     )
     assert [p.end(i, 0) for i in range(3)] == [5, 5, 6]
-
-
-def test_holding_a_mutex_across_a_sleep_panics(play: Play) -> None:
-    with pytest.raises(KernelPanic, match="must not be held across a sleep"):
-        play(["mtx"], hold(10, how="sleep"), later(1, hold(1)), checked=False)
-    with pytest.raises(KernelPanic, match="must not be held across a sleep"):
-        play(["mtx"], [("lock", 0), ("msleep", 1, -1)], later(1, hold(1)), checked=False)

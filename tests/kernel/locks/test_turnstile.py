@@ -39,23 +39,6 @@ def test_sleep_queue_chains_tell_neighbours_apart() -> None:
     assert all(0 <= (c - min(chains)) // 64 < 256 for c in chains)
 
 
-@pytest.mark.parametrize("kind", ["mtx", "rw"])
-def test_priority_is_lent_along_a_chain_of_owners_and_given_back(play: Play, kind: str) -> None:
-    # One CPU.  The owner of lock 0 (priority 200) is preempted; the owner of lock 1 (150) blocks on lock 0; an urgent
-    # one (50) blocks on lock 1.
-    low: Script = [("priority", 200), ("lock", 0), ("user", 5 * MS), ("priority_of", 0), ("unlock", 0),
-                   ("priority_of", 0)]  # fmt: skip
-    middle: Script = [("priority", 150), ("lock", 1), ("lock", 0), ("priority_of", 1), ("unlock", 0),
-                      ("priority_of", 1), ("unlock", 1), ("priority_of", 1)]  # fmt: skip
-    urgent: Script = [("priority", 50), ("lock", 1), ("unlock", 1)]
-    p = play([kind, kind], low, middle, urgent, cpus=1, costs=SLICED)
-    assert p.result(0, 3) == 50
-    assert p.result(0, 5) == 200
-    assert p.result(1, 3) == 50  # lock 1 is still wanted
-    assert p.result(1, 5) == 50
-    assert p.result(1, 7) == 150
-
-
 def test_a_lent_priority_moves_its_owner_up_among_those_blocked(play: Play) -> None:
     low: Script = [("priority", 200), ("lock", 0), ("user", 5 * MS), ("unlock", 0)]
     rival: Script = [("priority", 140), ("lock", 0), ("unlock", 0)]
@@ -65,17 +48,6 @@ def test_a_lent_priority_moves_its_owner_up_among_those_blocked(play: Play) -> N
     assert p.order("unlock") == [0, 1, 2, 2]
     p = play(["mtx", "mtx"], low, rival, middle, urgent, cpus=1, costs=SLICED)
     assert p.order("unlock") == [0, 2, 2, 3, 1]
-
-
-def test_a_lent_priority_moves_its_owner_up_in_the_run_queue(play: Play) -> None:
-    low: Script = [("priority", 200), ("lock", 0), ("user", 3 * MS), ("unlock", 0)]
-    other: Script = [("priority", 120), ("user", 3 * MS)]
-    urgent: Script = [("priority", 50), ("lock", 0), ("unlock", 0)]
-    p = play(["mtx"], low, other, other, urgent, cpus=1, costs=SLICED)
-    # The owner ran first for a millisecond; the urgent one blocked on it, so it came before both others.
-    assert p.order("unlock") == [0, 3]
-    assert p.end(0, 3) == 5000
-    assert [p.end(1, 1), p.end(2, 1)] == [8000, 9000]
 
 
 @pytest.mark.parametrize("kind", ["sx", "rw"])
@@ -104,12 +76,3 @@ def test_a_new_owner_answers_for_those_who_still_wait(play: Play) -> None:
     p = play(["rw"], low, writer, urgent, cpus=1, costs=SLICED)
     assert p.result(1, 2) == 50
     assert p.result(1, 4) == 150
-
-
-def test_the_most_urgent_waiter_is_woken_first(play: Play) -> None:
-    def waiter(priority: int) -> Script:
-        return [("priority", priority), ("lock", 0), ("unlock", 0)]
-
-    low: Script = [("priority", 200), ("lock", 0), ("user", 2 * MS), ("unlock", 0)]
-    p = play(["mtx"], low, waiter(150), waiter(100), waiter(120), cpus=1, costs=SLICED)
-    assert p.order("lock") == [0, 2, 3, 1]
