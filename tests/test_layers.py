@@ -17,7 +17,7 @@ PACKAGE = "finegrain"
 SOURCE = Path(__file__).parent.parent / "src" / PACKAGE
 SUFFIXES = (".py", ".pyx", ".pxd", ".pyi")
 
-OPEN = ("errors", "design", "files", "options")
+OPEN = ("errors", "design", "files", "lines", "options")
 KERNEL_SEES = ("machine.seam", "machine.thread")  # of the machine, in kernel code
 _LOCKS, _PHYS, _PMAP, _VM, _PROC = (f"kernel.{name}" for name in ("locks", "phys", "pmap", "vm", "proc"))
 _KERNEL = (_LOCKS, _PHYS, _PMAP, _VM, "kernel.vfs", _PROC, "kernel.boot")
@@ -30,8 +30,10 @@ RULES: dict[str, tuple[str, ...]] = {
     "errors": (),
     "design": (),
     "files": (),
+    "lines": (),
     "options": (),
     "machine": (),
+    "memorymap": ("machine",),
     "machine.seam": (
         "machine.thread",
         "machine.simulated",
@@ -54,15 +56,16 @@ RULES: dict[str, tuple[str, ...]] = {
     "replay": ("workload", "machine", *_MACHINES, *_TYPES, *_KERNEL),
     "lab": ("machine", *_MACHINES, *_TYPES, *_KERNEL),
     "profile": (),
-    "study": ("workload", "replay", "lab", "machine", *_MACHINES),
-    "report": ("study", "profile", "workload", "machine"),
-    "cli": ("", "study", "report", "profile", "workload", "replay", "lab", "machine"),
+    "study": ("workload", "replay", "lab", "machine", "memorymap", *_MACHINES),
+    "report": ("study", "profile", "workload", "machine", "memorymap"),
+    "cli": ("", "study", "report", "profile", "workload", "replay", "lab", "machine", "memorymap"),
 }
 FACES = _KERNEL[:-1]
 
 # Packages of others that some layers do without.
 FORBIDDEN = {
     "profile": ("rich", "typer"),
+    "memorymap": ("rich", "typer"),
     "study": ("rich", "typer"),
     "workload": ("rich", "typer"),
     "replay": ("rich", "typer"),

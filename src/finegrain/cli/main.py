@@ -17,6 +17,7 @@ COMMANDS: dict[str, str] = {
     "workload": "workload",
     "diff": "diff",
     "whatif": "whatif",
+    "space": "space",
 }
 
 INTERRUPTED = 130  # what shells give a command that Ctrl-C ended; Typer turns Ctrl-C into this status

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from finegrain.errors import UserError
-from finegrain.profile.lines import clean_lines
+from finegrain.lines import clean_lines
 from finegrain.profile.readers import READERS, compare_json
 from finegrain.profile.readers.base import LEAD, Log, Reader, Skip
 from finegrain.profile.table import Profile

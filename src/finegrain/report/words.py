@@ -83,6 +83,11 @@ def figure(value: Cell) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
+def plural(count: int, noun: str) -> str:
+    """Give a count of things: 1 domain, 2 domains."""
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
 def seconds(value: float) -> str:
     """A span: 5.011 s, 90 min."""
     if value >= 600 and value % 60 == 0:

@@ -28,7 +28,7 @@ cdef struct pvlock_state:
     uint32_t hash_modulus               # hashed: index = superpage number % this (0: not hashed)
     uint64_t hash_inverse               # 2**64 / hash_modulus, rounded up
     uint64_t superpages                 # superpages have smaller numbers; this is the number of the dummy
-    uint64_t* memory                    # a bit for each superpage: it holds memory
+    uint64_t* memory                    # a bit for each superpage: it holds memory, or has a struct all the same
     char** pointers                     # to each superpage's struct, the dummy's too; NULL: they are in a table
     char* table                         # struct of superpage n: table + n * struct_stride; hashed: list heads
     uint64_t struct_stride

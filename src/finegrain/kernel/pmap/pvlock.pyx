@@ -9,8 +9,8 @@ from finegrain.kernel.locks cimport (
     pv_wait_record, rw_init)
 from finegrain.kernel.phys cimport phys_state
 from finegrain.kernel.pmap.pvtable cimport (
-    PV_LAYOUT_HASHED, PV_LOCK_BIT2, PV_LOCK_KINDS, PV_LOCK_MTX, PV_LOCK_MTX8, PV_PART_STRUCTS, PV_TABLE_POINTERS,
-    pvtable_plan_make, pvtable_region)
+    PV_LAYOUT_HASHED, PV_LOCK_BIT2, PV_LOCK_KINDS, PV_LOCK_MTX, PV_LOCK_MTX8, PV_PART_STRUCTS, PV_TABLE_FILLED,
+    PV_TABLE_POINTERS, pvtable_plan_make, pvtable_region)
 from finegrain.machine.seam cimport arena_alloc
 from finegrain.machine.thread cimport machine
 
@@ -46,6 +46,18 @@ cdef void init_hashed(machine* m, pvlock_state* s, const pvlock_design* design) 
     s.gen_base = <char*>arena_alloc(m, n * sizeof(uint64_t))
     for i in range(n):
         init_lock(s, <pvlock*>(s.lock_base + i * s.lock_stride), i)
+
+
+# In a filled table, what has a struct and no memory is as good as what has both.
+cdef void fill_holes(pvlock_state* s) noexcept nogil:
+    cdef pvtable_region* r
+    cdef uint64_t superpage
+    cdef uint32_t i
+    for i in range(s.plan.nregions):
+        r = &s.plan.regions[i]
+        if r.part == PV_PART_STRUCTS:
+            for superpage in range(r.start // s.struct_stride, min(s.superpages, (r.start + r.bytes) // s.struct_stride)):
+                s.memory[superpage >> 6] |= <uint64_t>1 << (superpage & 63)
 
 
 # The structs of each segment, in the plan's order, and where a superpage's is.
@@ -118,6 +130,8 @@ cdef int pvlock_create(machine* m, const pvlock_design* design) except -1:
         end = ((p.segs[i].end - 1) >> PDRSHIFT) + 1
         for superpage in range(p.segs[i].start >> PDRSHIFT, end):
             s.memory[superpage >> 6] |= <uint64_t>1 << (superpage & 63)
+    if design.layout != PV_LAYOUT_HASHED and design.table == PV_TABLE_FILLED:
+        fill_holes(s)
     if design.layout != PV_LAYOUT_HASHED and design.table == PV_TABLE_POINTERS:
         init_pointers(m, s, p)
     else:                               # the dummy lies past its end

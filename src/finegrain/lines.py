@@ -1,4 +1,4 @@
-"""Lines of a profile as people send it: undo what mail programs, web pages and terminals did to them.
+"""Lines of text as people send it, profiles and boot logs: undo what mail programs, web pages and terminals did.
 
 Only what can be undone for certain is undone: quoted-printable, HTML entities and tags, quote marks,
 terminal escapes, hard blanks.  Lines that a mail program broke are joined by the readers, which know

@@ -4,7 +4,7 @@ import string
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finegrain.profile.lines import clean_lines
+from finegrain.lines import clean_lines
 
 
 @given(st.text(alphabet=string.printable + "\u00a0é", max_size=300))
