@@ -51,12 +51,13 @@ cdef void init_hashed(machine* m, pvlock_state* s, const pvlock_design* design) 
 # In a filled table, what has a struct and no memory is as good as what has both.
 cdef void fill_holes(pvlock_state* s) noexcept nogil:
     cdef pvtable_region* r
-    cdef uint64_t superpage
+    cdef uint64_t superpage, end
     cdef uint32_t i
     for i in range(s.plan.nregions):
         r = &s.plan.regions[i]
         if r.part == PV_PART_STRUCTS:
-            for superpage in range(r.start // s.struct_stride, min(s.superpages, (r.start + r.bytes) // s.struct_stride)):
+            end = min(s.superpages, (r.start + r.bytes) // s.struct_stride)
+            for superpage in range(r.start // s.struct_stride, end):
                 s.memory[superpage >> 6] |= <uint64_t>1 << (superpage & 63)
 
 
