@@ -18,6 +18,7 @@ COMMANDS: dict[str, str] = {
     "diff": "diff",
     "whatif": "whatif",
     "space": "space",
+    "sweep": "sweep",
 }
 
 INTERRUPTED = 130  # what shells give a command that Ctrl-C ended; Typer turns Ctrl-C into this status

@@ -16,7 +16,7 @@ from finegrain.report.table import Column, Table, as_html
 from finegrain.report.terminal import as_rich, plain
 from finegrain.report.words import Cell, count_name, holder
 from finegrain.study.defaults import PRECISION_LIMIT_S
-from finegrain.study.result import PV_NAME, SCHEMA, SWEEP_SCHEMA, DesignResult, Lock, Result
+from finegrain.study.result import PV_NAME, SCHEMA, DesignResult, Lock, Result
 from finegrain.study.statistics import half_width
 
 TOP_SUPERPAGES = 3
@@ -118,8 +118,13 @@ def factor(first: float, other: float) -> str:
     return f"{ratio:.2f}x less" if ratio >= 1 else f"{1 / ratio:.2f}x more"
 
 
-def summary_table(designs: Sequence[DesignResult], first: DesignResult | None = None) -> Table:
-    """What lies under the waits: a row a question, a column a design; against `first`, else the first of them."""
+def summary_table(
+    designs: Sequence[DesignResult], first: DesignResult | None = None, ram: float | None = None
+) -> Table:
+    """What lies under the waits: a row a question, a column a design; against `first`, else the first of them.
+
+    `ram` is the machine's memory in GB (2^30 bytes).
+    """
     first = first or designs[0]
     against = ["1" if d is first else _pv_factor(first, d) for d in designs]
     rows: list[list[Cell]] = [
@@ -134,7 +139,15 @@ def summary_table(designs: Sequence[DesignResult], first: DesignResult | None = 
             *(f"{d.pv_bytes / 1024:,.0f} KiB" for d in designs),
         ],
     ]
+    if ram is not None:
+        rows.append(["  bytes per GB of RAM", *(f"{d.pv_bytes / ram:,.0f}" for d in designs)])
     return Table([Column("", left=True, wraps=True), *(Column(design.name) for design in designs)], rows, GAP)
+
+
+def ram_gb(result: Result) -> float | None:
+    """Give the memory of the machine of a result in GB of 2^30 bytes, if it is told."""
+    memory = result.machine.get("memory_bytes")
+    return memory / (1 << 30) if memory else None
 
 
 def _pv_factor(first: DesignResult, other: DesignResult) -> str:
@@ -251,7 +264,9 @@ class _View:
                 yield as_rich(waits_table([design]))
                 yield ""
         yield ""
-        yield from _side_by_side(lambda part: summary_table(part, designs[0]), designs, console, options)
+        yield from _side_by_side(
+            lambda part: summary_table(part, designs[0], ram_gb(self.result)), designs, console, options
+        )
         if self.counts:
             yield from _side_by_side(counts_table, designs, console, options)
         for design in designs:
@@ -282,7 +297,7 @@ def html(result: Result) -> str:
         "<div>"
         + "".join(f"<p>{escape(line)}</p>" for line in title(result))
         + as_html(waits_table(designs))
-        + as_html(summary_table(designs))
+        + as_html(summary_table(designs, ram=ram_gb(result)))
         + f"<pre>{escape(chr(10).join(lines))}</pre></div>"
     )
 
@@ -305,8 +320,6 @@ def as_dict(result: Result) -> dict[str, Any]:
     }
 
 
-def as_json(results: Sequence[Result]) -> str:
-    """Give one result, or several as a sweep, as JSON."""
-    dicts = [as_dict(result) for result in results]
-    document = dicts[0] if len(dicts) == 1 else {"schema": SWEEP_SCHEMA, "comparisons": dicts}
-    return json.dumps(document, indent=1) + "\n"
+def as_json(result: Result) -> str:
+    """Give a result as JSON."""
+    return json.dumps(as_dict(result), indent=1) + "\n"

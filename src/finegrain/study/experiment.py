@@ -1,8 +1,10 @@
 """The main job: designs x workload x machine -> Result."""
 
+import hashlib
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import replace
 from itertools import count
@@ -15,6 +17,7 @@ from finegrain.errors import UserError
 from finegrain.machine.costs import CostModel
 from finegrain.machine.shape import DEFAULT_SHAPE, Shape, shape_of
 from finegrain.options import KernelOptions
+from finegrain.study.clusters import Cluster, Run, measure_sent
 from finegrain.study.defaults import (
     DEFAULT_MEMORY,
     DEFAULT_REPLICATIONS,
@@ -29,10 +32,11 @@ from finegrain.study.defaults import (
 )
 from finegrain.study.measure import Measurement, Task, measure
 from finegrain.study.memory import processes_that_fit
+from finegrain.study.points import Points
 from finegrain.study.result import Result
 from finegrain.study.summarise import summarise, widest
-from finegrain.study.workers import workers
-from finegrain.workload.stored import open_program, store_program
+from finegrain.study.workers import Call, workers
+from finegrain.workload.stored import open_program, recording_bytes, store_program
 
 # Entered while tasks run: the name of each bar, and a function that gives how far each is, from 0 to 1.
 Progress = Callable[[Sequence[str], Callable[[], Sequence[float]]], AbstractContextManager[None]]
@@ -57,8 +61,14 @@ def compare(
     memory_bytes: int = DEFAULT_MEMORY,
     processes: int | None = None,
     progress: Progress | None = None,
+    points: Points | None = None,
+    cluster: Cluster | None = None,
 ) -> Result:
-    """Compare designs; see `finegrain.compare`, which shows progress on the terminal where this takes a `progress`."""
+    """Compare designs; see `finegrain.compare`, which shows progress on the terminal where this takes a `progress`.
+
+    With `points`, runs that are there are not made again, and those made are put there. With a
+    `cluster`, runs are made on it, and `processes` says nothing.
+    """
     chosen = [design if isinstance(design, Design) else parse_design(design) for design in designs]
     if not chosen:
         raise UserError("no design given; for example: head,superpage")
@@ -74,6 +84,8 @@ def compare(
         with workers(1) as run:
             list(run([(store_program, workload, directory)]))
         program = open_program(directory)
+        sent = recording_bytes(workload) if points is not None or cluster is not None else b""
+        kept = None if points is None else (points, hashlib.sha256(sent).hexdigest())
         tasks = [
             Task(
                 design=design,
@@ -91,8 +103,11 @@ def compare(
             )
             for design in chosen
         ]
-        rounds = _Rounds(tasks, replications, precision)
-        rounds.run(directory, processes or processes_that_fit(jobs), progress)
+        rounds = _Rounds(tasks, replications, precision, kept)
+        if cluster is None:
+            rounds.run(directory, processes or processes_that_fit(jobs), progress)
+        else:
+            rounds.run_on(cluster, sent, progress)
     measured = rounds.by_design()
     return Result(
         machine={
@@ -159,8 +174,15 @@ class _Rounds:
     which process was done first.
     """
 
-    def __init__(self, tasks: list[Task], replications: int, precision: float | None) -> None:
+    def __init__(
+        self,
+        tasks: list[Task],
+        replications: int,
+        precision: float | None,
+        kept: tuple[Points, str] | None,  # and the recording's hash
+    ) -> None:
         self.tasks = tasks
+        self.kept = kept
         self.precision = precision
         self.least = max(replications, PRECISION_REPLICATIONS) if precision is not None else replications
         limit = int(PRECISION_LIMIT_S / tasks[0].seconds)
@@ -185,22 +207,70 @@ class _Rounds:
         def cancel() -> None:
             shared[-1] = 1.0
 
+        with workers(min(processes, self.most * len(self.tasks))) as run:
+            self._run(run, lambda task, number: (_measure_one, task, path, number), cancel, shared, progress)
+
+    def run_on(self, cluster: Cluster, recording: bytes, progress: Progress | None) -> None:
+        """Measure on a cluster; how far a run is, is not seen until it is done."""
+        done = np.zeros(self.most * len(self.tasks) + 1)
+        with cluster.workers() as run:
+            self._run(run, lambda task, number: (measure_sent, task, recording), lambda: None, done, progress)
+
+    def _run(
+        self,
+        run: Run,
+        call: Callable[[Task, int], Call],
+        cancel: Callable[[], None],
+        done: np.ndarray,
+        progress: Progress | None,
+    ) -> None:
         names = [task.design.name for task in self.tasks]
         if self.precision is not None:
             names.append(f"±{self.precision * 100:g}%")
-        shown = progress(names, lambda: self._fractions(shared)) if progress is not None else nullcontext()
-        calls = ((_measure_one, task, path, number) for number, task in enumerate(self._all_tasks()))
-        with (
-            shown,
-            workers(min(processes, self.most * len(self.tasks))) as run,
-            closing(run(calls, cancel)) as results,
-        ):
+        shown = progress(names, lambda: self._fractions(done)) if progress is not None else nullcontext()
+        with shown, closing(self._results(run, call, cancel, done)) as results:
             try:
                 self._gather(results)
             except KeyboardInterrupt:
                 if self.precision is None or len(self.done) < 2:
                     raise
                 self.ended = "interrupted"
+
+    def _results(
+        self, run: Run, call: Callable[[Task, int], Call], cancel: Callable[[], None], done: np.ndarray
+    ) -> Generator[Measurement, None, None]:
+        """Give the measurements of all tasks in order: those that are kept, and those that have to be made."""
+        ahead: deque[Measurement | None] = deque()  # of tasks that were looked up: None is to be made
+        made: list[tuple[int, Task]] = []  # number of the task, and the task, of each call
+
+        def calls() -> Iterator[Call]:
+            for number, task in enumerate(self._all_tasks()):
+                found = self.kept[0].get(task, self.kept[1]) if self.kept is not None else None
+                if found is not None:
+                    done[number] = 1.0
+                    ahead.append(found)
+                    continue
+                made.append((number, task))
+                ahead.append(None)
+                yield call(task, number)
+
+        def arrived(at: int, measured: Measurement) -> None:
+            number, task = made[at]
+            done[number] = 1.0
+            if self.kept is not None:
+                self.kept[0].put(task, self.kept[1], measured)
+
+        with closing(run(calls(), cancel, arrived)) as results:
+            early: deque[Measurement] = deque()
+            while True:
+                while ahead and (ahead[0] is not None or early):
+                    found = ahead.popleft()
+                    yield found if found is not None else early.popleft()
+                try:
+                    early.append(next(results))
+                except StopIteration:
+                    yield from (found for found in ahead if found is not None)
+                    return
 
     def _all_tasks(self) -> Iterator[Task]:
         for number in range(self.most):

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 SCHEMA = "finegrain.compare/3"
-SWEEP_SCHEMA = "finegrain.sweep/1"  # several results in one document
 SPAN_90MIN_S = 5400.0
 PV_NAME = "pmap pv list"
 """The name of the PV list locks, whatever their class."""

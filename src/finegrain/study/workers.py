@@ -3,14 +3,16 @@
 import signal
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from enum import Enum
-from itertools import islice
+from itertools import count, islice
 from typing import Any
 
 from joblib.externals.loky import get_reusable_executor
 
 Call = tuple[Any, ...]  # a function and its arguments
+Arrived = Callable[[int, Any], None]
 
 
 class _Ended(Enum):  # keeps its identity on the way from a worker
@@ -26,24 +28,35 @@ def workers(processes: int) -> Iterator[Callable[..., Generator[Any, None, None]
 
     It takes calls as there are processes for them, so that there may be more than will be wanted. Its second argument,
     if given, is called when calls under way are to be abandoned: on an error in a call, on Ctrl-C, and when the
-    results are closed early. The processes end with the `with` block. joblib.Parallel does not serve here: on Ctrl-C it
+    results are closed early; its third, with the number of the call and its result, as soon as there is one, in
+    whatever order they come. The processes end with the `with` block. joblib.Parallel does not serve here: on Ctrl-C it
     kills its workers, with tracebacks of theirs on the terminal.
     """
     executor = get_reusable_executor(max_workers=processes, initializer=_ignore_interrupts)
     abandoned = False
 
-    def run(calls: Iterable[Call], cancel: Callable[[], None] = lambda: None) -> Generator[Any, None, None]:
+    def run(
+        calls: Iterable[Call], cancel: Callable[[], None] = lambda: None, arrived: Arrived = lambda *_: None
+    ) -> Generator[Any, None, None]:
         nonlocal abandoned
         source = iter(calls)
+        numbers = count()
+
+        def submit(call: Call) -> Future[Any]:
+            future: Future[Any] = executor.submit(_call, *call)
+            number = next(numbers)
+            future.add_done_callback(lambda done: _tell(arrived, number, done))
+            return future
+
         # as many again wait in line, so that a process that is done finds work while the next result is late
-        futures = deque(executor.submit(_call, *call) for call in islice(source, 2 * processes))
+        futures = deque(submit(call) for call in islice(source, 2 * processes))
         try:
             while futures:
                 result = futures[0].result()
                 if result is _INTERRUPTED:
                     raise KeyboardInterrupt
                 futures.popleft()
-                futures.extend(executor.submit(_call, *call) for call in islice(source, 1))
+                futures.extend(submit(call) for call in islice(source, 1))
                 yield result
         finally:
             if futures:
@@ -56,6 +69,11 @@ def workers(processes: int) -> Iterator[Callable[..., Generator[Any, None, None]
         yield run
     finally:
         executor.shutdown(wait=not abandoned)  # the user need not wait for what is going away
+
+
+def _tell(arrived: Arrived, number: int, done: Future[Any]) -> None:
+    if not done.cancelled() and done.exception() is None and done.result() is not _INTERRUPTED:
+        arrived(number, done.result())
 
 
 def _ignore_interrupts() -> None:

@@ -207,13 +207,18 @@ def bundled() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob(f"*{SUFFIX}"))}
 
 
-def load(name_or_path: str | Path) -> Recording:
-    """Read a bundled recording by its name, or any recording by its path; UserError when there is none."""
+def locate(name_or_path: str | Path) -> Path:
+    """Find a bundled recording by its name, or any recording by its path; UserError when there is none."""
     here = bundled()
     name = str(name_or_path)
     if name in here:
-        return read(here[name], name)
+        return here[name]
     if not Path(name).exists():
         known = ", ".join(here) or "none"
         raise UserError(f"no recording {name}: give a file, or the name of a bundled one ({known})")
-    return read(Path(name))
+    return Path(name)
+
+
+def load(name_or_path: str | Path) -> Recording:
+    """Read a bundled recording by its name, or any recording by its path; UserError when there is none."""
+    return read(locate(name_or_path), str(name_or_path))

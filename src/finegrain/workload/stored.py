@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from finegrain.errors import UserError
 from finegrain.workload.program import Program
 
 _REST = "rest.json"
@@ -30,6 +31,17 @@ def store_program(workload: str, directory: str) -> None:
         else:
             rest[field.name] = value
     Path(directory, _REST).write_text(json.dumps(rest), encoding="utf-8")
+
+
+def recording_bytes(workload: str) -> bytes:
+    """Give the recording `workload` as it lies on disk. UserError if there is none."""
+    from finegrain.workload.recording import locate
+
+    path = locate(workload)
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"cannot read recording {workload}: {error.strerror}") from None
 
 
 def open_program(directory: str) -> Program:

@@ -1,4 +1,4 @@
-"""finegrain's own results as JSON, a profile a design: schema finegrain.compare/1 to /3, or finegrain.sweep/1."""
+"""finegrain's own results as JSON, a profile a design: schema finegrain.compare/1 to /3, finegrain.sweep/1 and /2."""
 
 import json
 from typing import Any
@@ -9,7 +9,7 @@ from finegrain.errors import UserError
 from finegrain.profile.table import BETWEEN, MAX_COUNT, Builder, Profile
 
 SCHEMAS = ("finegrain.compare/1", "finegrain.compare/2", "finegrain.compare/3")
-SWEEP = "finegrain.sweep/1"
+SWEEPS = ("finegrain.sweep/1", "finegrain.sweep/2")
 # JSON is held whole while it is read; a comparison is a few megabytes at most.
 MAX_BYTES = 256 << 20
 
@@ -113,15 +113,21 @@ def read_json(data: bytes, source: str) -> list[Profile]:
 
 def _profiles(document: Any, source: str) -> list[Profile]:
     root = _object(document, "the document")
-    if root.get("schema") == SWEEP:
+    if root.get("schema") in SWEEPS:
         profiles = []
-        for at, item in enumerate(_list(root.get("comparisons"), "comparisons")):
+        comparisons = _list(root.get("comparisons"), "comparisons")
+        values = [str(value)[:80] for value in _list(root.get("values") or [], "values")]
+        over = root.get("over", "cpus")
+        for at, item in enumerate(comparisons):
             try:
                 comparison = _comparison(item, source)
             except UserError as error:
                 raise UserError(f"comparisons[{at}]: {error}") from None
             for profile in comparison:
-                profile.label = f"{profile.label}@{profile.cpus or '?'}cpus"
+                if over == "cpus":
+                    profile.label = f"{profile.label}@{profile.cpus or '?'}cpus"
+                elif len(comparisons) > 1 and at < len(values):
+                    profile.label = f"{profile.label}@{values[at]}"
             profiles += comparison
     else:
         profiles = _comparison(root, source)
