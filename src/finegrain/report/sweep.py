@@ -13,7 +13,6 @@ from finegrain.report.words import Cell, printable
 from finegrain.study.result import DesignResult, Result, is_pv_list
 from finegrain.study.sweep import SCHEMA, SweepResult, enough_locks
 
-
 NEAR = 1.25  # waiting that is shown to be at most so many times another's counts as the same
 
 
