@@ -7,7 +7,7 @@ Times are microseconds of simulated time, as LOCK_PROFILING prints them. `*_90mi
 from dataclasses import dataclass, field
 from typing import Any
 
-SCHEMA = "finegrain.compare/3"
+SCHEMA = "finegrain.compare/4"
 SWEEP_SCHEMA = "finegrain.sweep/1"  # several results in one document
 SPAN_90MIN_S = 5400.0
 PV_LIST = "rw:pmap pv list"
@@ -34,6 +34,10 @@ class Point:
     depth_mean: float  # threads already waiting, on average over contested acquisitions
     depth_max: int
     transfers: dict[str, int]  # where the lock's cache line came from at acquisition
+    line_transfers: int  # how often getting, holding and releasing it had to wait for its line
+    neighbour_transfers: int  # those that only other locks in the line were the cause of
+    transfer_us: float
+    neighbour_us: float
     wait_histogram_ns: list[list[int]]
     hold_histogram_ns: list[list[int]]
 
@@ -52,6 +56,8 @@ class Lock:
     spin_us: float
     block_us: float
     wait_max_us: float
+    transfer_us_90min: float  # getting the lock's cache line, waiting or not
+    neighbour_us_90min: float  # the part of it that only other locks in the line were the cause of
     wait_histogram_ns: list[list[int]]
     hold_histogram_ns: list[list[int]]
     held_by: list[tuple[str, float]]  # who held it while others waited: site, us

@@ -24,7 +24,7 @@ from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 from finegrain.kernel.locks cimport LO_PV_LIST, lock_name, lock_profile, mtx_init, pv_wait_record, rw_init
 from finegrain.kernel.phys cimport phys_state
 from finegrain.kernel.types cimport PAGE_SIZE
-from finegrain.machine.seam cimport arena_alloc
+from finegrain.machine.seam cimport arena_alloc, line_neighbours
 from finegrain.machine.thread cimport machine
 
 cdef uint16_t NAME_PV_LIST = lock_name(b"rw", b"pmap pv list")
@@ -39,7 +39,7 @@ cdef enum:
     NBPDR = 1 << PDRSHIFT
 
 
-cdef int init_locks(pvlock_state* s, uint64_t start, uint64_t count) except -1:
+cdef int init_locks(machine* m, pvlock_state* s, uint64_t start, uint64_t count) except -1:
     cdef uint64_t i
     cdef char* lock
     for i in range(start, start + count):
@@ -50,6 +50,7 @@ cdef int init_locks(pvlock_state* s, uint64_t start, uint64_t count) except -1:
         else:
             mtx_init(<mtx*>lock, NAME_PV_LIST_MTX, LO_PV_LIST)
             (<mtx*>lock).lock_object.lo_instance = <uint32_t>i
+        line_neighbours(m, lock, LOCK_SIZE if s.hash_modulus else sizeof(pmap_large_md_page))
     return 0
 
 
@@ -66,7 +67,7 @@ cdef int create_hashed(machine* m, pvlock_state* s, const pvlock_design* design,
     s.head_base = <char*>arena_alloc(m, superpages * s.head_stride)
     s.bytes = n * (s.lock_stride + s.gen_stride) + superpages * s.head_stride
     s.kva_bytes = s.bytes
-    return init_locks(s, 0, n)
+    return init_locks(m, s, 0, n)
 
 
 cdef int create_per_superpage(machine* m, pvlock_state* s, phys_state* p, uint64_t superpages) except -1:
@@ -98,7 +99,7 @@ cdef int create_per_superpage(machine* m, pvlock_state* s, phys_state* p, uint64
     s.head_base = <char*>&(<pmap_large_md_page*>table).pv_page
     s.gen_base = <char*>&(<pmap_large_md_page*>table).pv_invl_gen
     for i in range(s.nfills):
-        init_locks(s, s.fills[i].start, s.fills[i].entries)
+        init_locks(m, s, s.fills[i].start, s.fills[i].entries)
     return 0
 
 
