@@ -41,6 +41,10 @@ def make_row(lock_class: str, name: str, site: str, wait_us: int, hold_us: int =
         "depth_total": 20,
         "depth_max": 4,
         "lines": [1, 2, 3, 4, 5],
+        "transfers": 30,
+        "neighbour_transfers": 3,
+        "transfer_ps": 2 * 10**6,
+        "neighbour_ps": 10**5,
         "wait_histogram_ns": [[64, 4], [128, 6]],
         "hold_histogram_ns": [[256, 99], [1024, 1]],
     }

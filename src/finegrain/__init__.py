@@ -34,7 +34,7 @@ class Result(_study.Result):
     # Reports are loaded on first use: the readers of other systems' profiles need none of them.
 
     def to_dict(self) -> dict[str, Any]:
-        """Give everything as JSON's types, full precision, under the schema finegrain.compare/3."""
+        """Give everything as JSON's types, full precision, under the schema finegrain.compare/4."""
         from finegrain.report.result import as_dict
 
         return as_dict(self)

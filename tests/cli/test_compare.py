@@ -1,10 +1,9 @@
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-
-from finegrain.cli.compare import parse_precision
 
 
 def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -65,5 +64,13 @@ def test_a_foreign_recording_is_refused(tmp_path: Path) -> None:
     assert "foreign.fgrec" in result.stderr
 
 
-def test_a_precision_is_a_percentage_or_a_part() -> None:
-    assert parse_precision("5%") == parse_precision("0.05") == 0.05
+def test_several_sizes_are_written_as_they_are_done(tmp_path: Path) -> None:
+    out = tmp_path / "out.json"
+    done = run(
+        *("--cpus", "2,3", "--designs", "head", "--seconds", "0.001", "--warmup", "0", "--replications", "1"),
+        *("--json", str(out)),
+    )
+    assert done.returncode == 0, done.stderr
+    document = json.loads(out.read_text())
+    assert (document["schema"], document["over"], document["values"]) == ("finegrain.sweep/2", "cpus", ["2", "3"])
+    assert [comparison["machine"]["cpus"] for comparison in document["comparisons"]] == [2, 3]

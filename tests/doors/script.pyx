@@ -60,6 +60,10 @@ cdef int64_t op_add(thread* td, lab_call* c) noexcept nogil:
     return atomic_fetchadd(td, <uint64_t*>((<locks_world*>c.world).lines + 64 * c.a[0]), 1)
 
 
+cdef int64_t op_add_word(thread* td, lab_call* c) noexcept nogil:
+    return atomic_fetchadd(td, <uint64_t*>((<locks_world*>c.world).lines + 8 * c.a[0]), 1)
+
+
 cdef int64_t op_write(thread* td, lab_call* c) noexcept nogil:
     touch_write(td, (<locks_world*>c.world).lines + 64 * c.a[0])
     return 0
@@ -141,6 +145,7 @@ cdef class Scripts(LockScripts):
             OPERATIONS.add("read", "line", op_read, "read a cache line")
             OPERATIONS.add("write", "line", op_write, "write a cache line")
             OPERATIONS.add("add", "line", op_add, "add 1 to a cache line's first word, atomically: what it was")
+            OPERATIONS.add("add_word", "line", op_add_word, "add 1 to a word, of 8 in a line, atomically: what it was")
             OPERATIONS.add("lines", "count", op_lines, "work through so many cache lines that nobody else touches")
             OPERATIONS.add("zero", "", op_zero, "zero the page that the cache lines are in")
             OPERATIONS.add("park", "", op_park, "leave the CPU until an unpark")

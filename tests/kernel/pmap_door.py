@@ -6,6 +6,7 @@ from typing import Any
 
 from doors.pmap import Pmaps
 from finegrain.design import Design
+from finegrain.machine.costs import CostModel
 from finegrain.machine.simulated import SimulatedMachine
 
 PAGE, SUPER, MB = 4096, 1 << 21, 1 << 20
@@ -37,9 +38,10 @@ class World:
         cpus: int = 4,
         color: int | None = 0,
         checked: bool = True,
+        costs: CostModel | None = None,
         **parts: Any,
     ) -> None:
-        self.machine = SimulatedMachine(sockets=1, cores=cpus, threads=1, memory=memory)
+        self.machine = SimulatedMachine(sockets=1, cores=cpus, threads=1, memory=memory, costs=costs)
         self.door = Pmaps(self.machine, [(PAGE, memory, 0)], design=design(**parts), checked=checked)
         self.run, self.do = self.door.run, self.door.do
         self.object = self.door.object(max(pages, 1), color=color)

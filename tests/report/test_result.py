@@ -43,6 +43,18 @@ def test_under_it_stand_the_factors_the_split_and_the_throughput() -> None:
     assert "cc1 (3 copies)" in page
 
 
+def test_neighbours_in_the_line_are_named_where_there_are_any() -> None:
+    said = "of its cache-line transfers, by neighbours in the line"
+    (line,) = [line for line in text(make_result()).splitlines() if said in line]
+    assert line.split()[-2:] == ["5.0%", "5.0%"]
+    quiet, measurements = [], [make_measurement() for _ in range(2)]
+    for m in measurements:
+        rows = [row | {"neighbour_transfers": 0, "neighbour_ps": 0} for row in m.profile]
+        quiet.append(replace(m, profile=rows))
+    result = with_(make_result(), designs=[summarise(make_task("head"), quiet)])
+    assert said not in text(result)
+
+
 def with_(result: Result, **changes: object) -> Result:
     return replace(result, **changes)
 
@@ -135,9 +147,9 @@ def test_factor(first: float, other: float, words: str) -> None:
 
 
 def test_json_has_the_schema_that_other_programs_rely_on() -> None:
-    document = json.loads(as_json([make_result()]))
+    document = json.loads(as_json(make_result()))
     assert document == json.loads(json.dumps(as_dict(make_result())))
-    assert document["schema"] == "finegrain.compare/3"
+    assert document["schema"] == "finegrain.compare/4"
     assert document["machine"]["kind"] == "simulated"
     design = document["designs"][0]
     assert set(design) >= {
@@ -148,8 +160,6 @@ def test_json_has_the_schema_that_other_programs_rely_on() -> None:
         "block_us", "wait_histogram_ns", "held_by",
     }  # fmt: skip
     assert set(design["pv_wait"]) == {"collision_us", "sharing_us"}
-    sweep = json.loads(as_json([make_result(), make_result()]))
-    assert sweep == {"schema": "finegrain.sweep/1", "comparisons": [document, document]}
 
 
 def test_html_is_balanced_and_escaped() -> None:

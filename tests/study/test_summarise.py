@@ -12,6 +12,10 @@ def test_scaling_to_ninety_minutes_and_its_interval() -> None:
     assert lock.wait_us == 2000
     assert lock.wait_us_90min == pytest.approx(1000 * 5400)
     assert lock.wait_us_90min_ci95 == pytest.approx((5400e3, 5400e3))  # equal runs: no spread
+    assert (lock.transfer_us_90min, lock.neighbour_us_90min) == pytest.approx((2 * 5400, 0.1 * 5400))
+    (point,) = lock.points
+    assert (point.line_transfers, point.neighbour_transfers) == (60, 6)
+    assert (point.transfer_us, point.neighbour_us) == pytest.approx((4, 0.2))
     alone = summarise(make_task(seconds=1.0), [make_measurement(1000)])
     assert [lock.wait_us_90min_ci95 for lock in alone.locks] == [None, None, None]
     assert (alone.exits_per_s_ci95, alone.pv_ratio, alone.pv_ratio_ci95) == (None, 1, None)

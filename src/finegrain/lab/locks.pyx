@@ -10,7 +10,7 @@ from finegrain.kernel.locks cimport (
     rw_try_rlock, rw_try_upgrade, rw_try_wlock, rw_wlock, rw_wowned, rw_wunlock, rwlock, sleep_sx, sx, sx_downgrade,
     sx_init, sx_slock, sx_sunlock, sx_try_slock, sx_try_upgrade, sx_try_xlock, sx_xlock, sx_xlocked, sx_xunlock, wakeup)
 from finegrain.lab.run cimport Operations, fresh, lab_job, lacks, run_job, shown, whole
-from finegrain.machine.seam cimport arena_alloc, charge, panic, set_priority, sleep_for, spawn, user
+from finegrain.machine.seam cimport arena_alloc, charge, line_neighbours, panic, set_priority, sleep_for, spawn, user
 from finegrain.machine.simulated.simulated cimport SimulatedMachine
 from finegrain.machine.thread cimport MAX_ANONYMOUS, MAX_HELD
 
@@ -439,6 +439,7 @@ cdef class LockScripts(Lab):
             at = &self.w.locks[i]
             at.lock = memory + i * apart
             at.kind = KINDS.index(kinds[i])
+            line_neighbours(machine.m, at.lock, min(apart, sizeof(mtx)))
             if at.kind == KIND_RW:
                 rw_init(<rwlock*>at.lock, NAMES[KIND_RW], 0)
             elif at.kind == KIND_SX:

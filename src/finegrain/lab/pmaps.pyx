@@ -5,10 +5,10 @@ from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 from finegrain.kernel.boot cimport KERNEL_PMAP, kernel_config, kernel_config_from, kernel_create
 from finegrain.kernel.locks cimport (
     MAX_LOCK_NAMES, MAX_SITES, lock_class_text, lock_name, lock_name_text, lock_profile_sum, lock_record, lock_site,
-    lock_site_text, rw_init, rw_rlock, rw_runlock, rw_wlock, rw_wunlock)
+    lock_site_text, mtx, mtx_lock, mtx_unlock, rw_init, rw_rlock, rw_runlock, rw_wlock, rw_wunlock)
 from finegrain.kernel.phys cimport (
-    PHYS_TO_VM_PAGE, VM_ALLOC_NOBUSY, phys_allocated_pages, phys_audit, vm_page_alloc, vm_page_free, vm_radix_lookup,
-    vm_radix_free, vm_reserv_break_all, vm_reserv_to_superpage)
+    PHYS_TO_VM_PAGE, VM_ALLOC_NOBUSY, phys_allocated_pages, phys_audit, phys_of, vm_page_alloc, vm_page_free,
+    vm_page_lockptr, vm_radix_lookup, vm_radix_free, vm_reserv_break_all, vm_reserv_to_superpage)
 from finegrain.kernel.pmap cimport (
     CHUNKS_FREED_MAX, PMAP_ENTER_NOSLEEP, PMAP_ENTER_WIRED, PV_PMAP, pm_radix_lookup_ge, pmap_access,
     pmap_activate, pmap_audit, pmap_copy, pmap_deactivate, pmap_enter, pmap_enter_object, pmap_enter_quick,
@@ -31,6 +31,7 @@ cdef enum:
 
 cdef uint16_t NAME_OBJECT = lock_name(b"rw", b"vm object")
 cdef uint16_t SITE_OBJECT = lock_site(b"lab/object")
+cdef uint16_t SITE_PAGE = lock_site(b"lab/page")
 
 cdef enum:
     SUPERPAGE = 1 << PDRSHIFT
@@ -230,7 +231,14 @@ cdef int64_t op_exists_quick(thread* td, lab_call* c) noexcept nogil:
 
 cdef int64_t op_ts_referenced(thread* td, lab_call* c) noexcept nogil:
     cdef vm_page* m = page_at(td, c, 0)
-    return 0 if not_yours(c, m) else pmap_ts_referenced(td, m)
+    cdef mtx* lock = vm_page_lockptr(phys_of(td), m)
+    cdef int64_t count
+    if not_yours(c, m):
+        return 0
+    mtx_lock(td, lock, SITE_PAGE)
+    count = pmap_ts_referenced(td, m)
+    mtx_unlock(td, lock)
+    return count
 
 
 cdef int64_t op_is_modified(thread* td, lab_call* c) noexcept nogil:

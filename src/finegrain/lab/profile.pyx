@@ -55,6 +55,8 @@ def read_profile(Machine m not None):
                 "spin_ps": r.wait_total - r.block_total, "hold_ps": r.hold_total, "hold_max_ps": r.hold_max,
                 "depth_total": r.depth_total, "depth_max": r.depth_max,
                 "lines": [r.lines[i] for i in range(5)],
+                "transfers": r.transfers, "neighbour_transfers": r.neighbour_transfers,
+                "transfer_ps": r.transfer_total, "neighbour_ps": r.neighbour_total,
                 "wait_histogram_ns": histogram_rows(r.wait_histogram),
                 "hold_histogram_ns": histogram_rows(r.hold_histogram)})
     return rows

@@ -4,8 +4,9 @@ Sources: [InstLat] InstLatx64 dumps for Skylake-SP; [SKX] Intel's published cach
 Intel Memory Latency Checker logs; [c2c] the core-to-core-latency project's result tables; [SOSP13] David,
 Guerraoui, Trigonakis, SOSP 2013; [LKP] the Linux kernel test robot's mails on a 104-thread two-socket
 Skylake-SP; [Norov] the Linux IPI benchmark posting; [Torvalds] page-fault cost post of 2014; [intel_idle]
-the exit latencies in Linux's driver of that name; [Downs] "A concurrency cost hierarchy"; [D] derived from
-such figures by arithmetic; [A] an assumption, no figure found.
+the exit latencies in Linux's driver of that name; [Downs] "A concurrency cost hierarchy"; [OptMan] Intel's
+optimization reference manual, "Data Prefetch to the L2 and Last Level Cache"; [D] derived from such figures by
+arithmetic; [A] an assumption, no figure found.
 """
 
 import math
@@ -72,6 +73,9 @@ class CostModel:
     idle_exit: float = 2000.0  # [intel_idle] C1, before an idle CPU handles an interrupt
     run_queues: float = 1.0  # FreeBSD sched_ule.c: 1, each CPU has a run queue; 0, one for all
     preemption: float = 1.0  # FreeBSD sched_ule.c: 1, its priorities and preemption; 0, none in the kernel
+    adjacent_line: float = (
+        0.0  # [OptMan] 1, the L2's spatial prefetcher completes aligned pairs of lines; 0, off
+    )
     serial_shootdowns: float = 1.0  # FreeBSD smp_ipi_mtx: 1, one shootdown at a time; 0, any number
     smt_kernel: float = 0.5  # [LKP, D] speed of each of two busy siblings in the kernel
     smt_user: float = 0.6  # [A] and in user code: 1.2 times one thread for a pair
@@ -111,6 +115,7 @@ WHOLE = (
     "llc_lines",
     "run_queues",
     "preemption",
+    "adjacent_line",
     "serial_shootdowns",
 )
 
@@ -127,6 +132,7 @@ _LIMITS = {
     "line_local_first": (0.0, 1e6),
     "run_queues": (0.0, 1.0),
     "preemption": (0.0, 1.0),
+    "adjacent_line": (0.0, 1.0),
     "serial_shootdowns": (0.0, 1.0),
     "l1_lines": (0.0, 1e9),
     "l2_lines": (0.0, 1e9),

@@ -34,6 +34,7 @@
 #   set_priority    a thread's priority changes, and its place among those that wait for a CPU
 #   leave_run_time  a thread that ends leaves its CPU time to another's account
 #   panic           stop the run, with the state of every thread
+#   line_neighbours what lies here may share cache lines with others of its kind: tell whose accesses are whose
 #   arena_alloc, arena_free
 #                   kernel memory, all from one arena; an "address" in any decision or result is its offset there
 
@@ -316,6 +317,13 @@ cdef inline void leave_run_time(thread* td, thread* heir) noexcept nogil:
 # Stop the run with this reason and the state of every thread.  Does not return.
 cdef inline void panic(thread* td, const char* why) noexcept nogil:
     td.machine.ops.panic(td, why)
+
+
+# A lock, with what lies beside it in one struct, may share its cache lines with others: from now on transfers of the
+# line that only others are the cause of are counted as such (word_transfers).
+cdef inline void line_neighbours(machine* m, const void* address, uint64_t size) noexcept nogil:
+    if m.ops.neighbours != NULL:
+        m.ops.neighbours(m, address, size)
 
 
 # Zeroed kernel memory, aligned to its size rounded up to a power of two (a page at most).

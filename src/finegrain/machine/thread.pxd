@@ -8,7 +8,7 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 ctypedef int64_t ps_t                   # simulated time: picoseconds; 2**63 of them are 106 days
 
 cdef enum:
-    MAX_HELD = 48                       # locks that one thread may hold at once
+    MAX_HELD = 44                       # locks that one thread may hold at once
     MAX_ANONYMOUS = 4                   # of those, locks whose words do not name it
     WAIT_CHAINS = 4096
     MAX_CPUS = 1024
@@ -35,6 +35,9 @@ cdef enum:
     LINE_CROSS
     LINE_MEMORY
     LINE_KINDS
+
+cdef enum:
+    TRANSFER_WORDS = 4                  # words whose transfers a thread tells apart
 
 # What things cost, in picoseconds.  Values and their sources: finegrain.machine.costs.
 cdef struct cost_model:
@@ -79,6 +82,7 @@ cdef struct cost_model:
     ps_t idle_exit                      # before an idle CPU handles an interrupt
     int64_t run_queues                  # 1: each CPU has its own; 0: one for all
     int64_t preemption                  # 1: ULE's priorities and preemption; 0: a thread keeps its CPU in the kernel
+    int64_t adjacent_line               # 1: a line comes with the other one of its aligned pair
     int64_t serial_shootdowns           # 1: one shootdown at a time on the machine
     # The speed of a CPU whose sibling is busy is numerator/denominator of an idle sibling's.
     int64_t smt_kernel_num
@@ -94,6 +98,15 @@ cdef struct lock_id:
     uint8_t kind                        # how its owner is read
     uint8_t flags
     uint32_t instance                   # PV list locks: number of the lock
+
+# Where a word's cache line was not at hand when an atomic operation needed it: what getting it has cost the thread
+# since the lock layer last looked.
+cdef struct word_transfers:
+    const void* word                    # NULL: this entry and those after it are unused
+    ps_t time                           # waiting for one's turn on the line included
+    ps_t neighbour_time                 # the part of those that a neighbour in the line was the cause of
+    uint32_t count
+    uint32_t neighbours
 
 # Threads that wait for locks whose addresses hash alike, youngest first.  Waiters are found by address, as turnstiles
 # are.
@@ -118,6 +131,7 @@ cdef struct lock_delay_arg:
 # Keys: c constant; s the thread itself; m the machine; l the lock layer; t turnstiles; w the lock layer, under the
 # waiters' raw lock; y the kernel layer named
 cdef struct thread:
+    word_transfers transfers[TRANSFER_WORDS]    # s, m
     held_lock held[MAX_HELD]            # s
     # the lock layer, off the CPU
     void* blocked_on                    # t: turnstile or sleep queue channel it is queued on
@@ -132,7 +146,8 @@ cdef struct thread:
     thread* all_prev                    # m
     uint32_t read_held[2]               # s: rw and sx locks held for reading
     uint64_t* anonymous[MAX_ANONYMOUS]  # s: the words of locks that it holds and that do not name it; NULL: none
-    uint64_t to_a_line[2]               # what follows begins a cache line
+    const void* released_word           # l: the lock word that it gave up last, and where that is counted
+    void* released_record
     # One cache line: what those look at who charge the waits of others.
     lock_id wanted                      # s, w: the lock it waits for; address NULL: none
     thread* wait_next                   # w: waiters of the same chain
@@ -184,6 +199,7 @@ cdef struct machine_ops:
     void (*panic)(thread* td, const char* why) noexcept nogil
     void* (*arena_alloc)(machine* m, uint64_t size) noexcept nogil
     void (*arena_free)(machine* m, void* memory, uint64_t size) noexcept nogil
+    void (*neighbours)(machine* m, const void* address, uint64_t size) noexcept nogil   # NULL: nobody counts them
 
 cdef struct machine:
     machine_ops ops                     # c

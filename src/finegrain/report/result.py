@@ -132,6 +132,7 @@ def summary_table(
         ["  of it collision (holder on another superpage)", *(_share(d, "collision_us") for d in designs)],
         ["  of it sharing (holder on the same superpage)", *(_share(d, "sharing_us") for d in designs)],
         [f"all locks, against {first.name}", *(_all_locks(first, d) for d in designs)],
+        *_neighbours(designs),
         ["exits per simulated second", *(f"{d.exits_per_s:,.0f}" for d in designs)],
         ["faults per simulated second", *(f"{d.faults_per_s:,.0f}" for d in designs)],
         [
@@ -148,6 +149,20 @@ def ram_gb(result: Result) -> float | None:
     """Give the memory of the machine of a result in GB of 2^30 bytes, if it is told."""
     memory = result.machine.get("memory_bytes")
     return memory / (1 << 30) if memory else None
+
+
+def _neighbours(designs: Sequence[DesignResult]) -> list[list[Cell]]:
+    """Say how much of the PV list locks' line transfers neighbours in the line cause, if they cause any."""
+    locks = [design.pv_list for design in designs]
+    if not any(lock and lock.neighbour_us_90min for lock in locks):
+        return []
+    shares = [
+        f"{lock.neighbour_us_90min / lock.transfer_us_90min * 100:.1f}%"
+        if lock and lock.transfer_us_90min > 0
+        else "-"
+        for lock in locks
+    ]
+    return [["  of its cache-line transfers, by neighbours in the line", *shares]]
 
 
 def _pv_factor(first: DesignResult, other: DesignResult) -> str:

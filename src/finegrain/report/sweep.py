@@ -10,7 +10,7 @@ from finegrain.report.result import as_dict, factor, ram_gb, title
 from finegrain.report.table import Column, Table
 from finegrain.report.terminal import as_rich, plain
 from finegrain.report.words import Cell, printable
-from finegrain.study.result import DesignResult, Result, is_pv_list
+from finegrain.study.result import DesignResult, Result
 from finegrain.study.sweep import SCHEMA, SweepResult, enough_locks
 
 NEAR = 1.25  # waiting that is shown to be at most so many times another's counts as the same
@@ -61,7 +61,7 @@ def _row(result: Result, design: DesignResult) -> list[Cell]:
 
 
 def _pv_interval(design: DesignResult) -> tuple[float, float] | None:
-    return next((lock.wait_us_90min_ci95 for lock in design.locks if is_pv_list(lock.lock)), None)
+    return design.pv_list.wait_us_90min_ci95 if design.pv_list else None
 
 
 def bytes_per_gb(result: Result, design: DesignResult) -> float:

@@ -7,7 +7,7 @@ Times are microseconds of simulated time, as LOCK_PROFILING prints them. `*_90mi
 from dataclasses import dataclass, field
 from typing import Any
 
-SCHEMA = "finegrain.compare/3"
+SCHEMA = "finegrain.compare/4"
 SPAN_90MIN_S = 5400.0
 PV_NAME = "pmap pv list"
 """The name of the PV list locks, whatever their class."""
@@ -36,6 +36,10 @@ class Point:
     depth_mean: float  # threads already waiting, on average over contested acquisitions
     depth_max: int
     transfers: dict[str, int]  # where the lock's cache line came from at acquisition
+    line_transfers: int  # how often getting, holding and releasing it had to wait for its line
+    neighbour_transfers: int  # those that only other locks in the line were the cause of
+    transfer_us: float
+    neighbour_us: float
     wait_histogram_ns: list[list[int]]
     hold_histogram_ns: list[list[int]]
 
@@ -54,6 +58,8 @@ class Lock:
     spin_us: float
     block_us: float
     wait_max_us: float
+    transfer_us_90min: float  # getting the lock's cache line, waiting or not
+    neighbour_us_90min: float  # the part of it that only other locks in the line were the cause of
     wait_histogram_ns: list[list[int]]
     hold_histogram_ns: list[list[int]]
     held_by: list[tuple[str, float]]  # who held it while others waited: site, us
@@ -137,9 +143,14 @@ class DesignResult:
         return next((lock for lock in self.locks if lock.lock == name), None)
 
     @property
+    def pv_list(self) -> Lock | None:
+        """The PV list locks, of whatever class; None when none was ever taken."""
+        return next((lock for lock in self.locks if is_pv_list(lock.lock)), None)
+
+    @property
     def pv_wait_us_90min(self) -> float:
         """Total wait on the PV list locks, scaled to 90 minutes."""
-        return sum(lock.wait_us_90min for lock in self.locks if is_pv_list(lock.lock))
+        return self.pv_list.wait_us_90min if self.pv_list else 0.0
 
 
 def is_pv_list(lock: str) -> bool:

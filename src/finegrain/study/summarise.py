@@ -102,7 +102,8 @@ def _pv_waits(measurements: Sequence[Measurement]) -> list[int]:
 
 
 _SUMMED = (
-    ["acquisitions", "contested", "trylock_failures", "wait_ps", "block_ps", "spin_ps", "hold_ps", "depth_total"]
+    "acquisitions", "contested", "trylock_failures", "wait_ps", "block_ps", "spin_ps", "hold_ps", "depth_total",
+    "transfers", "neighbour_transfers", "transfer_ps", "neighbour_ps",
 )  # fmt: skip
 _PV_SUMMED = ("acquisitions", "contested", "wait_ps", "hold_ps", "collision_ps", "sharing_ps")
 _LARGEST = ("wait_max_ps", "hold_max_ps", "depth_max")
@@ -152,6 +153,7 @@ def _lock(
                 held_by[holder] = held_by.get(holder, 0) + ps
                 held_by_points[holder, waiter] = held_by_points.get((holder, waiter), 0) + ps
     waits = [wait * SPAN_90MIN_S / seconds / PS_PER_US for wait in _waits(name, measurements)]
+    scale = SPAN_90MIN_S / (seconds * len(measurements)) / PS_PER_US
     return Lock(
         lock=name,
         acquisitions=sum(point.acquisitions for point in points),
@@ -163,6 +165,8 @@ def _lock(
         spin_us=sum(row["spin_ps"] for row in rows) / PS_PER_US,
         block_us=sum(row["block_ps"] for row in rows) / PS_PER_US,
         wait_max_us=max(row["wait_max_ps"] for row in rows) / PS_PER_US,
+        transfer_us_90min=sum(row["transfer_ps"] for row in rows) * scale,
+        neighbour_us_90min=sum(row["neighbour_ps"] for row in rows) * scale,
         wait_histogram_ns=add_histograms([row["wait_histogram_ns"] for row in rows]),
         hold_histogram_ns=add_histograms([row["hold_histogram_ns"] for row in rows]),
         held_by=[(site, ps / PS_PER_US) for site, ps in _largest_first(held_by)],
@@ -194,6 +198,10 @@ def _point(row: dict[str, Any]) -> Point:
         depth_mean=row["depth_total"] / row["contested"] if row["contested"] else 0.0,
         depth_max=row["depth_max"],
         transfers=dict(zip(LINE_KINDS, row["lines"], strict=True)),
+        line_transfers=row["transfers"],
+        neighbour_transfers=row["neighbour_transfers"],
+        transfer_us=row["transfer_ps"] / PS_PER_US,
+        neighbour_us=row["neighbour_ps"] / PS_PER_US,
         wait_histogram_ns=row["wait_histogram_ns"],
         hold_histogram_ns=row["hold_histogram_ns"],
     )

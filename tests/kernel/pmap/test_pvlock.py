@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from finegrain.lab import read_pv_waits
+from finegrain.lab.profile import read_profile
+from finegrain.machine.costs import CostModel
 from finegrain.machine.errors import KernelPanic
 from kernel.pmap_door import MB, PAGE, READ, SUPER, US, VA, World
 
@@ -63,3 +67,38 @@ def test_what_a_lock_covers_is_what_is_hashed_to_it(locks: int, table: str) -> N
             for inside in (pa, pa + SUPER - PAGE):
                 assert (w.door.lock_index(inside) == row["index"]) is covered
     w.finish()
+
+
+@pytest.mark.parametrize(
+    ("design", "adjacent", "fight"),
+    [
+        ({"locks": 256}, 0.0, True),
+        ({"locks": 256, "pad": 64}, 0.0, False),
+        ({"locks": 256, "pad": 64}, 1.0, True),
+        ({"locks": 256, "pad": 128}, 1.0, False),
+        ({"locks": 0}, 0.0, False),
+        ({"locks": 0, "lock": "mtx8"}, 0.0, True),  # 40 bytes: neighbours share a line
+        ({"locks": 0, "lock": "bit2"}, 0.0, True),
+        ({"locks": 0, "lock": "mtx8", "pad": 64}, 0.0, False),
+        ({"locks": 0}, 1.0, True),  # a line each, but two superpages to a pair
+    ],
+)
+def test_superpages_whose_locks_are_neighbours_fight(design: dict, adjacent: float, fight: bool) -> None:
+    """Two CPUs map and unmap a page each, of two superpages that follow each other."""
+    costs = replace(CostModel(), adjacent_line=adjacent)
+    w = World(pages=1536, pmaps=2, cpus=2, costs=costs, **design)
+    first = next(pa for pa in w.pages if pa % (2 * SUPER) == 0)
+    before = read_pv(w)
+    for p, pa in enumerate((first, first + SUPER)):
+        w.door.start([("enter", p, VA, pa, READ, 0, 0), ("remove", p, VA, VA + PAGE)] * 50)
+    w.machine.run()
+    transfers, neighbours = (now - then for now, then in zip(read_pv(w), before, strict=True))
+    assert (neighbours > 10) is fight
+    assert (neighbours == 0) is not fight
+    assert neighbours <= transfers
+    w.finish()
+
+
+def read_pv(w: World) -> tuple[int, int]:
+    rows = [row for row in read_profile(w.machine) if row["name"] == "pmap pv list"]
+    return sum(row["transfers"] for row in rows), sum(row["neighbour_transfers"] for row in rows)

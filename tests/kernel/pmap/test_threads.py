@@ -86,6 +86,21 @@ def test_operations_of_many_threads_short_of_memory() -> None:
     assert reclaims >= 5
 
 
+def test_scans_of_one_list_do_not_make_each_other_start_again() -> None:
+    """Each moves the entries that the other is about to see, and where one pmap has many, takes its lock."""
+    for seed in range(12):
+        r = random.Random(seed)
+        w = World(pages=1, pmaps=2, cpus=3, locks=0)
+        w.run(*(("enter", i % 2, VA + i * PAGE, w.pages[0], READ, 0, 0) for i in range(12)))
+        for _ in range(2):
+            w.door.start([("sleep", r.randrange(2 * US)), *[("ts_referenced", w.pages[0])] * 20])
+        for i in range(4):
+            w.door.start([("sleep", i * 10 * US + r.randrange(2 * US)), ("hold_pmap", i % 2, 10 * US)])
+        w.machine.run()
+        assert w.door.counts()["restarts"] <= 4
+        w.finish()
+
+
 @pytest.mark.parametrize("design", DESIGNS)
 def test_exits_and_faults_on_shared_pages(design: dict) -> None:
     """What a parallel build does: every process maps the same file, writes a little, forks and exits."""

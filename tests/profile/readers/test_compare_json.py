@@ -8,8 +8,10 @@ from finegrain.profile.group import grouped
 from finegrain.profile.readers.compare_json import read_json
 from finegrain.profile.table import Profile
 from finegrain.profile.whatif import Split, whatif
-from finegrain.report.result import as_dict, as_json
+from finegrain.report.result import as_dict
+from finegrain.report.sweep import as_json
 from finegrain.study.result import PV_LIST
+from finegrain.study.sweep import SweepResult
 from make_result import make_result
 
 
@@ -46,7 +48,7 @@ def test_a_profile_is_a_design_and_has_its_figures() -> None:
             assert (row["count"], row["contended"]) == (lock.acquisitions, lock.contested)
 
 
-@pytest.mark.parametrize("schema", ["finegrain.compare/1", "finegrain.compare/2", "finegrain.compare/3"])
+@pytest.mark.parametrize("schema", [f"finegrain.compare/{number}" for number in (1, 2, 3, 4)])
 def test_both_schemas_are_read(schema: str) -> None:
     assert len(read(comparison(schema=schema))) == 1
 
@@ -84,9 +86,14 @@ def test_a_sweep_has_a_profile_for_each_design_on_each_machine() -> None:
 
 
 def test_a_sweep_is_read_as_it_is_written() -> None:
-    profiles = read_json(as_json([make_result(), make_result()]).encode(), "out.json")
+    sweep = SweepResult("cpus", ["104", "104"], [make_result(), make_result()])
     labels = ["head@104cpus", "superpage@104cpus", "head@104cpus/3", "superpage@104cpus/4"]
-    assert [profile.label for profile in profiles] == labels
+    assert [profile.label for profile in read_json(as_json(sweep).encode(), "out.json")] == labels
+    sweep = SweepResult("images", ["private", "shared"], [make_result(), make_result()])
+    labels = ["head@private", "superpage@private", "head@shared", "superpage@shared"]
+    assert [profile.label for profile in read_json(as_json(sweep).encode(), "out.json")] == labels
+    sweep = SweepResult("locks", ["256 to 512"], [make_result()])
+    assert [p.label for p in read_json(as_json(sweep).encode(), "out.json")] == ["head", "superpage"]
 
 
 def test_designs_of_one_name_are_told_apart() -> None:
@@ -97,7 +104,7 @@ def test_designs_of_one_name_are_told_apart() -> None:
     ("document", "why"),
     [
         ({}, "JSON with no schema, not a result"),
-        ({"schema": "finegrain.compare/4"}, "JSON with schema 'finegrain.compare/4', not a result"),
+        ({"schema": "finegrain.compare/99"}, "JSON with schema 'finegrain.compare/99', not a result"),
         (comparison(designs=[]), "no design in it"),
         (comparison(replications="two"), "replications is not a number"),
         (comparison(replications=0), "replications is out of range"),

@@ -11,6 +11,10 @@
 # begins, half after the hold has ended and before the lock is given up.  So it lengthens no hold that is recorded, and
 # delays everybody who waits.
 #
+# What it takes to get the lock's cache line is counted at the same points: what the machine noted since the last one
+# (thread.transfers) belongs to the lock of this point, or to the one given up before it, whose store came after its
+# own last point.
+#
 # A lock is known by its identity (lock_id: address, name, kind, instance), which is no part of its word and need not
 # lie beside it: an 8-byte mutex and two bits of somebody else's word are locks like any other.  Those who wait are
 # found by its address.  Who owns it, each kind tells by a function of its own.
@@ -58,6 +62,11 @@ cdef struct lock_record:
     int64_t depth_total                 # threads already waiting, summed over contested acquisitions
     int64_t depth_max
     int64_t lines[5]                    # where the lock's line came from: LINE_HIT ...
+    # What it took to get the word's line where it was not at hand: while the lock was wanted, held and given up.
+    int64_t transfers
+    int64_t neighbour_transfers         # those that others in the line were the cause of (machine/simulated/neighbours)
+    ps_t transfer_total
+    ps_t neighbour_total
     int64_t wait_histogram[HISTOGRAM_BUCKETS]
     int64_t hold_histogram[HISTOGRAM_BUCKETS]
 
@@ -123,6 +132,7 @@ cdef void profile_wait_end(thread* td, const lock_id* lock) noexcept nogil
 cdef void profile_charge_waiters(thread* td, const lock_id* lock, uint16_t holder, uint32_t superpage) noexcept nogil
 cdef void profile_charge_free(thread* td, const lock_id* lock) noexcept nogil
 cdef void profile_pv_release(thread* td, held_lock* h, ps_t hold) noexcept nogil
+cdef void profile_transfers(thread* td, const void* word, lock_record* r) noexcept nogil
 
 cdef extern from *:
     int __builtin_clzll(unsigned long long x) noexcept nogil
@@ -144,6 +154,11 @@ cdef inline lock_id lock_object_id(const lock_object* lock) noexcept nogil:
     id.flags = lock.lo_flags
     id.instance = lock.lo_instance
     return id
+
+
+# The word of a lock whose identity is known.
+cdef inline const void* lock_word(const lock_id* lock) noexcept nogil:
+    return <const char*>lock.address + (sizeof(lock_object) if lock.kind <= LK_RWSX else 0)
 
 
 # Which chain it is decides nothing, so it need not be the same in every run.
@@ -204,6 +219,8 @@ cdef inline void lock_profile_holding(thread* td, lock_id lock, uint16_t site, b
     if unlikely(may_be_waited_for(td, lock.address)) and not joined:
         profile_charge_free(td, &h.lock)
     h.superpage = td.superpage
+    if td.transfers[0].word != NULL:
+        profile_transfers(td, lock_word(&h.lock), lock_record_of(td, lock.name, site))
     if p.enabled:
         charge(td, td.machine.cost.probe >> 1, 1)
         p.names[lock.name].acquired += 1
@@ -219,7 +236,7 @@ cdef inline void lock_profile_releasing(thread* td, const void* address) noexcep
     cdef uint32_t i = td.nheld
     cdef held_lock* h
     cdef lock_profile* p = <lock_profile*>td.profile
-    cdef lock_record* r
+    cdef lock_record* r = NULL
     cdef ps_t hold
     while True:
         if unlikely(i == 0):
@@ -241,6 +258,10 @@ cdef inline void lock_profile_releasing(thread* td, const void* address) noexcep
         if h.lock.flags & LO_PV_LIST:
             profile_pv_release(td, h, hold)
         charge(td, td.machine.cost.probe >> 1, 1)
+    if td.transfers[0].word != NULL:
+        profile_transfers(td, lock_word(&h.lock), r)
+    td.released_word = lock_word(&h.lock)
+    td.released_record = r
     if unlikely(may_be_waited_for(td, address)):
         profile_charge_waiters(td, &h.lock, h.site, td.superpage)
     td.nheld -= 1
@@ -254,3 +275,5 @@ cdef inline void lock_profile_releasing(thread* td, const void* address) noexcep
 # Locks in: any.  Locks out: the same.  May block: never.  Stands for: nothing in FreeBSD, which does not count these.
 cdef inline void lock_profile_failed(thread* td, lock_id lock, uint16_t site) noexcept nogil:
     lock_record_of(td, lock.name, site).trylock_failures += 1
+    if td.transfers[0].word != NULL:
+        profile_transfers(td, lock_word(&lock), lock_record_of(td, lock.name, site))

@@ -7,7 +7,8 @@ from libc.string cimport memset, strcmp
 from finegrain.kernel.list cimport list_insert_head, list_remove
 from finegrain.machine.seam cimport (
     arena_alloc, atomic_store_pointer, charge, now, panic, raw_lock, raw_unlock, wait_until)
-from finegrain.machine.thread cimport LINE_KINDS, held_lock, lock_id, machine, ps_t, thread, wait_chain
+from finegrain.machine.thread cimport (
+    LINE_KINDS, TRANSFER_WORDS, held_lock, lock_id, machine, ps_t, thread, wait_chain, word_transfers)
 
 cdef const char* lock_classes[MAX_LOCK_NAMES]
 cdef const char* lock_names[MAX_LOCK_NAMES]
@@ -133,6 +134,10 @@ cdef void lock_profile_sum(machine* m, uint16_t name, uint16_t site, lock_record
         sum.hold_max = max(sum.hold_max, r.hold_max)
         sum.depth_total += r.depth_total
         sum.depth_max = max(sum.depth_max, r.depth_max)
+        sum.transfers += r.transfers
+        sum.neighbour_transfers += r.neighbour_transfers
+        sum.transfer_total += r.transfer_total
+        sum.neighbour_total += r.neighbour_total
         for i in range(LINE_KINDS):
             sum.lines[i] += r.lines[i]
         for i in range(HISTOGRAM_BUCKETS):
@@ -370,3 +375,27 @@ cdef void profile_pv_release(thread* td, held_lock* h, ps_t hold) noexcept nogil
     p.superpages[h.superpage].acquisitions += 1
     p.superpages[h.superpage].hold += hold
     p.last_superpage[instance] = td.superpage
+
+
+# What the machine has noted of cache-line transfers since the last time goes to the records of their locks: r is that
+# of the word, or NULL.
+#
+# Locks in:   any.
+# Locks out:  the same.
+# May block:  never.
+# Stands for: nothing in FreeBSD.
+cdef void profile_transfers(thread* td, const void* word, lock_record* r) noexcept nogil:
+    cdef word_transfers* t
+    cdef lock_record* into
+    cdef int i
+    for i in range(TRANSFER_WORDS):
+        t = &td.transfers[i]
+        if t.word == NULL:
+            return
+        into = r if t.word == word else <lock_record*>td.released_record if t.word == td.released_word else NULL
+        if into != NULL and (<lock_profile*>td.profile).enabled:
+            into.transfers += t.count
+            into.neighbour_transfers += t.neighbours
+            into.transfer_total += t.time
+            into.neighbour_total += t.neighbour_time
+        t.word = NULL

@@ -14,11 +14,17 @@
 #
 # On a new start remove_all and remove_write let go of the PV list lock too; ts_referenced and is_modified keep it.
 # A failed try is not a wait; the lock that follows it may be.
+#
+# A new start is always owed to somebody's progress, but for one: ts_referenced moves the entries that it visits, and
+# so changes the generation for no lasting gain.  Two of them on one list, where a pmap appears more than once, can make
+# each other start again for ever: each gets an entry further while the other waits, has the pmap taken from it at the
+# next one, and finds the list moved when it comes back.  Nothing in the protocol ends that; FreeBSD's callers do, which
+# hold the "vm page" mutex, one for all pages of a superpage: no list is scanned by two.
 
 from libc.stdint cimport uint16_t, uint32_t, uint64_t
 
 from finegrain.kernel.locks cimport lock_site
-from finegrain.kernel.phys cimport vm_page_aflag_clear, vm_page_dirty
+from finegrain.kernel.phys cimport vm_page_aflag_clear, vm_page_assert_locked, vm_page_dirty
 from finegrain.kernel.pmap.chunk cimport PV_PMAP, pv_list_insert_tail, pv_list_remove, pv_to_chunk
 from finegrain.kernel.pmap.di cimport pmap_delayed_invl_wait
 from finegrain.kernel.pmap.pt cimport (
@@ -278,7 +284,8 @@ cdef inline void rotate(thread* td, md_page* md, vm_paddr_t pa, pv_entry* pv) no
 # A superpage's mark speaks for 512 pages: it is cleared for one of them, picked by address, and only counted for the
 # others.
 #
-# Locks in:   no pmap and no PV list lock.  Nothing else: the answer is a hint.
+# Locks in:   the "vm page" mutex of m: nobody else moves the lists' entries.  No pmap and no PV list lock.  Neither
+#             object nor busy lock: the answer is a hint.
 # Locks out:  the same.
 # May block:  on the page's PV list lock, pmap locks; waits for the other CPUs' acknowledgements, the PV list lock held.
 #             Never sleeps.
@@ -289,6 +296,7 @@ cdef int pmap_ts_referenced(thread* td, vm_page* m) noexcept nogil:
     cdef int found = 0                  # since the last restart, and cleared ones of before it
     cdef int cleared = 0
     assert_managed(td, m)
+    vm_page_assert_locked(td, m)
     charge(td, td.machine.cost.op, OPS_CALL)
     pv_list_wlock(td, lock, m.phys_addr, SITE_TS)
     while True:

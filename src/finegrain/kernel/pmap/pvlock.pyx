@@ -11,7 +11,7 @@ from finegrain.kernel.phys cimport phys_state
 from finegrain.kernel.pmap.pvtable cimport (
     PV_LAYOUT_HASHED, PV_LOCK_BIT2, PV_LOCK_KINDS, PV_LOCK_MTX, PV_LOCK_MTX8, PV_PART_STRUCTS, PV_TABLE_FILLED,
     PV_TABLE_POINTERS, pvtable_plan_make, pvtable_region)
-from finegrain.machine.seam cimport arena_alloc
+from finegrain.machine.seam cimport arena_alloc, line_neighbours
 from finegrain.machine.thread cimport machine
 
 cdef uint16_t NAMES[PV_LOCK_KINDS]
@@ -25,7 +25,7 @@ DUMMY_NAMES[:] = [lock_name(b"rw", b"pmap pv list dummy"), lock_name(b"sleep mut
 # --- creation
 
 # A zeroed word is a free lock of the smaller kinds.
-cdef void init_lock(pvlock_state* s, pvlock* lock, uint64_t index) noexcept nogil:
+cdef void init_lock(machine* m, pvlock_state* s, pvlock* lock, uint64_t index) noexcept nogil:
     cdef uint16_t name = s.name if s.hash_modulus != 0 or index != s.superpages else s.dummy_name
     if s.kind == PV_LOCK_RW:
         rw_init(<rwlock*>lock, name, LO_PV_LIST)
@@ -33,6 +33,10 @@ cdef void init_lock(pvlock_state* s, pvlock* lock, uint64_t index) noexcept nogi
     elif s.kind == PV_LOCK_MTX:
         mtx_init(<mtx*>lock, name, LO_PV_LIST)
         (<mtx*>lock).lock_object.lo_instance = <uint32_t>index
+    if s.hash_modulus != 0:
+        line_neighbours(m, lock, s.plan.lock_bytes)
+    else:
+        line_neighbours(m, <char*>lock - s.lock_offset, s.gen_offset + sizeof(uint64_t))
 
 
 cdef void init_hashed(machine* m, pvlock_state* s, const pvlock_design* design) noexcept nogil:
@@ -45,7 +49,7 @@ cdef void init_hashed(machine* m, pvlock_state* s, const pvlock_design* design) 
     s.lock_base = <char*>arena_alloc(m, n * s.lock_stride)
     s.gen_base = <char*>arena_alloc(m, n * sizeof(uint64_t))
     for i in range(n):
-        init_lock(s, <pvlock*>(s.lock_base + i * s.lock_stride), i)
+        init_lock(m, s, <pvlock*>(s.lock_base + i * s.lock_stride), i)
 
 
 # In a filled table, what has a struct and no memory is as good as what has both.
@@ -143,7 +147,7 @@ cdef int pvlock_create(machine* m, const pvlock_design* design) except -1:
         s.nlocks = <uint32_t>s.superpages + 1
         for superpage in range(s.superpages + 1):
             if superpage == s.superpages or s.memory[superpage >> 6] >> (superpage & 63) & 1:
-                init_lock(s, <pvlock*>(pv_struct(s, superpage << PDRSHIFT) + s.lock_offset), superpage)
+                init_lock(m, s, <pvlock*>(pv_struct(s, superpage << PDRSHIFT) + s.lock_offset), superpage)
     create_profile(m, s)
     return 0
 

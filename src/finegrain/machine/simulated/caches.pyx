@@ -3,7 +3,7 @@
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 
-from finegrain.machine.simulated.coherence cimport line_age, line_left_here, line_of
+from finegrain.machine.simulated.coherence cimport line_age, line_left_here, line_of, unlikely
 from finegrain.machine.simulated.types cimport AGE_SHIFT, CACHE_MARKS, LINE_SHIFT, cache_clock, caches, sim_thread
 from finegrain.machine.thread cimport LINE_CROSS, LINE_HIT, LINE_MEMORY, LINE_SIBLING, LINE_SOCKET, cost_model
 
@@ -91,12 +91,14 @@ cdef ps_t line_miss(thread* td, line* at, bint write) noexcept nogil:
     cdef bint far, private
     cdef ps_t t
     cdef uint8_t kind
+    cdef bint left = line_left_here(at, c, write)
     at.used = <uint64_t>when
     fill(&c.cache.l1, LINE, when)
-    if holds(&c.cache.l2, age, when) and line_left_here(at, c, write):
+    if holds(&c.cache.l2, age, when) and left:
         c.lines[LINE_HIT] += 1
         c.last_line = LINE_HIT
         return cost.l2_hit
+    c.last_taken = not left
     fill(&c.cache.l2, LINE, when)
     private = False                     # is it in a core's own caches, as far as the last who used it can tell
     if at.owner == 0:
@@ -137,7 +139,31 @@ cdef ps_t line_miss(thread* td, line* at, bint write) noexcept nogil:
     else:
         at.reader = me
         at.sharers |= bit
+    if unlikely(cost.adjacent_line != 0):
+        fetch_buddy(s, c, &s.lines[(at - s.lines) ^ 1], when)
     return t
+
+
+# The spatial prefetcher: a request that leaves an L2 brings the other line of the aligned pair too, for reading, at no
+# cost to who waits for the first.  Whoever had that one to itself, to write, has so no longer.
+cdef void fetch_buddy(sim* s, cpu* c, line* at, int64_t when) noexcept nogil:
+    cdef int64_t age = line_age(at, when)
+    cdef uint16_t me = c.id + 1
+    cdef uint16_t last = at.owner if at.sharers == 0 else at.reader
+    cdef bint private = at.owner != 0 and holds(&s.cpus[last - 1].cache.l2, age, when)
+    if private and (line_left_here(at, c, False) or s.cpus[last - 1].core == c.core):
+        return
+    fill(&c.cache.l2, LINE, when)
+    if private:
+        at.reader = me
+        at.sharers |= <uint16_t>(1 << (c.socket & 15))
+    else:                               # from the last-level cache or memory: the only copy
+        if at.owner == 0 or not holds(s.cpus[at.owner - 1].cache.chip, age, when):
+            fill(c.cache.chip, LINE, when)
+        at.owner = me
+        at.reader = 0
+        at.sharers = 0
+    at.used = <uint64_t>when
 
 
 cdef void user_fills(sim* s, cpu* c, ps_t duration, ps_t clock) noexcept nogil:

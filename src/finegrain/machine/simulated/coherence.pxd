@@ -61,10 +61,12 @@ cdef inline bint line_left_here(line* at, cpu* c, bint write) noexcept nogil:
         not write and at.reader == me and at.sharers >> (c.socket & 15) & 1)
 
 
-# What reading (or, with write, owning) the line costs this CPU; the line remembers.
-cdef inline ps_t line_cost(thread* td, line* at, bint write) noexcept nogil:
+# What reading (or, with write, owning) the line of an address costs this CPU; the line remembers.
+cdef inline ps_t line_cost(thread* td, const void* address, line* at, bint write) noexcept nogil:
     cdef cpu* c = (<sim_thread*>td).cpu
     cdef int64_t when = (<sim_thread*>td).clock >> AGE_SHIFT
+    if unlikely(at.shared):
+        (<sim*>td.machine).use_part(td, at, address, write)
     if not (line_left_here(at, c, write) and line_age(at, when) <= when - c.cache.l1.horizon):
         return (<sim*>td.machine).miss(td, at, write)
     c.lines[LINE_HIT] += 1
@@ -78,7 +80,7 @@ cdef inline line* line_of(sim* s, const void* address) noexcept nogil:
 
 
 cdef inline void sim_touch(thread* td, const void* address, bint write) noexcept nogil:
-    sim_charge_memory(td, line_cost(td, line_of(<sim*>td.machine, address), write))
+    sim_charge_memory(td, line_cost(td, address, line_of(<sim*>td.machine, address), write))
 
 
 # Work on whole pages: so many lines pass through the caches, and nobody else will touch them one by one.
@@ -105,13 +107,16 @@ cdef inline void sim_sched_point(thread* td) noexcept nogil:
 # are in their time.)
 cdef inline void sim_atomic_access(thread* td, const void* word, bint write) noexcept nogil:
     cdef line* at
-    cdef ps_t t
+    cdef ps_t t, since
     sim_sched_point(td)
     at = line_of(<sim*>td.machine, word)
+    since = (<sim_thread*>td).clock
     if unlikely(at.busy_until > (<sim_thread*>td).clock or
                 (at.busy_until == (<sim_thread*>td).clock and (<sim*>td.machine).stalled_count != 0)):
         (<sim*>td.machine).stall(td, at)
-    t = line_cost(td, at, write)
+    t = line_cost(td, word, at, write)
+    if sim_last_line(td) != LINE_HIT:
+        (<sim*>td.machine).transferred(td, at, word, (<sim_thread*>td).clock + t - since)
     if write:
         at.busy_until = (<sim_thread*>td).clock + t
         t += td.machine.cost.rmw_hit

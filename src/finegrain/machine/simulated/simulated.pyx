@@ -14,12 +14,13 @@ from finegrain.machine.simulated.caches cimport caches_create, caches_destroy, l
 from finegrain.machine.simulated.cpus cimport sim_cpus_using, sim_leave_run_time, sim_set_priority
 from finegrain.machine.simulated.fibers cimport sim_spawn, stacks_create, stacks_destroy, stacks_unwatch, stacks_watch
 from finegrain.machine.simulated.interrupts cimport sim_shootdown
+from finegrain.machine.simulated.neighbours cimport sim_neighbours, transferred, use_part
 from finegrain.machine.simulated.schedule cimport (
     BREATH, dispatch, leave_for_main, sim_park, sim_reschedule, sim_sleep_for, sim_spin_until_changed, sim_stall,
     sim_unpark, sim_user)
 from finegrain.machine.simulated.spin cimport spin_word_changed
 from finegrain.machine.simulated.types cimport (
-    LINE_SHIFT, NO_CPU, PANIC_TEXT, STOP_EMPTY, STOP_PANIC, STOP_UNTIL, cpu, event, line, sim, sim_thread)
+    LINE_SHIFT, NO_CPU, PANIC_TEXT, STOP_EMPTY, STOP_PANIC, STOP_UNTIL, cpu, event, line, line_parts, sim, sim_thread)
 from finegrain.machine.thread cimport (
     LINE_CROSS, LINE_HIT, LINE_MEMORY, LINE_SIBLING, LINE_SOCKET, MAX_CPUS, machine, ps_t, thread)
 
@@ -96,11 +97,13 @@ cdef class SimulatedMachine(Machine):
         arena_create(&s.memory, s.m.arena_size, dmap + 4096)
         s.m.arena = s.memory.base
         s.lines = <line*>address_space(s.lines_size, True)
+        s.parts = <line_parts*>address_space((s.m.arena_size >> LINE_SHIFT) * sizeof(line_parts), True)
         stacks_create(s)
         s.cpus = <cpu*>calloc(n, sizeof(cpu))
         s.capacity = 4096
         s.heap = <event*>calloc(s.capacity, sizeof(event))
-        if s.m.arena == NULL or s.lines == NULL or s.stacks == NULL or s.cpus == NULL or s.heap == NULL:
+        if (s.m.arena == NULL or s.lines == NULL or s.parts == NULL or s.stacks == NULL or s.cpus == NULL
+                or s.heap == NULL):
             raise MemoryError(f"cannot reserve {s.m.arena_size >> 30} GiB of address space for the simulated machine")
         s.m.dmap = s.m.arena
         s.m.cost = self.costs.picoseconds()
@@ -122,6 +125,9 @@ cdef class SimulatedMachine(Machine):
         s.fill = sim_fill
         s.touch_page = sim_touch_page
         s.served = line_served
+        s.use_part = use_part
+        s.transferred = transferred
+        s.m.ops.neighbours = sim_neighbours
         s.m.ops.cpus_using = sim_cpus_using
         s.m.ops.spin_until_changed = sim_spin_until_changed
         s.m.ops.park = sim_park
@@ -142,6 +148,7 @@ cdef class SimulatedMachine(Machine):
             return
         arena_destroy(&s.memory)
         address_space_release(s.lines, s.lines_size)
+        address_space_release(s.parts, (s.m.arena_size >> LINE_SHIFT) * sizeof(line_parts))
         stacks_destroy(s)
         free(s.cpus)
         caches_destroy(s)

@@ -7,6 +7,8 @@ from finegrain.machine.thread cimport CPU_WORDS, LINE_KINDS, lock_delay_arg, mac
 
 cdef enum:
     LINE_SHIFT = 6                      # a 64-byte cache line
+    LINE_WORDS = 8
+    MANY_CPUS = 0xffff
     NO_CPU = 0xffff
     SPIN_BUCKETS = 1024
     STALL_BUCKETS = 256
@@ -24,7 +26,8 @@ cdef enum stop_reason:
 
 # A cache line that matters, as the coherence protocol sees it.  One for each 64 bytes of the arena, so in 16 bytes.
 #   owner       CPU that wrote it last, plus 1; 0: nobody yet
-#   busy_until  when its last transfer ends: atomic operations on a line are served in turn.  Good for 2**52 ps, 75
+#   shared      locks of several owners may lie in it: line_parts tells whose accesses are whose
+#   busy_until  when its last transfer ends: atomic operations on a line are served in turn.  Good for 2**51 ps, 37
 #               minutes; later a line is never busy
 #   sharers     sockets that hold a clean copy since the last write, as bits
 #   reader      CPU that read it last, plus 1
@@ -34,7 +37,8 @@ cdef extern from *:
     """
     typedef struct {
         uint64_t owner : 11;
-        int64_t busy_until : 53;
+        uint64_t shared : 1;
+        int64_t busy_until : 52;
         uint64_t sharers : 16;
         uint64_t reader : 11;
         uint64_t spinners : 11;
@@ -43,11 +47,18 @@ cdef extern from *:
     """
     ctypedef struct line "finegrain_line":
         uint16_t owner
+        bint shared
         ps_t busy_until
         uint16_t sharers
         uint16_t reader
         uint16_t spinners
         uint64_t used
+
+# What lies in a line that several locks may share, by word: which part of the line the word belongs to (numbered by its
+# first word), and which CPU alone has used the part since it was last written, plus 1; several: MANY_CPUS.
+cdef struct line_parts:
+    uint8_t part[LINE_WORDS]
+    uint16_t used_by[LINE_WORDS]
 
 # How long ago a cache brought in as many lines as it holds: what has not been used since has left it.  The time is kept
 # for every sixteenth of its capacity.
@@ -89,6 +100,8 @@ cdef struct cpu:
     uint8_t busy                        # runs a thread (spinning counts)
     uint8_t sibling_busy                # invariant: equals busy of the sibling (set_busy)
     uint8_t last_line                   # where the line of the last access came from
+    uint8_t last_taken                  # if not from its own caches: others had taken it
+    uint8_t last_own                    # in a shared line: it had had this part to itself
     uint8_t preempt                     # its thread is to let a better one have it, in the kernel too
     uint8_t need_resched                # ... on its way back to user code
     caches* cache                       # its core's
@@ -147,7 +160,8 @@ cdef struct sim:
     machine m                           # first: a sim* is a machine*
     ps_t next_event                     # earliest pending event; a thread ahead of it must let others go first
     # what the inline calls (coherence) need of the modules above them: an event is due; somebody spins on the word; the
-    # line is busy; it has been served; it is not in the core's L1; lines come in that are not touched one by one
+    # line is busy; it has been served; it is not in the core's L1; lines come in that are not touched one by one; locks
+    # share the line; a lock word's line was not here
     void (*reschedule)(thread* td) noexcept nogil
     void (*word_changed)(thread* td, uint64_t* word) noexcept nogil
     void (*stall)(thread* td, line* at) noexcept nogil
@@ -155,8 +169,11 @@ cdef struct sim:
     void (*fill)(thread* td, int64_t lines) noexcept nogil
     void (*touch_page)(thread* td, const void* page) noexcept nogil
     void (*served)(sim* s, line* at, ps_t free) noexcept nogil
+    void (*use_part)(thread* td, line* at, const void* address, bint write) noexcept nogil
+    void (*transferred)(thread* td, line* at, const void* word, ps_t time) noexcept nogil
     uint64_t stalled_count              # threads that wait for a line
     line* lines                         # a line for each 64 bytes of the arena
+    line_parts* parts                   # likewise; good for shared lines
     # events: a heap with four children a node
     event* heap
     uint64_t count

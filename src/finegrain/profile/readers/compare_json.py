@@ -8,7 +8,7 @@ import polars as pl
 from finegrain.errors import UserError
 from finegrain.profile.table import BETWEEN, MAX_COUNT, Builder, Profile
 
-SCHEMAS = ("finegrain.compare/1", "finegrain.compare/2", "finegrain.compare/3")
+SCHEMAS = ("finegrain.compare/1", "finegrain.compare/2", "finegrain.compare/3", "finegrain.compare/4")
 SWEEPS = ("finegrain.sweep/1", "finegrain.sweep/2")
 # JSON is held whole while it is read; a comparison is a few megabytes at most.
 MAX_BYTES = 256 << 20
