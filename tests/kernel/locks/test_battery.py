@@ -61,12 +61,31 @@ def test_one_at_a_time_and_everybody_has_a_turn(play: Play, kind: str, cpus: int
 def test_no_wake_up_is_lost_however_the_waiter_meets_the_owner(play: Play, kind: str) -> None:
     """The owner leaves its CPU at 30 us and comes back at 60; waiters come at every moment around both, and go on."""
     costs = replace(CostModel(), probe=0.0)
-    for ns in (*range(29_000, 31_000, 40), *range(58_000, 66_000, 100)):
+    for ns in (*range(29_000, 31_000, 100), *range(58_000, 66_000, 250)):
         owner: Script = [("lock", 0), ("charge", 30 * US), ("park",), ("unlock", 0)]
         waiters = [[("charge", (ns + 13 * i) * 1000), *hold(0)] for i in range(3)]
         p = play([kind], owner, later(60, [("unpark", 0)]), *waiters, costs=costs)
         assert p.machine.threads == 0
         assert len(p.order("unlock")) == 4
+
+
+@pytest.mark.parametrize("kind", BLOCKING)
+@pytest.mark.parametrize("moment", [30, 60], ids=["it leaves", "it is back"])
+def test_no_wake_up_is_lost_at_whatever_step_they_meet(play: Play, kind: str, moment: int) -> None:
+    """Nothing takes time, so from the moment on all take turns at every step; steps of nothing shift them."""
+    owner: Script = [("lock", 0), ("charge", 30 * US), ("park",), ("unlock", 0)]
+    for steps, lead in product(range(14), (0, 1, 5)):
+        nothing: Script = [("charge", 0)] * steps
+        waiters = [
+            later(moment, [*nothing, *hold(0)]),
+            later(moment, [*nothing, *[("charge", 0)] * lead, *hold(0)]),
+        ]
+        p = play([kind], owner, later(60, [("unpark", 0)]), *waiters)
+        assert p.machine.threads == 0
+        assert len(p.order("unlock")) == 3
+        p = play([kind], *waiters, owner, later(60, [("unpark", 2)]))
+        assert p.machine.threads == 0
+        assert len(p.order("unlock")) == 3
 
 
 @pytest.mark.parametrize("kind", BLOCKING)
