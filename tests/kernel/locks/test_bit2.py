@@ -122,9 +122,8 @@ def test_who_makes_itself_known_may_find_that_nobody_wants_its_cpu_any_more(play
         holder.insert(2, ("word", 0))
         p = play(["bit2"], holder, other, rival, cpus=2, costs=costs)
         assert p.machine.counters()["steals"] == 1
-        assert p.end(0, 1) == pytest.approx(3003, abs=1)
-        assert p.end(2, 0) == pytest.approx(3005, abs=1)
-        known += p.result(0, 2) == HELD | CONTESTED
+        assert max(p.end(0, 1), p.end(2, 0)) < 3010  # no CPU idles while a thread waits for one
+        known += p.result(0, 2) == HELD | CONTESTED and p.end(0, 1) < 3004  # it stayed where it was
     assert known > 0
 
 
