@@ -61,12 +61,31 @@ def test_one_at_a_time_and_everybody_has_a_turn(play: Play, kind: str, cpus: int
 def test_no_wake_up_is_lost_however_the_waiter_meets_the_owner(play: Play, kind: str) -> None:
     """The owner leaves its CPU at 30 us and comes back at 60; waiters come at every moment around both, and go on."""
     costs = replace(CostModel(), probe=0.0)
-    for ns in (*range(29_000, 31_000, 40), *range(58_000, 66_000, 100)):
+    for ns in (*range(29_000, 31_000, 100), *range(58_000, 66_000, 250)):
         owner: Script = [("lock", 0), ("charge", 30 * US), ("park",), ("unlock", 0)]
         waiters = [[("charge", (ns + 13 * i) * 1000), *hold(0)] for i in range(3)]
         p = play([kind], owner, later(60, [("unpark", 0)]), *waiters, costs=costs)
         assert p.machine.threads == 0
         assert len(p.order("unlock")) == 4
+
+
+@pytest.mark.parametrize("kind", BLOCKING)
+@pytest.mark.parametrize("moment", [30, 60], ids=["it leaves", "it is back"])
+def test_no_wake_up_is_lost_at_whatever_step_they_meet(play: Play, kind: str, moment: int) -> None:
+    """Nothing takes time, so from the moment on all take turns at every step; steps of nothing shift them."""
+    owner: Script = [("lock", 0), ("charge", 30 * US), ("park",), ("unlock", 0)]
+    for steps, lead in product(range(14), (0, 1, 5)):
+        nothing: Script = [("charge", 0)] * steps
+        waiters = [
+            later(moment, [*nothing, *hold(0)]),
+            later(moment, [*nothing, *[("charge", 0)] * lead, *hold(0)]),
+        ]
+        p = play([kind], owner, later(60, [("unpark", 0)]), *waiters)
+        assert p.machine.threads == 0
+        assert len(p.order("unlock")) == 3
+        p = play([kind], *waiters, owner, later(60, [("unpark", 2)]))
+        assert p.machine.threads == 0
+        assert len(p.order("unlock")) == 3
 
 
 @pytest.mark.parametrize("kind", BLOCKING)
@@ -134,22 +153,45 @@ def test_an_owner_that_is_back_is_spun_for_until_it_leaves_again(play: Play, kin
     assert sorted([p.end(2, 1), p.end(3, 1)])[0] == 150
 
 
+def preempted(ns: int) -> list[Script]:
+    """So late after 5 ms an interactive thread wants the CPU of the holder, which has the lock from 5 ms to 5.2 ms."""
+    start = ("sleep", 3 * MS)
+    shell: Script = [("sleep", 2 * MS), ("user", US), ("park",), ("user", 500 * US)]
+    waker: Script = [
+        start,
+        ("priority", 100),
+        ("charge", 2 * MS + ns * 1000),
+        ("unpark", 0),
+        ("charge", 20 * MS),
+    ]
+    waiter: Script = [start, ("user", 2040 * US), ("lock", 0), ("unlock", 0)]
+    work: Script = [("charge", 100 * US)] * 2
+    return [shell, waker, waiter, [start, ("user", 2 * MS), ("lock", 0), *work, ("unlock", 0)]]
+
+
+ULE = replace(PAUSES_ONLY, preemption=1, run_queues=1, ctx_switch=1000.0)
+
+
 @pytest.mark.parametrize("kind", BLOCKING)
 def test_who_is_preempted_in_the_kernel_is_waited_for_off_the_cpu(play: Play, kind: str) -> None:
-    """An interactive thread takes the holder's CPU for half a millisecond; the idle CPU takes the holder over."""
-    costs = replace(PAUSES_ONLY, preemption=1, run_queues=1, ctx_switch=1000.0)
-    shell: Script = [("sleep", 2 * MS), ("user", US), ("park",), ("user", 500 * US)]
-    start = ("sleep", 3 * MS)
-    waiter: Script = [start, ("user", 2040 * US), ("lock", 0), ("unlock", 0)]
-    waker: Script = [start, ("priority", 100), ("charge", 2050 * US), ("unpark", 0), ("charge", 20 * MS)]
-    work: Script = [("charge", 100 * US)] * 2
-    holder: Script = [start, ("user", 2 * MS), ("lock", 0), *work, ("unlock", 0)]
-    p = play([kind], shell, waker, waiter, holder, cpus=3, costs=costs)
+    """The idle CPU takes the holder over."""
+    p = play([kind], *preempted(50_000), cpus=3, costs=ULE)
     assert p.machine.counters()["preemptions"] == 1
     row = p.profile()
     assert row["contested"] == 1
     assert row["spin"] > 0
     assert row["block"] > 0
+
+
+@pytest.mark.parametrize("kind", BLOCKING)
+def test_who_is_preempted_as_it_lets_go_wakes_its_waiter(play: Play, kind: str) -> None:
+    """The profile takes a microsecond between the look at the lock and its release."""
+    preemptions = 0
+    for ns in range(199_000, 205_000, 250):
+        p = play([kind], *preempted(ns), cpus=3, costs=replace(ULE, probe=2000.0))
+        assert p.machine.threads == 0
+        preemptions += p.machine.counters()["preemptions"]
+    assert preemptions > 10
 
 
 @pytest.mark.parametrize("kind", [k for k in EVERY if k != "spin"])

@@ -111,6 +111,22 @@ def test_the_generation_is_for_the_holder_to_change(play: Play) -> None:
         play(["bit2"], hold(10), later(5, [("set_generation", 0, 1)]), checked=False)
 
 
+def test_who_makes_itself_known_may_find_that_nobody_wants_its_cpu_any_more(play: Play) -> None:
+    """Its slice ends, and while it says so the other CPU falls idle and takes over the thread that waited for this."""
+    costs = replace(CostModel(), time_slice=100_000.0, preemption=0, tick=0.0)
+    rival: Script = [("user", 2000 * US)]
+    known = 0
+    for ns in range(0, 1000, 100):
+        other: Script = [("charge", 1000 * US + ns * 1000)]
+        holder: Script = [*hold(3000, how="user"), ("word", 0)]
+        holder.insert(2, ("word", 0))
+        p = play(["bit2"], holder, other, rival, cpus=2, costs=costs)
+        assert p.machine.counters()["steals"] == 1
+        assert max(p.end(0, 1), p.end(2, 0)) < 3010  # no CPU idles while a thread waits for one
+        known += p.result(0, 2) == HELD | CONTESTED and p.end(0, 1) < 3004  # it stayed where it was
+    assert known > 0
+
+
 def test_the_spin_on_a_known_owner_is_bounded(play: Play) -> None:
     """The word cannot tell one owner that became known from another, so the turnstile is asked again.
 

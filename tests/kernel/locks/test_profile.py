@@ -105,7 +105,7 @@ def test_reset_cuts_waits_and_holds_at_that_moment() -> None:
     assert n["queue_integral_ps"] == row["wait_ps"]
 
 
-@pytest.mark.parametrize("kind", ["mtx", "rw", "sx"])
+@pytest.mark.parametrize("kind", ["mtx", "mtx8", "bit2", "rw", "sx"])
 def test_profiling_takes_time_that_is_in_no_recorded_hold(kind: str) -> None:
     """Of 400 ns, 200 pass between getting the lock and the hold, 200 between the hold and the release."""
     m = SimulatedMachine(sockets=1, cores=4, threads=1, costs=replace(PAUSES_ONLY, probe=400.0))

@@ -89,9 +89,12 @@ def plays(draw: st.DrawFn) -> dict[str, Any]:
 
 
 def check_generations(p: Played, locks: list[str]) -> None:
-    """Who looks at a generation sees what was set last, or what is being set meanwhile, and nothing else."""
+    """Who looks at a generation sees what was set last, or what is being set meanwhile, and nothing else.
+
+    Where nothing takes time, what was set at the moment of the look may have been set after it.
+    """
     for lock in range(len(locks)):
-        sets = [(0, 0, 0)]  # from when to when, and to what
+        sets = [(-1, -1, 0)]  # from when to when, and to what
         looks = []
         for begin, end, script, index, op, result in p.trace:
             call = p.scripts.scripts[script][index]
@@ -101,7 +104,7 @@ def check_generations(p: Played, locks: list[str]) -> None:
                 looks.append((begin, end, result))
         sets.sort()
         for begin, end, seen in looks:
-            last = max(done for _, done, _ in sets if done <= begin)
+            last = max(done for _, done, _ in sets if done < begin)
             assert seen in {value for start, done, value in sets if start <= end and done >= last}
 
 

@@ -63,13 +63,17 @@
 #   The owner that a spinner looked up may let go, and another take the lock and become known, with the same generation:
 #   the word does not tell.  So that spin is bounded; then the turnstile is asked again.
 #
-# What it costs.  An acquisition that meets nobody: an atomic "or", a look at the thread's record and one store to it,
-# to remember the lock.  A release: one store to the word, one to the record.  (td.held has the lock too, but that is
-# the profile's; a production kernel has no such list, so the record is counted as work here.)  Two locks' bits are
-# pinned for a few instructions (critical_enter and critical_exit: a counter of the thread's own).  Leaving the CPU with
-# the lock held, which is rare, costs a chain lock, a turnstile and a slow release, whether or not anybody waits; a
-# thread that then blocks needs two turnstiles at once, where FreeBSD gives each thread one: another 128 bytes a thread,
-# or a record of three words.  Finding the owner costs a waiter one look-up in a hash chain.
+# What it costs.  An acquisition that meets nobody: an atomic "or" (one instruction: lock bts, ldset), a look at the
+# thread's record and one store to it, to remember the lock.  A release: one store to the word, one to the record.
+# Around each the thread is pinned for a few instructions (critical_enter and critical_exit: a counter of its own).
+# td.held has the lock too, but that is the profile's; a production kernel has no such list, so the record is counted as
+# work here.  Leaving the CPU with the lock held, which is rare, costs a chain lock, a turnstile and a slow release,
+# whether or not anybody waits; a thread that then blocks needs two turnstiles at once, where FreeBSD gives each thread
+# one: another 128 bytes a thread, or a record of three words.  Finding the owner costs a waiter one look-up in a hash
+# chain.
+#
+# In FreeBSD a thread that blocks keeps its thread lock from the queueing to the switch, so there it would make itself
+# known before it queues.  That is as good: known too early, it is found running, and spun for by name.
 
 from libc.stdint cimport uint16_t, uint64_t
 
@@ -218,7 +222,8 @@ cdef void bit2_unlock(thread* td, uint64_t* word) noexcept nogil:
 # Locks in:   any but a chain lock or spin mutex.
 # Locks out:  the same.
 # May block:  never; spins on the chains.
-# Stands for: nothing in FreeBSD; its place would be before mi_switch(), where the thread's own lock is not yet held.
+# Stands for: nothing in FreeBSD; its places would be before turnstile_trywait(), sleepq_add(), and mi_switch() where
+#             a thread is preempted, all while its own lock is not yet held.
 cdef void bit2_leaving(thread* td) noexcept nogil:
     cdef turnstile_chain* tc
     cdef uint64_t* word
