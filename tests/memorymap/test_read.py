@@ -224,6 +224,74 @@ def test_linux_takes_ranges_away() -> None:
     assert found.segments == [Segment(PAGE, 0xA0000, 0), Segment(M, 2 * M, 0)]
 
 
+def test_old_linux_takes_ranges_away() -> None:
+    found = read(
+        " BIOS-e820: 0000000000000000 - 000000000009fc00 (usable)\n"
+        " BIOS-e820: 0000000000100000 - 00000000cf500000 (usable)\n"
+        "e820 update range: 0000000000000000 - 0000000000001000 (usable) ==> (reserved)\n"
+        "e820 update range: 00000000cf000000 - 0000000100000000 (usable) ==> (reserved)\n"
+    )
+    assert found.segments == [Segment(PAGE, 0x9F000, 0), Segment(M, 0xCF000000, 0)]
+
+
+def test_a_map_with_ranges_set_apart_for_the_boot_loader_replaces_the_firmware_s() -> None:
+    """Where one range ends in mid-page and the next begins, the page is whole."""
+    found = read(
+        "BIOS-provided physical RAM map:\n"
+        + render(E820, [(M, G, 0)])
+        + "\ne820: update [mem 0x00400018-0x00410057] usable ==> usable\n"
+        "extended physical RAM map:\n"
+        "reserve setup_data: [mem 0x0000000000100000-0x0000000000400017] usable\n"
+        "reserve setup_data: [mem 0x0000000000400018-0x0000000000410057] usable\n"
+        "reserve setup_data: [mem 0x0000000000410058-0x000000003fffffff] usable\n"
+    )
+    assert found.segments == [Segment(M, G, 0)]
+    assert any("line 4: a second map (e820); the one from line 2 on" in note for note in found.notes)
+
+
+def test_a_heading_without_a_map_replaces_nothing() -> None:
+    found = read(render(E820, [(M, G, 0)]) + "\ne820: modified physical RAM map:\nhello\n")
+    assert found.segments == [Segment(M, G, 0)]
+    assert not any("second map" in note for note in found.notes)
+
+
+def test_what_an_older_boot_took_away_is_not_taken_from_a_later_one() -> None:
+    boot = "BIOS-provided physical RAM map:\n" + render(E820, [(M, G, 0)]) + "\n"
+    found = read(boot + "e820: remove [mem 0x10000000-0x3fffffff] usable\n" + boot)
+    assert found.segments == [Segment(M, G, 0)]
+
+
+def test_what_freebsd_on_arm64_excludes() -> None:
+    found = read(
+        "Physical memory chunk(s):\n"
+        "  0x001d0000 - 0x001effff,     0 MB (     32 pages)\n"
+        "  0x00200000 - 0x339c0fff,   823 MB ( 210881 pages)\n"
+        "Excluded memory regions:\n"
+        "  0x00000000 - 0x001fffff,     2 MB (    512 pages) NoAlloc \n"
+        "  0x30000000 - 0x300fffff,     1 MB (    256 pages) NoDump \n"
+    )
+    assert found.segments == [Segment(2 * M, 0x339C1000, 0)]
+
+
+def test_old_node_ranges_are_frames_and_tell_domains() -> None:
+    found = read(
+        render(E820_OLD, [(M, 4 * G, 0)]) + "\nearly_node_map[2] active PFN ranges\n"
+        "    0: 0x00000100 -> 0x00080000\n    1: 0x00080000 -> 0x000cf000\n"
+    )
+    assert found.segments == [Segment(M, 2 * G, 0), Segment(2 * G, 0xCF000000, 1)]
+    assert found.form == "early memory node ranges"
+
+
+def test_the_firmware_s_map_as_seen_from_within_its_folder() -> None:
+    found = read(render(MEMMAP.replace("/sys/firmware/memmap/", ""), [(M, G, 0), (2 * G, 3 * G, 0)]))
+    assert found.segments == [Segment(M, G, 0), Segment(2 * G, 3 * G, 0)]
+
+
+def test_old_e820_lines_broken_within_the_range() -> None:
+    text = render(E820_OLD, [(M, G, 0), (2 * G, 3 * G, 0)]).replace(" - ", " -\n")
+    assert read(text).segments == [Segment(M, G, 0), Segment(2 * G, 3 * G, 0)]
+
+
 def test_memory_in_no_domain_that_is_told_is_said() -> None:
     found = read(render(CHUNK, [(M, 4 * M, 0)]) + "\n" + render(SRAT, [(2 * M, 3 * M, 5)]))
     assert found.segments == [Segment(M, 2 * M, 0), Segment(2 * M, 3 * M, 5), Segment(3 * M, 4 * M, 0)]
