@@ -42,6 +42,10 @@ SEGS = (
     "free list: 0xffffffff81eb93a8\n"
 )
 NODES = "[    0.014321]   node {domain:3d}: [mem 0x{start:016x}-0x{last:016x}]"
+CHUNK_ARM64 = "  0x{start:08x} - 0x{last:08x}, {mb:5d} MB ({pages:7d} pages)"
+XEN = "(XEN)  [{start:016x}, {last:016x}] (usable)"
+SETUP_DATA = "[    0.000000] reserve setup_data: [mem 0x{start:016x}-0x{last:016x}] usable"
+FRAMES = "[    0.000000]   {domain:3d}: 0x{first:08x} -> 0x{past:08x}"
 SRAT = "SRAT: Found memory domain {domain} addr {start:#x} len {length:#x}: enabled"
 SRAT_LINUX = "[    0.000000] ACPI: SRAT: Node {domain} PXM {domain} [mem 0x{start:08x}-0x{last:08x}]"
 
@@ -50,21 +54,24 @@ def render(template: str, segments: Segments) -> str:
     return "\n".join(
         template.format(
             i=i, start=start, end=end, last=end - 1, length=end - start, pages=(end - start) // PAGE, domain=domain,
-            mb=(end - start) >> 20, type=1,
+            mb=(end - start) >> 20, type=1, first=start // PAGE, past=end // PAGE,
         )
         for i, (start, end, domain) in enumerate(segments)
     )  # fmt: skip
 
 
 BARE = {
-    "SMAP": SMAP,
-    "physical memory chunks": CHUNK,
-    "e820": E820,
-    "/proc/iomem": IOMEM,
-    "/sys/firmware/memmap": MEMMAP,
-    "EFI memory map": EFI,
+    SMAP: "SMAP",
+    CHUNK: "physical memory chunks",
+    CHUNK_ARM64: "physical memory chunks",
+    E820: "e820",
+    SETUP_DATA: "e820",
+    XEN: "e820",
+    IOMEM: "/proc/iomem",
+    MEMMAP: "/sys/firmware/memmap",
+    EFI: "EFI memory map",
 }
-WITH_DOMAINS = {"vm.phys_segs": SEGS, "early memory node ranges": NODES}
+WITH_DOMAINS = {SEGS: "vm.phys_segs", NODES: "early memory node ranges", FRAMES: "early memory node ranges"}
 
 
 @st.composite
@@ -114,13 +121,13 @@ MANGLED: list[Callable[[str], str]] = [
 @settings(max_examples=100, deadline=None)
 @given(maps(), st.sampled_from(sorted(BARE)), st.sampled_from(range(len(MANGLED))), st.booleans())
 def test_every_form_comes_back_however_it_was_sent(
-    segments: Segments, form: str, how: int, domains: bool
+    segments: Segments, template: str, how: int, domains: bool
 ) -> None:
-    text = render(BARE[form], segments)
+    text = render(template, segments)
     if domains:
-        text += "\n" + render(SRAT if form in ("SMAP", "physical memory chunks") else SRAT_LINUX, segments)
+        text += "\n" + render(SRAT if template in (SMAP, CHUNK, CHUNK_ARM64) else SRAT_LINUX, segments)
     found = read(MANGLED[how](text))
-    assert found.form == form
+    assert found.form == BARE[template]
     expected = segments if domains else [(start, end, 0) for start, end, _ in segments]
     assert [tuple(segment) for segment in found.segments] == expected
     assert [note for note in found.notes if "domain" not in note] == []
@@ -128,9 +135,10 @@ def test_every_form_comes_back_however_it_was_sent(
 
 @settings(max_examples=60, deadline=None)
 @given(maps(), st.sampled_from(sorted(WITH_DOMAINS)), st.sampled_from(range(len(MANGLED))))
-def test_forms_that_tell_domains(segments: Segments, form: str, how: int) -> None:
-    found = read(MANGLED[how](render(WITH_DOMAINS[form], segments)))
-    assert (found.form, [tuple(s) for s in found.segments], found.notes) == (form, segments, [])
+def test_forms_that_tell_domains(segments: Segments, template: str, how: int) -> None:
+    found = read(MANGLED[how](render(template, segments)))
+    told = found.form, [tuple(segment) for segment in found.segments], found.notes
+    assert told == (WITH_DOMAINS[template], segments, [])
 
 
 @settings(max_examples=20, deadline=None)
@@ -140,7 +148,7 @@ def test_old_e820_lines_end_where_the_next_begins(segments: Segments) -> None:
 
 
 @settings(max_examples=200, deadline=None)
-@given(maps(), st.sampled_from([*BARE.values(), *WITH_DOMAINS.values(), SRAT]), st.data())
+@given(maps(), st.sampled_from([*BARE, *WITH_DOMAINS, SRAT]), st.data())
 def test_damage_never_ends_in_more_than_a_refusal(
     segments: Segments, template: str, data: st.DataObject
 ) -> None:
