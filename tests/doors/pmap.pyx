@@ -10,7 +10,7 @@ from finegrain.kernel.pmap.chunk cimport pv_list_insert_tail, pv_state
 from finegrain.kernel.pmap.di cimport (
     pmap_delayed_invl_finish, pmap_delayed_invl_page, pmap_delayed_invl_start, pmap_delayed_invl_wait)
 from finegrain.kernel.pmap.pvlock cimport (
-    PHYS_TO_PV_LIST_LOCK, pv_list_rlock, pv_list_runlock, pv_list_wlock, pv_list_wunlock, pvlock)
+    PHYS_TO_PV_LIST_LOCK, pv_head_at, pv_list_rlock, pv_list_runlock, pv_list_wlock, pv_list_wunlock, pvlock)
 from finegrain.kernel.types cimport pmap, pv_chunk, pv_entry, vm_page
 from finegrain.lab.pmaps cimport Pmaps as LabPmaps, pmaps_world
 from finegrain.lab.run cimport Operations, lab_call, whole
@@ -208,3 +208,12 @@ cdef class Pmaps(LabPmaps):
         if kind == "number":
             return whole(what, given, 0, MAX_HOGGED, "a number of pages")
         return LabPmaps.value(self, kind, what, given)
+
+    def write_back(self, start, end):
+        """Write to each superpage's list head from `start` up to `end` the byte that is there."""
+        cdef uint64_t pa
+        cdef volatile char* at
+        self.place(start)               # refuses what is no address
+        for pa in range(start, end, 2 << 20):
+            at = <volatile char*>pv_head_at(self.locks, pa)
+            at[0] = at[0]

@@ -69,6 +69,34 @@ LINES = [
         "    RuntimeServicesCode 000000100000 0x0 00000700 UC WC WT WB RUNTIME",
         (M, 8 * M, None, False),
     ),
+    (
+        "EFI memory map",
+        "efi: mem07: [Conventional Memory|   |  |SP|  |  |WB|WT|WC|UC] range=[0x0000000000100000-0x00000000"
+        "001fffff] (1MB)",
+        (M, 2 * M, None, False),
+    ),
+    (
+        "physical memory chunks",
+        "  0x00200000 - 0x339c0fff,   823 MB ( 210881 pages)",
+        (2 * M, 0x339C1000, None, True),
+    ),
+    ("early memory node ranges", "    1: 0x00080000 -> 0x000cf000", (2 * G, 0xCF000000, 1, True)),
+    (
+        "e820",
+        "BIOS-e820: [mem 0x0000000000100000-0x00000000c4b72fff]  System RAM",
+        (M, 0xC4B73000, None, True),
+    ),
+    (
+        "e820",
+        "BIOS-e820: [mem 0x00000000c4b73000-0x00000000c58d5fff]  device reserved",
+        (0xC4B73000, 0xC58D6000, None, False),
+    ),
+    (
+        "e820",
+        "reserve setup_data: [mem 0x0000000000100000-0x00000000cb000017] usable",
+        (M, 0xCB000018, None, True),
+    ),
+    ("e820", "(XEN)  [0000000000100000, 00000000cb000fff] (usable)", (M, 0xCB001000, None, True)),
     ("SMAP", "SMAP type=01 base=0000000000000000 len=000000000009fc00", (0, 0x9FC00, None, True)),
     ("SMAP", "SMAP type=02 base=000000000009fc00 len=0000000000000400", (0x9FC00, 640 * K, None, False)),
 ]
@@ -101,16 +129,34 @@ def test_a_line_that_tells_a_domain(around: str, line: str, found: tuple) -> Non
     assert not any(at.find(line) for at in MAPS)
 
 
-def test_what_linux_takes_away() -> None:
-    line = "[    0.000406] e820: remove [mem 0x000a0000-0x000fffff] usable"
-    assert CHANGES.find(line) == (640 * K, M, None, True)
-    assert CHANGES.find("e820: update [mem 0x00000000-0x00000fff] usable ==> reserved") == (
-        0,
-        4096,
-        None,
-        True,
-    )
-    assert not any(at.find(line) for at in MAPS)
+@pytest.mark.parametrize("around", AROUND)
+@pytest.mark.parametrize(
+    ("form", "line", "gone"),
+    [
+        ("e820", "e820: remove [mem 0x000a0000-0x000fffff] usable", (640 * K, M)),
+        ("e820", "e820: update [mem 0x00000000-0x00000fff] usable ==> reserved", (0, 4096)),
+        ("e820", "e820: update [mem 0x00000000-0x00000fff] System RAM ==> device reserved", (0, 4096)),
+        ("e820", "e820 update range: 0000000000000000 - 0000000000001000 (usable) ==> (reserved)", (0, 4096)),
+        ("e820", "e820 remove range: 00000000000a0000 - 0000000000100000 (usable)", (640 * K, M)),
+        (
+            "physical memory chunks",
+            "  0x00000000 - 0x001fffff,     2 MB (    512 pages) NoAlloc ",
+            (0, 2 * M),
+        ),
+    ],
+)
+def test_what_kernels_take_away(around: str, form: str, line: str, gone: tuple[int, int]) -> None:
+    found = [(at.name, at.find(around.format(line))) for at in CHANGES if at.find(around.format(line))]
+    assert found == [(form, (*gone, None, True))]
+
+
+def test_what_stays_memory_is_not_taken_away() -> None:
+    for line in (
+        "e820: update [mem 0xb80ec018-0xb80fce57] usable ==> usable",
+        "e820 update range: 00000000b80ec000 - 00000000b80fc000 (usable) ==> (usable)",
+        "  0x30000000 - 0x300fffff,     1 MB (    256 pages) NoDump ",
+    ):
+        assert not any(at.find(line) for at in CHANGES), line
 
 
 @pytest.mark.parametrize(
@@ -127,5 +173,5 @@ def test_what_linux_takes_away() -> None:
     ],
 )
 def test_other_lines_are_no_memory(line: str) -> None:
-    for form in (*MAPS, *DOMAINS, CHANGES):
+    for form in (*MAPS, *DOMAINS, *CHANGES):
         assert form.find(line) is None, form.name

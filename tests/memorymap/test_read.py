@@ -42,6 +42,10 @@ SEGS = (
     "free list: 0xffffffff81eb93a8\n"
 )
 NODES = "[    0.014321]   node {domain:3d}: [mem 0x{start:016x}-0x{last:016x}]"
+CHUNK_ARM64 = "  0x{start:08x} - 0x{last:08x}, {mb:5d} MB ({pages:7d} pages)"
+XEN = "(XEN)  [{start:016x}, {last:016x}] (usable)"
+SETUP_DATA = "[    0.000000] reserve setup_data: [mem 0x{start:016x}-0x{last:016x}] usable"
+FRAMES = "[    0.000000]   {domain:3d}: 0x{first:08x} -> 0x{past:08x}"
 SRAT = "SRAT: Found memory domain {domain} addr {start:#x} len {length:#x}: enabled"
 SRAT_LINUX = "[    0.000000] ACPI: SRAT: Node {domain} PXM {domain} [mem 0x{start:08x}-0x{last:08x}]"
 
@@ -50,21 +54,24 @@ def render(template: str, segments: Segments) -> str:
     return "\n".join(
         template.format(
             i=i, start=start, end=end, last=end - 1, length=end - start, pages=(end - start) // PAGE, domain=domain,
-            mb=(end - start) >> 20, type=1,
+            mb=(end - start) >> 20, type=1, first=start // PAGE, past=end // PAGE,
         )
         for i, (start, end, domain) in enumerate(segments)
     )  # fmt: skip
 
 
 BARE = {
-    "SMAP": SMAP,
-    "physical memory chunks": CHUNK,
-    "e820": E820,
-    "/proc/iomem": IOMEM,
-    "/sys/firmware/memmap": MEMMAP,
-    "EFI memory map": EFI,
+    SMAP: "SMAP",
+    CHUNK: "physical memory chunks",
+    CHUNK_ARM64: "physical memory chunks",
+    E820: "e820",
+    SETUP_DATA: "e820",
+    XEN: "e820",
+    IOMEM: "/proc/iomem",
+    MEMMAP: "/sys/firmware/memmap",
+    EFI: "EFI memory map",
 }
-WITH_DOMAINS = {"vm.phys_segs": SEGS, "early memory node ranges": NODES}
+WITH_DOMAINS = {SEGS: "vm.phys_segs", NODES: "early memory node ranges", FRAMES: "early memory node ranges"}
 
 
 @st.composite
@@ -114,13 +121,13 @@ MANGLED: list[Callable[[str], str]] = [
 @settings(max_examples=100, deadline=None)
 @given(maps(), st.sampled_from(sorted(BARE)), st.sampled_from(range(len(MANGLED))), st.booleans())
 def test_every_form_comes_back_however_it_was_sent(
-    segments: Segments, form: str, how: int, domains: bool
+    segments: Segments, template: str, how: int, domains: bool
 ) -> None:
-    text = render(BARE[form], segments)
+    text = render(template, segments)
     if domains:
-        text += "\n" + render(SRAT if form in ("SMAP", "physical memory chunks") else SRAT_LINUX, segments)
+        text += "\n" + render(SRAT if template in (SMAP, CHUNK, CHUNK_ARM64) else SRAT_LINUX, segments)
     found = read(MANGLED[how](text))
-    assert found.form == form
+    assert found.form == BARE[template]
     expected = segments if domains else [(start, end, 0) for start, end, _ in segments]
     assert [tuple(segment) for segment in found.segments] == expected
     assert [note for note in found.notes if "domain" not in note] == []
@@ -128,9 +135,10 @@ def test_every_form_comes_back_however_it_was_sent(
 
 @settings(max_examples=60, deadline=None)
 @given(maps(), st.sampled_from(sorted(WITH_DOMAINS)), st.sampled_from(range(len(MANGLED))))
-def test_forms_that_tell_domains(segments: Segments, form: str, how: int) -> None:
-    found = read(MANGLED[how](render(WITH_DOMAINS[form], segments)))
-    assert (found.form, [tuple(s) for s in found.segments], found.notes) == (form, segments, [])
+def test_forms_that_tell_domains(segments: Segments, template: str, how: int) -> None:
+    found = read(MANGLED[how](render(template, segments)))
+    told = found.form, [tuple(segment) for segment in found.segments], found.notes
+    assert told == (WITH_DOMAINS[template], segments, [])
 
 
 @settings(max_examples=20, deadline=None)
@@ -140,7 +148,7 @@ def test_old_e820_lines_end_where_the_next_begins(segments: Segments) -> None:
 
 
 @settings(max_examples=200, deadline=None)
-@given(maps(), st.sampled_from([*BARE.values(), *WITH_DOMAINS.values(), SRAT]), st.data())
+@given(maps(), st.sampled_from([*BARE, *WITH_DOMAINS, SRAT]), st.data())
 def test_damage_never_ends_in_more_than_a_refusal(
     segments: Segments, template: str, data: st.DataObject
 ) -> None:
@@ -222,6 +230,74 @@ def test_linux_takes_ranges_away() -> None:
         "\ne820: remove [mem 0x000a0000-0x000fffff] usable\n"
     )
     assert found.segments == [Segment(PAGE, 0xA0000, 0), Segment(M, 2 * M, 0)]
+
+
+def test_old_linux_takes_ranges_away() -> None:
+    found = read(
+        " BIOS-e820: 0000000000000000 - 000000000009fc00 (usable)\n"
+        " BIOS-e820: 0000000000100000 - 00000000cf500000 (usable)\n"
+        "e820 update range: 0000000000000000 - 0000000000001000 (usable) ==> (reserved)\n"
+        "e820 update range: 00000000cf000000 - 0000000100000000 (usable) ==> (reserved)\n"
+    )
+    assert found.segments == [Segment(PAGE, 0x9F000, 0), Segment(M, 0xCF000000, 0)]
+
+
+def test_a_map_with_ranges_set_apart_for_the_boot_loader_replaces_the_firmware_s() -> None:
+    """Where one range ends in mid-page and the next begins, the page is whole."""
+    found = read(
+        "BIOS-provided physical RAM map:\n"
+        + render(E820, [(M, G, 0)])
+        + "\ne820: update [mem 0x00400018-0x00410057] usable ==> usable\n"
+        "extended physical RAM map:\n"
+        "reserve setup_data: [mem 0x0000000000100000-0x0000000000400017] usable\n"
+        "reserve setup_data: [mem 0x0000000000400018-0x0000000000410057] usable\n"
+        "reserve setup_data: [mem 0x0000000000410058-0x000000003fffffff] usable\n"
+    )
+    assert found.segments == [Segment(M, G, 0)]
+    assert any("line 4: a second map (e820); the one from line 2 on" in note for note in found.notes)
+
+
+def test_a_heading_without_a_map_replaces_nothing() -> None:
+    found = read(render(E820, [(M, G, 0)]) + "\ne820: modified physical RAM map:\nhello\n")
+    assert found.segments == [Segment(M, G, 0)]
+    assert not any("second map" in note for note in found.notes)
+
+
+def test_what_an_older_boot_took_away_is_not_taken_from_a_later_one() -> None:
+    boot = "BIOS-provided physical RAM map:\n" + render(E820, [(M, G, 0)]) + "\n"
+    found = read(boot + "e820: remove [mem 0x10000000-0x3fffffff] usable\n" + boot)
+    assert found.segments == [Segment(M, G, 0)]
+
+
+def test_what_freebsd_on_arm64_excludes() -> None:
+    found = read(
+        "Physical memory chunk(s):\n"
+        "  0x001d0000 - 0x001effff,     0 MB (     32 pages)\n"
+        "  0x00200000 - 0x339c0fff,   823 MB ( 210881 pages)\n"
+        "Excluded memory regions:\n"
+        "  0x00000000 - 0x001fffff,     2 MB (    512 pages) NoAlloc \n"
+        "  0x30000000 - 0x300fffff,     1 MB (    256 pages) NoDump \n"
+    )
+    assert found.segments == [Segment(2 * M, 0x339C1000, 0)]
+
+
+def test_old_node_ranges_are_frames_and_tell_domains() -> None:
+    found = read(
+        render(E820_OLD, [(M, 4 * G, 0)]) + "\nearly_node_map[2] active PFN ranges\n"
+        "    0: 0x00000100 -> 0x00080000\n    1: 0x00080000 -> 0x000cf000\n"
+    )
+    assert found.segments == [Segment(M, 2 * G, 0), Segment(2 * G, 0xCF000000, 1)]
+    assert found.form == "early memory node ranges"
+
+
+def test_the_firmware_s_map_as_seen_from_within_its_folder() -> None:
+    found = read(render(MEMMAP.replace("/sys/firmware/memmap/", ""), [(M, G, 0), (2 * G, 3 * G, 0)]))
+    assert found.segments == [Segment(M, G, 0), Segment(2 * G, 3 * G, 0)]
+
+
+def test_old_e820_lines_broken_within_the_range() -> None:
+    text = render(E820_OLD, [(M, G, 0), (2 * G, 3 * G, 0)]).replace(" - ", " -\n")
+    assert read(text).segments == [Segment(M, G, 0), Segment(2 * G, 3 * G, 0)]
 
 
 def test_memory_in_no_domain_that_is_told_is_said() -> None:

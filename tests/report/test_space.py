@@ -1,4 +1,5 @@
 import json
+import re
 
 from rich.console import Console
 
@@ -31,6 +32,20 @@ def test_the_page_has_designs_domains_savings_and_notes_and_fits() -> None:
     assert all(len(line) <= 80 for line in page.splitlines())
     for words in ("superpage:table=pointers", "domain 1", "any domain", "a sparse table instead of pointers"):
         assert words in page
+
+
+def test_fifteen_domains_fit_a_narrow_terminal() -> None:
+    segments = [Segment((4 + n * 200) * GIB, (204 + n * 200) * GIB, n) for n in range(15)]
+    console = Console(width=80, color_system=None)
+    with console.capture() as capture:
+        console.print(rich(space(MemoryMap("x", "e820", segments))))
+    page = capture.get()
+    assert "\N{HORIZONTAL ELLIPSIS}" not in page
+    assert all(len(line) <= 80 for line in page.splitlines())
+    headings = [line for line in page.splitlines() if line.startswith("memory taken in")]
+    assert re.findall(r"domain \d+|any domain", " ".join(headings)) == [
+        *(f"domain {n}" for n in range(15)), "any domain",
+    ]  # fmt: skip
 
 
 def test_json_has_everything() -> None:

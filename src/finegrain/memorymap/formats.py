@@ -34,7 +34,6 @@ class Form:
     hint: re.Pattern[str]  # a line that may be cut off has it
     find: Callable[[str], Found | None]
     heading: re.Pattern[str] | None = None  # begins a map of this form: what came before is an older one
-    takes_away: bool = False  # ranges that are not memory after all
 
 
 def _form(
@@ -43,7 +42,6 @@ def _form(
     pattern: str,
     read: Callable[[re.Match[str]], Found | None],
     heading: str | None = None,
-    takes_away: bool = False,
 ) -> Form:
     found = re.compile(pattern, re.IGNORECASE)
 
@@ -56,7 +54,6 @@ def _form(
         re.compile(hint, re.IGNORECASE),
         find,
         re.compile(heading, re.IGNORECASE) if heading else None,
-        takes_away,
     )
 
 
@@ -74,22 +71,26 @@ def _smap(match: re.Match[str]) -> Found:
 
 
 def _e820(match: re.Match[str]) -> Found:
-    return _inclusive(match, usable=match[3].lower() == "usable")
+    return _inclusive(match, usable=match[3].lower().startswith(("usable", "system ram")))
 
 
 def _e820_old(match: re.Match[str]) -> Found:
     return int(match[1], 16), int(match[2], 16), None, match[3].lower() == "usable"
 
 
+def _efi_usable(descriptor: str) -> bool:
+    """Tell free kinds of memory, but for what is set apart for a purpose of its own (attribute SP)."""
+    kind, *attributes = (part.strip().lower() for part in descriptor.split("|"))
+    return kind in _EFI_FREE and "sp" not in attributes
+
+
 def _efi(match: re.Match[str]) -> Found:
-    kind = match[1].split("|")[0].strip().lower()
     end = int(match[3], 16) + (match[4] == "]")
-    return int(match[2], 16), end, None, kind in _EFI_FREE
+    return int(match[2], 16), end, None, _efi_usable(match[1])
 
 
 def _efi_new(match: re.Match[str]) -> Found:
-    kind = match[3].split("|")[0].strip().lower()
-    return int(match[1], 16), int(match[2], 16) + 1, None, kind in _EFI_FREE
+    return int(match[1], 16), int(match[2], 16) + 1, None, _efi_usable(match[3])
 
 
 def _efi_freebsd(match: re.Match[str]) -> Found:
@@ -105,6 +106,10 @@ def _node(match: re.Match[str]) -> Found:
     return int(match[2], 16), int(match[3], 16) + 1, int(match[1]), True
 
 
+def _node_frames(match: re.Match[str]) -> Found:
+    return int(match[2], 16) * 4096, int(match[3], 16) * 4096, int(match[1]), True
+
+
 def _node_old(match: re.Match[str]) -> Found:
     return int(match[2], 16), int(match[3], 16), int(match[1]), True
 
@@ -113,6 +118,10 @@ def _length(match: re.Match[str]) -> Found:
     start = int(match[2], 16)
     return start, start + int(match[3], 16), int(match[1]), True
 
+
+# Who says it: the firmware, the command line, or what was left when data of the boot loader was set apart.
+_E820: Final = r"BIOS-\w+|user(?:-defined)?|modified|Xen|reserve setup_data"
+_E820_HEADING: Final = r"physical RAM map:|Xen-e820 RAM map"
 
 # What the kernel manages comes before what firmware says: the first form that a text has is its map.
 MAPS: Final = (
@@ -127,7 +136,7 @@ MAPS: Final = (
     _form(
         "physical memory chunks",
         r"0x[0-9a-f]+ - 0x[0-9a-f]+",
-        rf"{_HEX} - {_HEX}, \d+ bytes",
+        rf"{_HEX} - {_HEX},\s+\d+ (?:bytes|MB)(?!.*\bNo(?:Alloc|Dump))",
         _chunk,
         heading=r"Physical memory chunk\(s\):",
     ),
@@ -138,6 +147,14 @@ MAPS: Final = (
         _node,
         heading="Early memory node ranges",
     ),
+    # Linux before 3.4: numbers of page frames
+    _form(
+        "early memory node ranges",
+        r"\b\d+: 0x[0-9a-f]{8,}",
+        r"(?:^|\s)(\d+): 0x([0-9a-f]{8,13}) -> 0x([0-9a-f]{8,13})\b",
+        _node_frames,
+        heading=r"early_node_map\[\d+\]",
+    ),
     _form(
         "/proc/iomem",
         r"^\s*[0-9a-f]{8,16}-[0-9a-f]{8,16} :",
@@ -146,18 +163,19 @@ MAPS: Final = (
     ),
     _form(
         "e820",
-        r"(?:BIOS-(?:e820|88|e801)|user(?:-defined)?|modified|Xen): \[mem",
-        rf"(?:BIOS-\w+|\buser(?:-defined)?|\bmodified|Xen): {_RANGE}\s+(usable|\S.*)",
+        rf"(?:{_E820}): \[mem",
+        rf"\b(?:{_E820}): {_RANGE}\s+(usable|\S.*)",
         _e820,
-        heading=r"(?:BIOS-provided|user-defined|modified) physical RAM map|physical RAM map:",
+        heading=_E820_HEADING,
     ),
     _form(
         "e820",
-        r"[0-9a-f]{16} - [0-9a-f]{16}",
+        rf"(?:{_E820}): [0-9a-f]|[0-9a-f]{{16}} - ",
         r"\b([0-9a-f]{8,16}) - ([0-9a-f]{8,16}) \(([\w ]+)\)",
         _e820_old,
-        heading=r"(?:BIOS-provided|user-defined|modified) physical RAM map|Xen-e820 RAM map",
     ),
+    # the hypervisor's own
+    _form("e820", r"\[[0-9a-f]{16},", r"\[([0-9a-f]{16}), ([0-9a-f]{16})\] \(([\w ]+)\)", _e820),
     _form(
         "/sys/firmware/memmap",
         r"memmap/\d+/",
@@ -169,6 +187,7 @@ MAPS: Final = (
         r"efi: mem\d+:",
         rf"mem\d+: \[?(?:type=)?([^\]]*?)[\],].*?range=\[{_HEX}-{_HEX}([\])])",
         _efi,
+        heading=r"efi: mem00:",
     ),
     _form("EFI memory map", r"efi:\s+0x", rf"efi:\s+{_HEX}-{_HEX} \[([^\]]*)\]", _efi_new),
     _form(
@@ -187,14 +206,24 @@ MAPS: Final = (
     ),
 )
 
-# What Linux takes out of the map that it was given.
-CHANGES: Final = _form(
-    "e820",
-    r"e820: (?:update|remove) \[mem",
-    rf"e820: (?:update|remove) {_RANGE} usable",
-    _chunk,
-    takes_away=True,
+# What kernels take out of the map that they were given.
+CHANGES: Final = (
+    _form(
+        "e820",
+        r"e820: (?:update|remove) \[mem",
+        rf"e820: (?:update|remove) {_RANGE} (?:usable|System RAM)(?! ==> (?:usable|System RAM))",
+        _chunk,
+    ),
+    _form(
+        "e820",
+        r"e820 (?:update|remove) range:",
+        rf"e820 (?:update|remove) range: {_HEX} - {_HEX} \(usable\)(?! ==> \(usable\))",
+        lambda match: (int(match[1], 16), int(match[2], 16), None, True),
+    ),
+    _form("physical memory chunks", "NoAlloc", rf"{_HEX} - {_HEX},\s+\d+ MB .*\bNoAlloc", _chunk),
 )
+NO_CHANGE: Final = re.compile(r"e820:? (?:update|remove)\b.*==>", re.IGNORECASE)
+"""A line of the same words that changes no memory that counts, and is none."""
 
 # Which domain an address is in.
 DOMAINS: Final = (

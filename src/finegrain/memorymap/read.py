@@ -15,7 +15,7 @@ from typing import BinaryIO, Final, NamedTuple
 from finegrain.errors import UserError
 from finegrain.lines import clean_lines
 from finegrain.machine.memory import Segment
-from finegrain.memorymap.formats import CHANGES, DOMAINS, MAPS, NAMES, Form
+from finegrain.memorymap.formats import CHANGES, DOMAINS, MAPS, NAMES, NO_CHANGE, Form
 
 PAGE: Final = 4096
 MAX_ADDRESS: Final = 1 << 57
@@ -26,7 +26,7 @@ _JOINED: Final = 4  # lines that a mail program may have made of one
 
 _SEGMENT = re.compile(r"SEGMENT \d+:")
 _SEGMENT_PART = re.compile(r"^\s*(?:start|end|domain|free list):")
-_MEMMAP_PART = re.compile(r"memmap/(\d+)/(start|end|type):(.+)")
+_MEMMAP_PART = re.compile(r"(?:^|[/\s])(\d+)/(start|end|type):(.+)")
 
 
 class Range(NamedTuple):
@@ -66,13 +66,14 @@ class _Section:
     usable: list[Range] = field(default_factory=list)
     others: int = 0
     first: int = 0
+    ended: int = 0  # the line that began another map of this form, of which no range has come yet
 
 
 class _Reader:
     def __init__(self, source: str) -> None:
         self.source = source
         self.sections: dict[str, _Section] = {}
-        self.removed: list[Range] = []
+        self.removed: dict[str, list[Range]] = {}  # by the form of what they are taken from
         self.domains: list[Range] = []
         self.notes: list[str] = []
         self.lines = 0
@@ -107,7 +108,7 @@ class _Reader:
             if self._take(self.pending[first][0], joined):
                 self.pending = []
                 return
-        if any(form.hint.search(text) for form in (*MAPS, *DOMAINS, CHANGES)):
+        if any(form.hint.search(text) for form in (*MAPS, *DOMAINS, *CHANGES)):
             self.pending = [*self.pending, (number, text)][-_JOINED:]
         elif self.pending:
             is_part = _SEGMENT.search(self.pending[0][1]) and _SEGMENT_PART.search(text)
@@ -119,8 +120,11 @@ class _Reader:
             if found := form.find(text):
                 self._add(self.domains, Range(*found[:3], number), text)
                 return True
-        if found := CHANGES.find(text):
-            self.removed.append(Range(*found[:3], number))
+        for form in CHANGES:
+            if found := form.find(text):
+                self.removed.setdefault(form.name, []).append(Range(*found[:3], number))
+                return True
+        if NO_CHANGE.search(text):
             return True
         for form in MAPS:
             if not (found := form.find(text)):
@@ -137,15 +141,20 @@ class _Reader:
         return False
 
     def _section(self, form: Form, number: int) -> _Section:
+        old = self.sections.get(form.name)
+        if old is not None and old.ended:
+            self._note(
+                f"line {old.ended}: a second map ({form.name}); the one from line {old.first} on is not used"
+            )
+            del self.sections[form.name]
+            self.removed.pop(form.name, None)
         return self.sections.setdefault(form.name, _Section(form, first=number))
 
     def _begin(self, form: Form, number: int) -> None:
+        """Note that ranges of this form, from here on, are those of another map; there may be none."""
         old = self.sections.get(form.name)
         if old is not None and (old.usable or old.others):
-            self._note(
-                f"line {number}: a second map ({form.name}); the one from line {old.first} on is not used"
-            )
-            del self.sections[form.name]
+            old.ended = number
 
     def _add(self, into: list[Range], found: Range, text: str) -> None:
         if found.end <= found.start:
@@ -172,9 +181,8 @@ class _Reader:
         passed = [name for name in NAMES if name != chosen.form.name and self._has(name)]
         if passed:
             self._note(f"read from {chosen.form.name}; also there, and not used: {', '.join(passed)}")
-        ranges = self._whole_pages(self._without_overlaps(chosen.usable))
-        if chosen.form.name == "e820":
-            ranges = list(_subtract(ranges, self.removed))
+        ranges = self._without_overlaps(chosen.usable)
+        ranges = self._whole_pages(_subtract(ranges, self.removed.get(chosen.form.name, [])))
         segments = self._with_domains(ranges)
         if not segments:
             raise UserError(f"{self.source}: the map ({chosen.form.name}) has no whole page of memory")
@@ -224,13 +232,18 @@ class _Reader:
             self._note(f"{again} ranges stand there more than once; each is read once")
         return out
 
-    def _whole_pages(self, ranges: list[Range]) -> list[Range]:
-        out: list[Range] = []
+    def _whole_pages(self, ranges: Iterable[Range]) -> list[Range]:
+        """Join what touches, then round inwards: a page that two ranges share is whole."""
+        joined: list[Range] = []
         for found in ranges:
+            if joined and joined[-1].end == found.start and joined[-1].domain == found.domain:
+                joined[-1] = joined[-1]._replace(end=found.end)
+            else:
+                joined.append(found)
+        out: list[Range] = []
+        for found in joined:
             start, end = -(-found.start // PAGE) * PAGE, found.end // PAGE * PAGE
-            if out and out[-1].domain == found.domain and found.start == out[-1].end:
-                out[-1] = out[-1]._replace(end=end)
-            elif start < end:
+            if start < end:
                 out.append(found._replace(start=start, end=end))
             else:
                 self._note(f"line {found.line}: less than a page: {found.start:#x}-{found.end:#x}")

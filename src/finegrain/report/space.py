@@ -12,6 +12,7 @@ from finegrain.report.words import Cell, plural, printable
 from finegrain.study.space import ANY_DOMAIN, SCHEMA, Saving, Space
 
 KIB, GIB = 1 << 10, 1 << 30
+DOMAINS_ABREAST = 4
 LEGEND = (
     "each: bytes for a superpage, in its struct or list head; reserved: KiB of address space; memory: KiB, of them"
     " pointers, and lost to rounding and holes; per GB: bytes for 2^30 bytes of RAM"
@@ -61,22 +62,23 @@ def designs_table(space: Space) -> Table:
     return Table(columns, rows, gap=1)
 
 
-def domains_table(space: Space) -> Table:
-    """Draw a row a design, a column a domain."""
+def domains_tables(space: Space) -> list[Table]:
+    """Draw a row a design, a column a domain; few enough columns to a table for 80 columns of a terminal."""
     numbers = sorted({number for design in space.designs for number in design.by_domain} - {ANY_DOMAIN})
-    columns = [
-        Column("memory taken in", left=True),
-        *(Column(f"domain {number}") for number in numbers),
-        Column("any domain"),
-    ]
-    rows: list[list[Cell]] = [
-        [
-            design.name,
-            *(size(design.by_domain[n]) if n in design.by_domain else "-" for n in [*numbers, ANY_DOMAIN]),
+    domains = [*numbers, ANY_DOMAIN]
+    tables = []
+    for first in range(0, len(domains), DOMAINS_ABREAST):
+        shown = domains[first : first + DOMAINS_ABREAST]
+        columns = [
+            Column("memory taken in", left=True),
+            *(Column("any domain" if number == ANY_DOMAIN else f"domain {number}") for number in shown),
         ]
-        for design in space.designs
-    ]
-    return Table(columns, rows)
+        rows: list[list[Cell]] = [
+            [design.name, *(size(design.by_domain[n]) if n in design.by_domain else "-" for n in shown)]
+            for design in space.designs
+        ]
+        tables.append(Table(columns, rows))
+    return tables
 
 
 def verdict(space: Space) -> list[str]:
@@ -106,8 +108,9 @@ class _View:
         yield as_rich(designs_table(self.space))
         yield Text(LEGEND)
         yield ""
-        yield as_rich(domains_table(self.space))
-        yield ""
+        for table in domains_tables(self.space):
+            yield as_rich(table)
+            yield ""
         for line in verdict(self.space):
             yield Text(line)
 
