@@ -72,5 +72,9 @@ def test_several_sizes_are_written_as_they_are_done(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     document = json.loads(out.read_text())
-    assert (document["schema"], document["over"], document["values"]) == ("finegrain.sweep/2", "cpus", ["2", "3"])
+    assert (document["schema"], document["over"], document["values"]) == (
+        "finegrain.sweep/2",
+        "cpus",
+        ["2", "3"],
+    )
     assert [comparison["machine"]["cpus"] for comparison in document["comparisons"]] == [2, 3]

@@ -31,7 +31,9 @@ def test_options_are_arguments_of_a_study() -> None:
     plain = settings(**GIVEN)
     assert plain["costs"] == CostModel()
     assert plain["precision"] is None
-    other = settings(**GIVEN | {"probe": "off", "cow": "unlocked", "precision": "5%", "cost": ["rmw_hit_cycles=23"]})
+    other = settings(
+        **GIVEN | {"probe": "off", "cow": "unlocked", "precision": "5%", "cost": ["rmw_hit_cycles=23"]}
+    )
     assert (other["costs"].probe, other["costs"].rmw_hit_cycles) == (0.0, 23.0)
     assert other["options"].cow == "unlocked"
     assert other["precision"] == 0.05

@@ -61,7 +61,9 @@ def test_a_sweep_that_is_killed_goes_on_where_it_was(tmp_path: Path) -> None:
         time.sleep(0.01)
     os.killpg(killed.pid, signal.SIGKILL)
     killed.wait()
-    before = {path: path.stat().st_mtime_ns for path in (tmp_path / ".finegrain" / "points").glob("*.json.gz")}
+    before = {
+        path: path.stat().st_mtime_ns for path in (tmp_path / ".finegrain" / "points").glob("*.json.gz")
+    }
     assert len(before) >= 2
     again = run(*arguments, cwd=tmp_path)
     assert again.returncode == 0, again.stderr

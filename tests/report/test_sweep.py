@@ -22,7 +22,12 @@ def test_the_page_has_a_row_a_value_and_design() -> None:
 def test_json_has_the_comparisons_under_their_own_schema() -> None:
     document = json.loads(as_json(SweepResult("cpus", ["8"], [RESULT])))
     plain = json.loads(json.dumps(as_dict(RESULT)))
-    assert document == {"schema": "finegrain.sweep/2", "over": "cpus", "values": ["8"], "comparisons": [plain]}
+    assert document == {
+        "schema": "finegrain.sweep/2",
+        "over": "cpus",
+        "values": ["8"],
+        "comparisons": [plain],
+    }
 
 
 @pytest.mark.parametrize(
@@ -35,7 +40,10 @@ def test_json_has_the_comparisons_under_their_own_schema() -> None:
 )
 def test_how_many_locks_would_do_is_a_sentence(interval: tuple[float, float], says: str) -> None:
     first, other = RESULT.designs
-    designs = [replace(first, name="superpage"), replace(other, name="hashed:locks=256", pv_ratio_ci95=interval)]
+    designs = [
+        replace(first, name="superpage"),
+        replace(other, name="hashed:locks=256", pv_ratio_ci95=interval),
+    ]
     sweep = SweepResult("locks", ["256 to 256"], [replace(RESULT, designs=designs)])
     assert says in (enough(sweep) or "")
     assert says in text(sweep)

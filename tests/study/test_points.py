@@ -66,7 +66,9 @@ def test_another_spelling_or_folder_is_the_same(tmp_path: Path) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(st.data())
-def test_a_damaged_file_counts_as_absent(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+def test_a_damaged_file_counts_as_absent(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
     folder = tmp_path_factory.mktemp("points")
     kept, task, measured = Points(folder), make_task(), make_measurement()
     kept.put(task, HASH, measured)

@@ -30,7 +30,10 @@ def test_designs_that_are_there_already_are_not_there_twice() -> None:
 
 
 def test_lists_of_values() -> None:
-    assert [step.changes["shape"].cpus for step in listed_sweep("cpus", "8,104", CostModel()).steps] == [8, 104]
+    assert [step.changes["shape"].cpus for step in listed_sweep("cpus", "8,104", CostModel()).steps] == [
+        8,
+        104,
+    ]
     assert [s.changes for s in listed_sweep("images", "private,shared", CostModel()).steps] == [
         {"images": "private"},
         {"images": "shared"},

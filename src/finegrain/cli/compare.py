@@ -7,7 +7,7 @@ from rich.console import Console
 
 import finegrain
 from finegrain.cli import options
-from finegrain.design import DEFAULT_DESIGNS, parse_designs
+from finegrain.design import parse_designs
 from finegrain.errors import UserError
 from finegrain.files import check_writable, write_text
 from finegrain.machine.shape import parse_shape
@@ -18,7 +18,7 @@ from finegrain.study.sweep import Step, Sweep, listed_sweep, steps
 
 
 def command(
-    designs: options.Designs = ",".join(DEFAULT_DESIGNS),
+    designs: options.Designs = options.DEFAULT_DESIGNS_TEXT,
     cpus: Annotated[
         str | None, typer.Option(help="CPUs of the machine: one number, or several (one run each).")
     ] = None,

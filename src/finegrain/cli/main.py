@@ -19,6 +19,7 @@ COMMANDS: dict[str, str] = {
     "whatif": "whatif",
     "space": "space",
     "sweep": "sweep",
+    "tradeoff": "tradeoff",
 }
 
 INTERRUPTED = 130  # what shells give a command that Ctrl-C ended; Typer turns Ctrl-C into this status

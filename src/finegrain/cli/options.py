@@ -2,14 +2,16 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
+from finegrain.design import DEFAULT_DESIGNS
 from finegrain.errors import UserError
 from finegrain.machine.costs import parse_costs
 from finegrain.options import KernelOptions
 
+DEFAULT_DESIGNS_TEXT: Final = ",".join(DEFAULT_DESIGNS)
 Designs = Annotated[str, typer.Option(help="Designs to compare, separated by commas.")]
 Shape = Annotated[str | None, typer.Option(help="Exact shape: SOCKETSxCORESxTHREADS.  [default: 2x26x2]")]
 Jobs = Annotated[int | None, typer.Option(help="Builders.  [default: one a CPU]")]

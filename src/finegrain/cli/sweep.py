@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 
 from finegrain.cli import options
-from finegrain.design import DEFAULT_DESIGNS, parse_designs
+from finegrain.design import parse_designs
 from finegrain.errors import UserError
 from finegrain.files import check_writable, write_text
 from finegrain.machine.shape import parse_shape
@@ -87,7 +87,7 @@ def command(
     sweep = (
         locks_sweep(first, last, chosen) if over == "locks" else listed_sweep(over, values, common["costs"])
     )
-    common["designs"] = chosen or parse_designs(",".join(DEFAULT_DESIGNS))
+    common["designs"] = chosen or parse_designs(options.DEFAULT_DESIGNS_TEXT)
     if json is not None:
         check_writable(json)
     common["cluster"] = parse_backend(backend, address)
