@@ -14,8 +14,12 @@ from finegrain.kernel.pmap.pvlock cimport (
 from finegrain.kernel.types cimport pmap, pv_chunk, pv_entry, vm_page
 from finegrain.lab.pmaps cimport Pmaps as LabPmaps, pmaps_world
 from finegrain.lab.run cimport Operations, lab_call, whole
+from finegrain.machine.simulated.types cimport sim
 from finegrain.machine.seam cimport arena_alloc, charge, now
 from finegrain.machine.thread cimport thread
+
+cdef extern from "<sys/mman.h>":
+    int mincore(void* start, size_t length, unsigned char* seen)
 
 cdef uint16_t SITE = lock_site(b"door pmap")
 
@@ -217,3 +221,13 @@ cdef class Pmaps(LabPmaps):
         for pa in range(start, end, 2 << 20):
             at = <volatile char*>pv_head_at(self.locks, pa)
             at[0] = at[0]
+
+    def arena_resident(self):
+        """Bytes of the kernel's memory that are resident: of what was allocated, what has been touched."""
+        cdef sim* machine = <sim*>self.machine.m
+        cdef char* start = machine.memory.base + machine.m.dmap_size
+        cdef uint64_t pages = (machine.memory.bump - machine.m.dmap_size + 4095) // 4096
+        cdef bytearray seen = bytearray(pages)
+        if mincore(start, pages * 4096, <unsigned char*>seen) != 0:
+            raise OSError("mincore")
+        return 4096 * sum(page & 1 for page in seen)

@@ -69,22 +69,16 @@ def test_memory_that_no_plan_can_be_made_for_is_refused() -> None:
 # A child builds a kernel's tables and says how much resident memory that took, in bytes. Locks that are zero when they
 # are free lie in memory that nobody has written to: the child writes what is there to every superpage's list head.
 CHILD = """
-import os, sys
+import sys
 from doors.pmap import Pmaps
 from finegrain.machine.simulated import SimulatedMachine
 
-def resident():
-    return int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
 segments = eval(sys.argv[2])
-Pmaps(SimulatedMachine(sockets=2, cores=1, threads=1, memory=segments[-1][1]), segments)
-machine = SimulatedMachine(sockets=2, cores=1, threads=1, memory=segments[-1][1])
-before = resident()
-lab = Pmaps(machine, segments, design=sys.argv[1])
+lab = Pmaps(SimulatedMachine(sockets=2, cores=1, threads=1, memory=segments[-1][1]), segments, design=sys.argv[1])
 if "superpage" in sys.argv[1]:
     for start, end, _ in segments:
         lab.write_back(start, end)
-print(resident() - before)
+print(lab.arena_resident())
 """
 
 
