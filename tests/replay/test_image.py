@@ -1,5 +1,8 @@
 """File images: whose pages there are, and who shares them."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
 from doors.processes import mapped_file_pages
@@ -47,6 +50,27 @@ def test_shared_images_share_pages(images, same):
         assert one == other
     else:
         assert not set(one.values()) & set(other.values())
+
+
+def test_a_file_that_several_builders_fill_has_each_page_once():
+    """They fill a part of 512 pages each, at the same time, in no order; all of it is found afterwards."""
+    pages, step = 4000, 7
+    root = Process(-1)
+    root.exec()
+    root.do(pr.MMAP, 0x10000000, pages * 4096, 0)
+    for page in range(0, pages, step):
+        root.touch(0x10000000 + page * 4096)
+    root.do(pr.SLEEP, 5 * MS)
+    root.do(pr.EXIT)
+    program = replace(build([root]), file_pages=np.array((pages, *FILE_PAGES[1:]), np.int64))
+    replay = make_replay(program, jobs=8, images="shared", stagger=False)
+    at = replay.prepare()
+    assert held(replay)[0, -1] == pages
+    replay.machine.run(until=at + 3 * PS_PER_MS)
+    assert replay.counts()["faults"] > pages // step
+    assert held(replay)[0, -1] == pages
+    assert replay.kernel.audit() == (0, "")
+    assert set(replay.drain().values()) == {0}
 
 
 def test_images_must_fit_in_memory():

@@ -3,7 +3,7 @@
 # Nothing of this is FreeBSD's, and nothing of it costs simulated time.
 
 from libc.stdint cimport int64_t
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memmove
 
 from finegrain.kernel.phys.free cimport pgcache_alloc, vm_page_first_use
 from finegrain.kernel.phys.objpages cimport VM_OBJECT_ASSERT_WLOCKED, vm_page_make_resident
@@ -39,6 +39,20 @@ cdef vm_page* make_real(vm_object* obj, vm_page* m, vm_pindex_t pindex) noexcept
     return m
 
 
+# How many runs begin at an index or before it.
+cdef uint64_t runs_up_to(const deferred_pages* d, vm_pindex_t pindex) noexcept nogil:
+    cdef uint64_t low = 0, high = d.count, middle
+    if high != 0 and d.runs[high - 1].first <= pindex:
+        return high                     # who fills an object alone, appends
+    while low < high:
+        middle = (low + high) // 2
+        if d.runs[middle].first <= pindex:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
 # Look for a page that is not in the object's index among the deferred ones.
 #
 # Locks in:   the object's lock, for reading or for writing.
@@ -48,16 +62,10 @@ cdef vm_page* make_real(vm_object* obj, vm_page* m, vm_pindex_t pindex) noexcept
 # Stands for: nothing in FreeBSD.
 cdef vm_page* look_up_deferred(vm_object* obj, vm_pindex_t pindex) noexcept nogil:
     cdef deferred_pages* d = <deferred_pages*>obj.deferred
-    cdef uint64_t low = 0, high = d.count, middle
-    while low < high:
-        middle = (low + high) // 2
-        if d.runs[middle].first + d.runs[middle].pages <= pindex:
-            low = middle + 1
-        else:
-            high = middle
-    if low == d.count or d.runs[low].first > pindex:
+    cdef uint64_t after = runs_up_to(d, pindex)
+    if after == 0 or d.runs[after - 1].first + d.runs[after - 1].pages <= pindex:
         return NULL
-    return make_real(obj, page_of_run(&d.runs[low], pindex), pindex)
+    return make_real(obj, page_of_run(&d.runs[after - 1], pindex), pindex)
 
 
 # Room for one more run.
@@ -99,6 +107,7 @@ cdef deferred_pages* room_for_a_run(thread* td, vm_object* obj) noexcept nogil:
 cdef bint vm_page_alloc_deferred(thread* td, vm_object* obj, vm_pindex_t pindex) noexcept nogil:
     cdef deferred_pages* d
     cdef deferred_run* last
+    cdef uint64_t at
     cdef vm_page* m
     VM_OBJECT_ASSERT_WLOCKED(td, obj)
     m = pgcache_alloc(td, <int>(domain_of(td) % phys_of(td).ndomains), VM_FREEPOOL_DEFAULT)
@@ -109,13 +118,15 @@ cdef bint vm_page_alloc_deferred(thread* td, vm_object* obj, vm_pindex_t pindex)
             m.dirty = 0xff
         return m != NULL
     d = room_for_a_run(td, obj)
-    last = &d.runs[d.count - 1] if d.count != 0 else NULL
-    if last != NULL and last.pages == 1 and m == last.page - 1:
+    at = runs_up_to(d, pindex)          # several may fill the object, each a part of it
+    last = &d.runs[at - 1] if at != 0 else NULL
+    if last != NULL and last.pages == 1 and last.first + 1 == pindex and m == last.page - 1:
         last.step = -1                  # caches hand out a block from its end
     if last != NULL and last.first + last.pages == pindex and m == page_of_run(last, pindex):
         last.pages += 1
     else:
-        last = &d.runs[d.count]
+        last = &d.runs[at]
+        memmove(last + 1, last, (d.count - at) * sizeof(deferred_run))
         last.first = pindex
         last.pages = 1
         last.step = 1
