@@ -112,7 +112,7 @@ def chart(found: list[Point]) -> Any:
         }
         for point, side in zip(found, _sides(found, floor), strict=True)
     ]
-    data = alt.Data(values=rows)
+    data = alt.Data(values=rows)  # type: ignore[no-untyped-call]
     title = "PV list waiting, ms a second" + (f"; none is drawn at {floor:g}" if none else "")
     (left, right), (bottom, top) = _domains(found, floor)
     x = alt.X(
