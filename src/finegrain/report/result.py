@@ -131,8 +131,8 @@ def summary_table(
         [f"{PV_NAME}, against {first.name}", *against],
         ["  of it collision (holder on another superpage)", *(_share(d, "collision_us") for d in designs)],
         ["  of it sharing (holder on the same superpage)", *(_share(d, "sharing_us") for d in designs)],
-        [f"all locks, against {first.name}", *(_all_locks(first, d) for d in designs)],
         *_neighbours(designs),
+        [f"all locks, against {first.name}", *(_all_locks(first, d) for d in designs)],
         ["exits per simulated second", *(f"{d.exits_per_s:,.0f}" for d in designs)],
         ["faults per simulated second", *(f"{d.faults_per_s:,.0f}" for d in designs)],
         [

@@ -22,7 +22,16 @@ DUMMY_NAMES[:] = [lock_name(b"rw", b"pmap pv list dummy"), lock_name(b"sleep mut
                   lock_name(b"mtx8", b"pmap pv list dummy"), lock_name(b"bit2", b"pmap pv list dummy")]
 
 
+cdef enum:
+    LINE = 64                           # a cache line; two of them are what the adjacent-line prefetcher brings
+
+
 # --- creation
+
+# May a struct of so many bytes, in an array that begins a page, have neighbours in its line, or its pair of lines?
+cdef inline bint may_share(machine* m, uint64_t bytes) noexcept nogil:
+    return bytes % (2 * LINE if m.cost.adjacent_line != 0 else LINE) != 0
+
 
 # A zeroed word is a free lock of the smaller kinds.
 cdef void init_lock(machine* m, pvlock_state* s, pvlock* lock, uint64_t index) noexcept nogil:
@@ -34,8 +43,9 @@ cdef void init_lock(machine* m, pvlock_state* s, pvlock* lock, uint64_t index) n
         mtx_init(<mtx*>lock, name, LO_PV_LIST)
         (<mtx*>lock).lock_object.lo_instance = <uint32_t>index
     if s.hash_modulus != 0:
-        line_neighbours(m, lock, s.plan.lock_bytes)
-    else:
+        if may_share(m, s.lock_stride):
+            line_neighbours(m, lock, s.plan.lock_bytes)
+    elif may_share(m, s.struct_stride):
         line_neighbours(m, <char*>lock - s.lock_offset, s.gen_offset + sizeof(uint64_t))
 
 
