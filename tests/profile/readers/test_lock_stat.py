@@ -32,6 +32,16 @@ def test_lock_stat_row_cut_at_the_end_is_told_not_guessed() -> None:
     assert [(skip.first, skip.why) for skip in file.skipped] == [(4, "row cut short")]
 
 
+def test_lock_stat_a_point_s_name_may_stand_alone_on_its_line() -> None:
+    """A mail program that breaks lines leaves the name of a long point without its count."""
+    text = f"lock_stat version 0.3\n{HEAD_3}\n(w)(&(&a)->lock: 1 2 0.1 0.2 0.3 4 5 0.6 0.7 0.8\n----\n"
+    point = "(w)(&(&a)->lock\n3  [<ffffffff81502a70>] f+0x1/0x2\n"
+    found = rows(text + point + "----\n" + point, "role", "contended", "site")
+    assert found[1:] == [("waiter", 3, "f+0x1/0x2"), ("holder", 3, "f+0x1/0x2")]
+    file = read(text + "(w)(&(&a)->lock\nsomething else\n")
+    assert [skip.why for skip in file.skipped] == ["point cut short", "not part of a profile"]
+
+
 @pytest.mark.parametrize(
     "numbers", ["1 2 0.1 0.2 0.3 4 5 0.6 0.7 0.8", "1 2 0.1 0.2 0.3 0.4 5 6 0.7 0.8 0.9 1.0"]
 )

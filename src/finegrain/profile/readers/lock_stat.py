@@ -59,6 +59,7 @@ class LockStat(Reader):
         super().__init__(log)
         self._row = Joiner(log)
         self._point: tuple[int, str, int, str | None] | None = None
+        self._bare: int | None = None  # the line of a point of which the name alone is there
         self._layout: tuple[str, ...] = ()
         self._heading_open = False
         self._carry = ""
@@ -153,6 +154,16 @@ class LockStat(Reader):
             return True
         if not text:
             return bool(self.dumps)
+        if self._bare is not None:
+            first, self._bare = self._bare, None
+            joined = f"{self._base} {text}"
+            if match := _POINT.match(joined):
+                return self._point_row(first, *match.groups())
+            if match := _POINT_HEAD.match(joined):
+                self._point = (first, match[1], int(match[2]), None)
+                return True
+            self.log.broken(first, "point cut short")
+            return self.feed(number, text)
         if self._point is not None:
             first, name, count, address = self._point
             match = _POINT_TAIL.match(text) if address is None else None
@@ -183,6 +194,9 @@ class LockStat(Reader):
         match = _POINT_HEAD.match(text)
         if match and self._base is not None and match[1] == self._base:
             self._point = (number, match[1], int(match[2]), None)
+            return True
+        if self._base is not None and text == self._base:  # a point's name, alone on its line
+            self._bare = number
             return True
         return text == "..." or text == "<snip>"
 
@@ -235,6 +249,9 @@ class LockStat(Reader):
         if self._point is not None:
             self.log.broken(self._point[0], why)
             self._point = None
+        if self._bare is not None:
+            self.log.broken(self._bare, why)
+            self._bare = None
 
     def close(self) -> None:
         """Report what is left over."""
