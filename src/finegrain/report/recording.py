@@ -46,6 +46,7 @@ def _facts(recording: Recording, summary: Summary) -> list[tuple[str, str]]:
         ("addresses", "fixed" if recording.fixed_addresses else "randomised"),
         ("duration", f"{_seconds(recording.duration_ns)}, {_seconds(summary.on_cpu_ns)} on a CPU"),
         ("exit status", f"{recording.status}"),
+        ("checksum", "right" if recording.checked else "none, as in older formats"),
         ("events", f"{len(recording.events):,}, {recording.lost:,} lost"),
         ("processes", f"{summary.processes:,}, at most {summary.concurrent:,} at once"),
         ("more threads", f"{summary.threads:,}" + _born(recording)),
