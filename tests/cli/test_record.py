@@ -240,7 +240,7 @@ def test_threads_of_a_real_command(run):
     begun = events.filter(pl.col("kind") == rec.THREAD)
     assert begun["info"].to_list() == [1]
     assert begun["offset"].to_list()[0] & 0x10100 == 0x10100  # CLONE_THREAD, CLONE_VM
-    assert events.filter(pl.col("kind") == rec.THREAD_EXIT)["thread"].to_list() == [1]
+    assert (events["kind"] == rec.THREAD_EXIT).sum() == 1  # of whichever exits first
     accesses = events.filter((pl.col("kind") == rec.FILE_ACCESS) & (pl.col("thread") == 1))
     assert accesses["error"].to_list() == [2]
 
