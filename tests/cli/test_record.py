@@ -8,11 +8,15 @@ import sys
 import time
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from finegrain.cli.main import main
+from finegrain.workload import perf
 from finegrain.workload import program as pr
+from finegrain.workload import recording as rec
 from finegrain.workload.compile import compile_program
+from finegrain.workload.probes import TRACEFS, name_probes
 from finegrain.workload.recording import load
 from finegrain.workload.summary import summarize
 
@@ -177,6 +181,80 @@ def test_a_real_command_is_recorded_and_compiles(run):
     assert (program.op == pr.TOUCH).sum() > 50
     if recording.fixed_addresses:
         assert (program.user_ns < 10**9).all()
+
+
+def probes_may_be_made():
+    """Say whether names can be recorded here: as root, with uprobes."""
+    return perf_may_record() and any(os.access(root / "uprobe_events", os.W_OK) for root in TRACEFS)
+
+
+needs_probes = pytest.mark.skipif(not probes_may_be_made(), reason="no uprobes, or not root")
+
+
+def no_probes_are_left():
+    """Say whether this process has left none of its probes."""
+    controls = [root / "uprobe_events" for root in TRACEFS if (root / "uprobe_events").exists()]
+    return all(f"finegrain_{os.getpid()}_" not in control.read_text() for control in controls)
+
+
+@needs_probes
+def test_file_calls_of_a_real_command_have_their_names(run, tmp_path):
+    (tmp_path / "d").mkdir()
+    script = (
+        "cd ../d && echo a > f; mv f g; cat g nothing; (cd /; test -e etc); ln -s g s; rm g s; cd ..; rmdir d"
+    )
+    code, _, err, _ = run("-o", "a.fgrec", "--", "sh", "-c", script)
+    assert code == 0, err
+    recording = load("a.fgrec")
+    assert recording.lacks == []
+    found = {
+        (kind, recording.paths[path - 1] if path else None, error)
+        for kind, path, error in recording.events.select("kind", "path", "error").iter_rows()
+    }
+    d = str(tmp_path / "d")
+    assert found >= {
+        (rec.FILE_CHDIR, d, 0),
+        (rec.FILE_OPEN, f"{d}/f", 0),
+        (rec.FILE_WRITE, f"{d}/f", 0),
+        (rec.FILE_RENAME, f"{d}/f", 0),
+        (rec.FILE_OPEN, f"{d}/g", 0),
+        (rec.FILE_READ, f"{d}/g", 0),
+        (rec.FILE_OPEN, f"{d}/nothing", 2),
+        (rec.FILE_STAT, "/etc", 0),
+        (rec.FILE_SYMLINK, f"{d}/s", 0),
+        (rec.FILE_UNLINK, f"{d}/g", 0),
+        (rec.FILE_RMDIR, d, 0),
+    }
+    assert summarize(recording).nameless == 0
+    assert no_probes_are_left()
+    compile_program(recording)
+
+
+@needs_probes
+def test_threads_of_a_real_command(run):
+    script = (
+        "import os, threading; t = threading.Thread(target=os.access, args=['/no', 0]); t.start(); t.join()"
+    )
+    run("-o", "a.fgrec", "--", sys.executable, "-ISc", script)
+    events = load("a.fgrec").events
+    begun = events.filter(pl.col("kind") == rec.THREAD)
+    assert begun["info"].to_list() == [1]
+    assert begun["offset"].to_list()[0] & 0x10100 == 0x10100  # CLONE_THREAD, CLONE_VM
+    assert (events["kind"] == rec.THREAD_EXIT).sum() == 1  # of whichever exits first
+    accesses = events.filter((pl.col("kind") == rec.FILE_ACCESS) & (pl.col("thread") == 1))
+    assert accesses["error"].to_list() == [2]
+
+
+@needs_probes
+def test_where_probes_are_refused_the_rest_is_recorded_and_it_is_said(run, monkeypatch):
+    monkeypatch.setattr(perf, "name_probes", lambda programs: name_probes(programs, [Path("/nonexistent")]))
+    code, _, err, _ = run("-o", "a.fgrec", "--", "sh", "-c", "cat /dev/null")
+    assert code == 0
+    assert "no file calls: " in err
+    recording = load("a.fgrec")
+    assert recording.lacks == ["file calls"]
+    assert recording.paths == []
+    assert not (recording.events["kind"] >= rec.FILE_OPEN).any()
 
 
 @needs_perf

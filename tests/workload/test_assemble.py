@@ -166,11 +166,12 @@ def test_processes_are_numbered_as_they_are_made_and_pids_come_again():
     ]  # fmt: skip
 
 
-def test_threads_are_folded_into_their_process():
+def test_threads_have_numbers_within_their_process():
     made = assemble(
         raw(
             ("exec", 50, {}),
             ("fork", 50, {"a": 50, "b": 51}),
+            ("newtask", 50, {"a": 51, "b": 0x3D0F00}),
             ("fault_user", 50, {"tid": 51, "a": 0x1000, "b": 6}),
             ("exit", 50, {"tid": 51}),
             ("fault_user", 50, {"a": 0x2000, "b": 6}),
@@ -178,8 +179,9 @@ def test_threads_are_folded_into_their_process():
         )
     )
     assert made.processes == 1
-    assert rows(made, "process", "thread") == [
-        (rec.EXEC, 0, 0), (rec.FAULT, 0, 1), (rec.FAULT, 0, 0), (rec.EXIT, 0, 0),
+    assert rows(made, "thread", "info", "offset") == [
+        (rec.EXEC, 0, 0, 0), (rec.THREAD, 0, 1, 0x3D0F00), (rec.FAULT, 1, rec.FAULT_WRITE, 0),
+        (rec.THREAD_EXIT, 1, 0, 0), (rec.FAULT, 0, rec.FAULT_WRITE, 0), (rec.EXIT, 0, 0, 0),
     ]  # fmt: skip
 
 

@@ -29,7 +29,8 @@ def command(
     # found out before the build runs, not after
     if output.exists() and not output.is_file():
         raise UserError(f"cannot write {output}: it is not a file; choose another output file")
-    recording = record(words, output, say)
+    made = record(words, output, say)
+    recording = made.recording
     save(recording, output)
-    print(written(recording, output), file=sys.stderr)
+    print(written(recording, output, made.why_no_files), file=sys.stderr)
     return recording.status

@@ -2,8 +2,9 @@
 
 What this adds to the raw records: which process a row belongs to (pids are used again); one MAP row for
 each successful mmap call, from the call's arguments, its result and the mapping record between them;
-the heap's end from the result of brk; which reads, writes and closes are of pipes (see descriptors); and it
-drops the mapping records that mprotect and brk also cause when the calls themselves are there to say more.
+the heap's end from the result of brk; which reads, writes and closes are of pipes, which of files, and of which files
+(see descriptors); and it drops the mapping records that mprotect and brk also cause when the calls themselves are
+there to say more.
 """
 
 from collections.abc import Iterable
@@ -12,11 +13,11 @@ from dataclasses import dataclass
 import polars as pl
 
 from finegrain.workload import recording as rec
-from finegrain.workload.descriptors import pipe_rows
+from finegrain.workload.descriptors import follow
+from finegrain.workload.syscalls import ERROR
 
 PAGE_SHIFT = 12
 _USER_ADDRESSES = 1 << 47  # x86-64 and aarch64 with 48-bit addresses: user space lies below
-_ERROR = (1 << 64) - 4095  # what a failed system call returns, as an unsigned number
 _LINUX_MAP_SHARED, _LINUX_MAP_ANONYMOUS = 0x3, 0x20  # 3 is MAP_SHARED_VALIDATE; 1 is within it
 _CLONE_VM = 0x100
 # bits of the x86 page fault error code
@@ -25,7 +26,8 @@ _PF_PRESENT, _PF_WRITE, _PF_INSTRUCTION = 1, 2, 16
 # raw records that say what a mapping record after them belongs to: a call, an exec (whose last mappings are
 # the vdso and its data), or nothing
 _MARKS = [
-    "exec", "enter", "enter_mmap", "exit_mmap", "enter_brk", "exit_brk", "enter_mremap", "exit_mremap",
+    "exec", "enter", "enter_execve", "enter_execveat",
+    "enter_mmap", "exit_mmap", "enter_brk", "exit_brk", "enter_mremap", "exit_mremap",
     "munmap", "mprotect", "fork", "wait", "fault_user",
 ]  # fmt: skip
 _CONSUMED = ["enter_brk", "mprotect", "enter_mremap"]
@@ -38,6 +40,7 @@ class Assembled:
 
     events: pl.DataFrame
     files: list[str]
+    paths: list[str]
     processes: int
     duration_ns: int
     lost: int
@@ -97,13 +100,21 @@ def _number_processes(raw: pl.DataFrame) -> pl.DataFrame:
         raw = raw.sort("row").join_asof(
             names, on="row", by=f"{name}_pid", strategy="backward", check_sortedness=False
         )
-    others = pl.col("tid").filter(pl.col("tid") != pl.col("pid"))
+    # a process's threads, in order of creation, or of what is first heard of them
+    begun = (pl.col("what") == "fork") & (pl.col("a") == pl.col("pid"))
+    tid = pl.when(begun).then(pl.col("b").cast(pl.Int64, strict=False)).otherwise(pl.col("tid"))
     threads = (
-        raw.group_by("process").agg(others.unique(maintain_order=True)).explode("tid").drop_nulls()
-        .with_columns(thread=pl.col("tid").cum_count().over("process"))
+        raw.select("row", "process", "pid", tid.alias("tid")).filter(pl.col("tid") != pl.col("pid")).sort("row")
+        .unique(["process", "tid"], keep="first", maintain_order=True)
+        .select("process", "tid", thread=pl.col("tid").cum_count().over("process"))
     )  # fmt: skip
-    return raw.join(threads, on=["process", "tid"], how="left", maintain_order="left").with_columns(
-        pl.col("thread").fill_null(0)
+    new = threads.select(
+        "process", pl.col("tid").cast(pl.UInt64).alias("b"), pl.col("thread").alias("new_thread")
+    )
+    return (
+        raw.join(threads, on=["process", "tid"], how="left", maintain_order="left")
+        .join(new, on=["process", "b"], how="left", maintain_order="left")
+        .with_columns(pl.col("thread").fill_null(0))
     )
 
 
@@ -128,7 +139,7 @@ def _map_calls(raw: pl.DataFrame) -> pl.DataFrame:
         flags=entered("d"),
         skip=entered("e"),
         name=mapped.forward_fill().over("tid"),
-    ).filter((pl.col("what") == "exit_mmap") & (pl.col("start") < _ERROR) & pl.col("entry").is_not_null())
+    ).filter((pl.col("what") == "exit_mmap") & (pl.col("start") < ERROR) & pl.col("entry").is_not_null())
     shared = (pl.col("flags") & _LINUX_MAP_SHARED) != 2
     anonymous = (pl.col("flags") & _LINUX_MAP_ANONYMOUS) != 0
     return calls.with_columns(
@@ -195,33 +206,56 @@ def _returning(raw: pl.DataFrame, call: str, *columns: str) -> pl.DataFrame:
         )
     )
     return rows.filter(
-        (pl.col("what") == f"exit_{call}") & (pl.col("a") < _ERROR) & pl.col("entry_row").is_not_null()
+        (pl.col("what") == f"exit_{call}") & (pl.col("a") < ERROR) & pl.col("entry_row").is_not_null()
     ).with_columns(row=pl.col("entry_row"), time=pl.col("entry_time"))
 
 
 def _forks(raw: pl.DataFrame) -> pl.DataFrame:
-    """Return a FORK row for each new process; new threads give none."""
+    """Return a FORK row for each new process, and a THREAD row for each new thread."""
     flags = raw.filter(pl.col("what") == "newtask").select(
         pl.col("a").alias("b"), pl.col("b").alias("flags"), "row"
     )
-    rows = raw.filter((pl.col("what") == "fork") & (pl.col("a") != pl.col("pid"))).sort("row")
+    rows = raw.filter((pl.col("what") == "fork") & (pl.col("b") != pl.col("pid"))).sort("row")
     rows = rows.join_asof(flags.sort("row"), on="row", by="b", strategy="forward", check_sortedness=False)
     shares = (pl.col("flags").fill_null(0) & _CLONE_VM) != 0
+    own = pl.col("a") == pl.col("pid")
     return rows.with_columns(
-        kind=pl.lit(rec.FORK), info=pl.col("other"), pages=pl.when(shares).then(1).otherwise(0)
+        kind=pl.when(own).then(rec.THREAD).otherwise(rec.FORK),
+        info=pl.when(own).then(pl.col("new_thread")).otherwise(pl.col("other")),
+        pages=pl.when(shares & ~own).then(1).otherwise(0),
+        offset=pl.col("flags"),
     )
 
 
 def _exits(raw: pl.DataFrame) -> pl.DataFrame:
-    """Return the exit of each process: that of its last thread."""
-    rows = raw.filter(pl.col("what") == "exit").group_by("process").agg(pl.all().sort_by("row").last())
-    return rows.with_columns(kind=pl.lit(rec.EXIT), thread=pl.lit(0))
+    """Return the exit of each process, that of its last thread, and those of the threads before."""
+    rows = raw.filter(pl.col("what") == "exit")
+    last = pl.col("row") == pl.col("row").max().over("process")
+    return rows.with_columns(
+        kind=pl.when(last).then(rec.EXIT).otherwise(rec.THREAD_EXIT),
+        thread=pl.when(last).then(0).otherwise(pl.col("thread")),
+    )
 
 
-def assemble(raw: pl.DataFrame, descriptors: Iterable[int] = range(3)) -> Assembled:
+def _bounded() -> pl.Expr:
+    """Say of rows whether their pages lie in user space: a call that fails may ask for others."""
+    memory = [rec.FAULT, rec.MAP, rec.UNMAP, rec.PROTECT, rec.BREAK, rec.MOVE]
+    pages = pl.col("pages").fill_null(0)
+    limit = _USER_ADDRESSES >> PAGE_SHIFT
+    inside = (pl.col("page") < limit) & (pages <= limit) & (pl.col("page") + pages <= limit)
+    return ~pl.col("kind").is_in(memory) | inside.fill_null(True)
+
+
+def assemble(
+    raw: pl.DataFrame,
+    descriptors: Iterable[int] = range(3),
+    directory: str | None = None,
+    names: bool = False,
+) -> Assembled:
     """Make a recording's rows out of raw records (see perf_text) in perf's order.
 
-    `descriptors` are those that the first process begins with.
+    `descriptors` and `directory` (the current one) are those that the first process begins with. File calls become
+    rows when their `names` were recorded.
     """
     lost = int(raw.filter(pl.col("what") == "lost")["a"].sum() or 0)
     raw = raw.filter(pl.col("what") != "lost").with_row_index("row")
@@ -233,6 +267,7 @@ def assemble(raw: pl.DataFrame, descriptors: Iterable[int] = range(3)) -> Assemb
     def only(*what: str) -> pl.DataFrame:
         return raw.filter(pl.col("what").is_in(what))
 
+    followed = follow(raw, descriptors, directory, names)
     switch = pl.when(pl.col("what") == "in").then(rec.ON).otherwise(rec.OFF)
     parts = [
         _faults(raw),
@@ -265,8 +300,8 @@ def assemble(raw: pl.DataFrame, descriptors: Iterable[int] = range(3)) -> Assemb
         only("kill")
         .filter(pl.col("other").is_not_null())
         .with_columns(kind=pl.lit(rec.KILLPG), info=pl.col("other")),
-        only("enter").with_columns(kind=pl.lit(rec.KERNEL)),
-        pipe_rows(raw, descriptors),
+        only("enter", "enter_execve", "enter_execveat").with_columns(kind=pl.lit(rec.KERNEL)),
+        followed.rows,
         only("out", "preempted", "in").with_columns(
             kind=switch, info=pl.when(pl.col("what") == "preempted").then(1).otherwise(0)
         ),
@@ -276,7 +311,9 @@ def assemble(raw: pl.DataFrame, descriptors: Iterable[int] = range(3)) -> Assemb
         part.select(pl.col(name).cast(dtype) for name, dtype in blank.schema.items() if name in part.columns)
         for part in parts
     ]
-    events = pl.concat([blank, *shaped], how="diagonal").sort("process", "row", pl.col("kind") == rec.EXEC)
+    events = pl.concat([blank, *shaped], how="diagonal").filter(_bounded())
+    # what exec and exit close stands before them
+    events = events.sort("process", "row", pl.col("kind").is_in([rec.EXEC, rec.EXIT]), maintain_order=True)
     files = events["file_name"].drop_nulls().unique(maintain_order=True).sort().to_list()
     index = pl.DataFrame({"file_name": files, "number": range(1, len(files) + 1)})
     index = index.cast({"file_name": pl.String, "number": pl.UInt32})
@@ -289,4 +326,4 @@ def assemble(raw: pl.DataFrame, descriptors: Iterable[int] = range(3)) -> Assemb
     )
     duration = int(events.select(pl.col("time").max()).item() or 0)
     processes = int(raw.select(pl.max_horizontal(pl.col("process").max(), pl.col("other").max())).item() or 0)
-    return Assembled(events, files, processes + 1, duration, lost)
+    return Assembled(events, files, followed.paths, processes + 1, duration, lost)

@@ -19,7 +19,7 @@ _ENOUGH = 50
 _ABOUT_TO_EXIT_NS = 1_000_000
 
 # after these a thread is in the kernel, or not on a CPU
-_NOT_USER = [rec.OFF, rec.KERNEL, rec.EXEC]
+_NOT_USER = [rec.OFF, rec.KERNEL, rec.EXEC, rec.FILE_EXEC]
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def user_time(events: pl.DataFrame) -> tuple[npt.NDArray[np.int64], dict[str, in
     thread = ["process", "thread"]
     fault_class = pl.col("info") & (rec.FAULT_WRITE | rec.FAULT_EXEC | rec.FAULT_PRESENT | rec.FAULT_UNKNOWN)
     # what a call took is the kernel's; the row stands at its end
-    duration = pl.when(pl.col("kind").is_in([rec.READ, rec.WRITE])).then(pl.col("offset").cast(pl.Int64))
+    duration = pl.when(pl.col("kind").is_in(rec.TIMED)).then(pl.col("offset").cast(pl.Int64))
     in_kernel = duration.fill_null(0) * rec.TIME_UNIT_NS
     by_exec = (pl.col("kind") == rec.MAP) & ((pl.col("info") & rec.MAP_EXEC) != 0)
     group = (

@@ -17,31 +17,11 @@ from types import FrameType
 from finegrain.errors import UserError
 from finegrain.workload.assemble import assemble
 from finegrain.workload.perf_text import parse
+from finegrain.workload.probes import Probes, name_probes
 from finegrain.workload.recording import Recording
+from finegrain.workload.syscalls import event_filter
 
-_TRACEFS = (Path("/sys/kernel/tracing/events"), Path("/sys/kernel/debug/tracing/events"))
-_TRACEPOINTS = [
-    "exceptions:page_fault_user", "exceptions:page_fault_kernel", "task:task_newtask",
-    "syscalls:sys_enter_mmap", "syscalls:sys_exit_mmap", "syscalls:sys_enter_munmap",
-    "syscalls:sys_enter_mprotect", "syscalls:sys_enter_brk", "syscalls:sys_exit_brk",
-    "syscalls:sys_enter_mremap", "syscalls:sys_exit_mremap", "syscalls:sys_exit_wait4",
-    "syscalls:sys_enter_execve", "syscalls:sys_enter_clone", "syscalls:sys_enter_exit_group",
-    "syscalls:sys_enter_setpgid", "syscalls:sys_enter_setsid", "syscalls:sys_enter_kill",
-]  # fmt: skip
-# what makes, uses and closes descriptors: for pipes (see descriptors.py)
-_DESCRIPTORS = [
-    "enter_pipe", "exit_pipe", "enter_pipe2", "exit_pipe2", "enter_read", "exit_read", "enter_readv", "exit_readv",
-    "enter_write", "exit_write", "enter_writev", "exit_writev", "enter_close", "enter_close_range", "enter_dup",
-    "exit_dup", "enter_dup2", "exit_dup2", "enter_dup3", "exit_dup3", "enter_fcntl", "exit_fcntl", "enter_open",
-    "exit_open", "enter_openat", "exit_openat", "exit_creat", "exit_openat2", "exit_socket", "exit_memfd_create",
-    "exit_epoll_create1", "exit_eventfd2", "exit_timerfd_create", "exit_signalfd4", "exit_pidfd_open",
-]  # fmt: skip
-# system calls that not every kernel and architecture has
-_OPTIONAL = [
-    *(f"syscalls:sys_{call}" for call in _DESCRIPTORS),
-    "syscalls:sys_enter_fork", "syscalls:sys_enter_vfork", "syscalls:sys_enter_clone3",
-    "syscalls:sys_enter_execveat",
-]  # fmt: skip
+_TRACEPOINTS = ["exceptions:page_fault_user", "exceptions:page_fault_kernel", "task:task_newtask"]
 _SHOW = ["--show-mmap-events", "--show-task-events", "--show-switch-events", "--show-lost-events"]
 _ADDR_NO_RANDOMIZE = 0x0040000  # linux/personality.h
 # perf's buffer for each CPU; where the kernel does not allow that much, perf's default is used
@@ -50,24 +30,29 @@ _BUFFER = "16M"
 
 @dataclass(frozen=True)
 class Method:
-    """A way to record: its kind, the events for perf, and the fields of them to print."""
+    """A way to record: its kind, the events for perf, the fields of them to print, and whether names are among them."""
 
     kind: str
     options: list[str]
     fields: str
+    names: bool = False
 
 
-def _methods() -> list[Method]:
+def _methods(probes: Probes) -> list[Method]:
     """Return the ways to record, best first."""
-    optional = [e for e in _OPTIONAL if any((root / e.replace(":", "/")).exists() for root in _TRACEFS)]
     common = ["-c", "1", "-d", "--switch-events"]
+    events = ["-e", ",".join(_TRACEPOINTS)]
+    for event, entries in (("sys_enter", True), ("sys_exit", False)):
+        events += ["-e", f"raw_syscalls:{event}", "--filter", event_filter(entries)]
+    names = ["-e", ",".join(probes.events)]
     kinds = [
-        Method("tracepoints", ["-e", ",".join(_TRACEPOINTS + optional), *common], "pid,tid,time,event,trace"),
+        Method("tracepoints", [*events, *names, *common], "pid,tid,time,event,trace", names=True),
+        Method("tracepoints", [*events, *common], "pid,tid,time,event,trace"),
         Method("software", ["-e", "page-faults", *common], "pid,tid,time,event,addr"),
     ]
     return [
-        Method(method.kind, method.options + buffer, method.fields)
-        for method in kinds
+        Method(method.kind, method.options + buffer, method.fields, method.names)
+        for method in kinds[0 if probes.events else 1 :]
         for buffer in (["-m", _BUFFER], [])
     ]
 
@@ -86,13 +71,13 @@ _LIST_DESCRIPTORS = (
 )
 
 
-def _choose(perf: str, folder: Path) -> tuple[Method, set[int]]:
+def _choose(perf: str, folder: Path, probes: Probes) -> tuple[Method, set[int]]:
     """Return the best method that works here, and the descriptors that perf's child has.
 
     UserError with perf's reason when none works.
     """
     reason = ""
-    for method in _methods():
+    for method in _methods(probes):
         trial = subprocess.run(
             [
                 perf,
@@ -160,7 +145,15 @@ def _run(arguments: list[str]) -> tuple[int, bool]:
     return (128 - status if status < 0 else status), fixed
 
 
-def record(command: list[str], output: Path, say: Callable[[str], None] = lambda text: None) -> Recording:
+@dataclass(frozen=True)
+class Made:
+    """A recording that was made, and why it has no file calls, if it has none."""
+
+    recording: Recording
+    why_no_files: str = ""
+
+
+def record(command: list[str], output: Path, say: Callable[[str], None] = lambda text: None) -> Made:
     """Run `command` under perf and return its recording, whose `status` is the command's exit status.
 
     perf's raw data lies in a folder beside `output` meanwhile. `say` is told what is going on. Raises
@@ -177,9 +170,10 @@ def record(command: list[str], output: Path, say: Callable[[str], None] = lambda
         raise UserError(f"cannot write {output}: {error.strerror}; choose another output file") from None
     with folder as name:
         data = Path(name) / "perf.data"
-        method, descriptors = _choose(perf, Path(name))
-        say(f"recording with {method.kind}")
-        status, fixed = _run([perf, "record", "-q", "-o", str(data), *method.options, "--", *command])
+        with name_probes(["sh", command[0]]) as probes:
+            method, descriptors = _choose(perf, Path(name), probes)
+            say(f"recording with {method.kind}{' and names of files' if method.names else ''}")
+            status, fixed = _run([perf, "record", "-q", "-o", str(data), *method.options, "--", *command])
         say("reading what perf recorded")
         script = [perf, "script", "-f", "-i", str(data), "--ns", "-F", method.fields, *_SHOW]
         with subprocess.Popen(script, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as reader:
@@ -188,14 +182,17 @@ def record(command: list[str], output: Path, say: Callable[[str], None] = lambda
         if reader.returncode != 0 or not len(raw):
             raise UserError(f"perf recorded nothing of {command[0]} (perf's exit status {status})")
         say("sorting the records")
-        made = assemble(raw, descriptors)
+        made = assemble(raw, descriptors, os.getcwd(), method.names)
     version = subprocess.run([perf, "--version"], capture_output=True, text=True).stdout
-    return Recording(
+    lacks = {"pipes": method.kind == "software", "file calls": not method.names}
+    recording = Recording(
         kind=method.kind,
         command=command,
         status=status,
         events=made.events,
         files=made.files,
+        paths=made.paths,
+        lacks=[what for what, so in lacks.items() if so],
         processes=made.processes,
         duration_ns=made.duration_ns,
         lost=made.lost,
@@ -205,3 +202,4 @@ def record(command: list[str], output: Path, say: Callable[[str], None] = lambda
         date=time.strftime("%Y-%m-%d"),
         name=str(output),
     )
+    return Made(recording, "" if method.names else probes.why_not or "perf refuses the probes")

@@ -10,7 +10,7 @@ millions of lines. A raw record has a time (ns, perf's clock), the pid and tid i
 | fault | address | |
 | map | start, bytes, file offset in bytes | protection as `rwxp`, a space, the mapped file |
 | enter_mmap | address asked, bytes, PROT_*, MAP_*, file offset in bytes | |
-| exit_mmap, exit_brk, exit_mremap, wait | value returned | |
+| exit_*, wait | value returned | |
 | munmap | start, bytes | |
 | mprotect | start, bytes, PROT_* | |
 | enter_mremap | start, old bytes, new bytes | |
@@ -19,21 +19,26 @@ millions of lines. A raw record has a time (ns, perf's clock), the pid and tid i
 | kill | pid, signal; a process group is a negative pid, or 0 one's own | |
 | newtask | child's tid, clone flags | |
 | lost | how many records | |
-| enter_pipe, enter_open | O_* flags | |
-| exit_pipe, exit_open, exit_dup, exit_fcntl, exit_read, exit_write | value returned | |
-| enter_read, enter_write, close | descriptor | |
+| enter_pipe | O_* flags | |
+| close | descriptor | |
 | close_range | first and last descriptor, flags | |
 | enter_dup | descriptor, O_* flags | |
 | enter_fcntl | descriptor, command, argument | |
+| other enter_* | the call's first five arguments | |
+| name | address of a string that a call is about to be given | the string |
 | exec, exit, enter, enter_brk, setsid, out, preempted, in | | |
 
-`open` is any call that makes a descriptor of something that is no pipe; readv is `read`, writev `write`.
+Which system call becomes which of these, `syscalls.CALLS` says; `exit_make` is the end of any call that makes a
+descriptor of what is neither file nor pipe.
 """
 
+import re
 from collections.abc import Iterator
 from typing import IO
 
 import polars as pl
+
+from finegrain.workload.syscalls import CALLS
 
 CHUNK_BYTES = 32 << 20
 
@@ -56,51 +61,14 @@ _HEX_EVENTS = {
     "exceptions:page_fault_kernel:": ("fault_kernel", rf"address={_HEX} .*error_code={_HEX}"),
     "page-faults:": ("fault", rf"^{_HEX}"),
     "page-faults:u:": ("fault", rf"^{_HEX}"),
-    "syscalls:sys_enter_mmap:": (
-        "enter_mmap",
-        rf"addr: {_HEX}, len: {_HEX}, prot: {_HEX}, flags: {_HEX}, fd: \S+ off: {_HEX}",
-    ),
-    "syscalls:sys_exit_mmap:": ("exit_mmap", _HEX),
-    "syscalls:sys_enter_munmap:": ("munmap", rf"addr: {_HEX}, len: {_HEX}"),
-    "syscalls:sys_enter_mprotect:": ("mprotect", rf"start: {_HEX}, len: {_HEX}, prot: {_HEX}"),
-    "syscalls:sys_enter_brk:": ("enter_brk", None),
-    "syscalls:sys_exit_brk:": ("exit_brk", _HEX),
-    "syscalls:sys_enter_mremap:": ("enter_mremap", rf"addr: {_HEX}, old_len: {_HEX}, new_len: {_HEX}"),
-    "syscalls:sys_exit_mremap:": ("exit_mremap", _HEX),
-    "syscalls:sys_exit_wait4:": ("wait", _HEX),
-    "syscalls:sys_enter_setpgid:": ("setpgid", rf"pid: {_HEX}, pgid: {_HEX}"),
-    "syscalls:sys_enter_setsid:": ("setsid", None),
-    "syscalls:sys_enter_kill:": ("kill", rf"pid: {_HEX}, sig: {_HEX}"),
-    "syscalls:sys_enter_execve:": ("enter", None),
-    "syscalls:sys_enter_execveat:": ("enter", None),
-    "syscalls:sys_enter_fork:": ("enter", None),
-    "syscalls:sys_enter_vfork:": ("enter", None),
-    "syscalls:sys_enter_clone:": ("enter", None),
-    "syscalls:sys_enter_clone3:": ("enter", None),
-    "syscalls:sys_enter_exit_group:": ("enter", None),
 }
-_MADE = ("open", "openat", "openat2", "creat", "socket", "memfd_create", "epoll_create1", "eventfd2")
-_MADE_RARELY = ("timerfd_create", "signalfd4", "pidfd_open")
-_HEX_EVENTS |= {
-    **{f"syscalls:sys_exit_{call}:": ("exit_open", _HEX) for call in _MADE + _MADE_RARELY},
-    **{f"syscalls:sys_enter_{call}:": ("enter_open", rf"flags: {_HEX}") for call in ("open", "openat")},
-    **{f"syscalls:sys_exit_{call}:": ("exit_dup", _HEX) for call in ("dup", "dup2", "dup3")},
-    "syscalls:sys_enter_dup:": ("enter_dup", rf"fildes: {_HEX}"),
-    "syscalls:sys_enter_dup2:": ("enter_dup", rf"oldfd: {_HEX}"),
-    "syscalls:sys_enter_dup3:": ("enter_dup", rf"oldfd: {_HEX}.*flags: {_HEX}"),
-    "syscalls:sys_enter_pipe:": ("enter_pipe", None),
-    "syscalls:sys_exit_pipe:": ("exit_pipe", _HEX),
-    "syscalls:sys_enter_pipe2:": ("enter_pipe", rf"flags: {_HEX}"),
-    "syscalls:sys_exit_pipe2:": ("exit_pipe", _HEX),
-    **{f"syscalls:sys_enter_{call}:": ("enter_read", rf"fd: {_HEX}") for call in ("read", "readv")},
-    **{f"syscalls:sys_exit_{call}:": ("exit_read", _HEX) for call in ("read", "readv")},
-    **{f"syscalls:sys_enter_{call}:": ("enter_write", rf"fd: {_HEX}") for call in ("write", "writev")},
-    **{f"syscalls:sys_exit_{call}:": ("exit_write", _HEX) for call in ("write", "writev")},
-    "syscalls:sys_enter_close:": ("close", rf"fd: {_HEX}"),
-    "syscalls:sys_enter_close_range:": ("close_range", rf"fd: {_HEX}, max_fd: {_HEX}, flags: {_HEX}"),
-    "syscalls:sys_enter_fcntl:": ("enter_fcntl", rf"fd: {_HEX}, cmd: {_HEX}, arg: {_HEX}"),
-    "syscalls:sys_exit_fcntl:": ("exit_fcntl", _HEX),
-}
+_ENTER, _EXIT = "raw_syscalls:sys_enter:", "raw_syscalls:sys_exit:"
+_ENTERED = r"^NR (\d+) \(([^)]*)\)"
+_RETURNED = r"^NR (\d+) = (-?\d+)"
+# the probes of names (see probes.py): one name, or two
+_PROBE = r"^finegrain_\d+_\d+:(one|two):$"
+_ONE = rf'p0={_HEX} n0="(.*)"$'
+_TWO = rf'p0={_HEX} p1={_HEX} n0="(.*)" n1="(.*)"$'
 _MAP = rf"\[{_HEX}\({_HEX}\) @ {_HEX} .*?\]: ([r-][w-][x-][ps] .*)$"
 _TASKS = r"^\((-?\d+):(-?\d+)\):\((-?\d+):(-?\d+)\)"
 
@@ -129,6 +97,51 @@ def _numbers(pattern: str, base: int) -> list[pl.Expr]:
     ]  # fmt: skip
 
 
+def _entries(rows: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:
+    """Give the entries of system calls, and what each is called; those that are not kept are left out."""
+    numbered = rows.with_columns(
+        pl.col("rest").str.extract(_ENTERED, 1).cast(pl.Int64).alias("number"),
+        pl.col("rest").str.extract(_ENTERED, 2).str.split(", ").alias("arguments"),
+    )
+    for (number,), part in numbered.group_by("number", maintain_order=True):
+        call = CALLS.get(number)
+        if call is not None and call.enter:
+            argument = pl.col("arguments").list
+            yield (
+                call.enter,
+                part.with_columns(
+                    argument.get(arg, null_on_oob=True)
+                    .str.to_integer(base=16, dtype=pl.UInt64, strict=False)
+                    .alias(name)
+                    for name, arg in zip(_NUMBERS, call.args, strict=False)
+                ).drop("number", "arguments"),
+            )
+
+
+def _returns(rows: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:
+    """Give the ends of system calls, and what each is called; those that are not kept are left out."""
+    value = pl.col("rest").str.extract(_RETURNED, 2).cast(pl.Int64, strict=False)
+    numbered = rows.with_columns(
+        pl.col("rest").str.extract(_RETURNED, 1).cast(pl.Int64).alias("number"),
+        value.reinterpret(signed=False).alias("a"),
+    )
+    for (number,), part in numbered.group_by("number", maintain_order=True):
+        call = CALLS.get(number)
+        if call is not None and call.exit:
+            yield call.exit, part.drop("number")
+
+
+def _names(rows: pl.DataFrame, probe: str) -> Iterator[pl.DataFrame]:
+    """Give what a probe of one or of two names found."""
+    pattern, count = (_TWO, 2) if probe == "two" else (_ONE, 1)
+    for i in range(1, count + 1):
+        pointer = pl.col("rest").str.extract(pattern, i)
+        yield rows.with_columns(
+            pointer.str.to_integer(base=16, dtype=pl.UInt64, strict=False).alias("a"),
+            pl.col("rest").str.extract(pattern, count + i).alias("name"),
+        )
+
+
 def _piece(text: bytes) -> pl.DataFrame:
     """Read one piece; lines that are none of ours are left out."""
     lines = pl.Series("line", text.decode("utf-8", "replace").split("\n"))
@@ -153,7 +166,13 @@ def _piece(text: bytes) -> pl.DataFrame:
     for (event,), rows in table.group_by("event", maintain_order=True):
         if event in _HEX_EVENTS:
             what, pattern = _HEX_EVENTS[str(event)]
-            add(rows, what, *(_numbers(pattern, 16) if pattern else []))
+            add(rows, what, *_numbers(pattern, 16))
+        elif event in (_ENTER, _EXIT):
+            for what, part in (_entries if event == _ENTER else _returns)(rows):
+                add(part, what)
+        elif (probe := re.match(_PROBE, str(event))) is not None:
+            for part in _names(rows, probe[1]):
+                add(part, "name")
         elif event == "PERF_RECORD_MMAP2":
             start, length, offset = _numbers(_MAP.replace("([r-]", "(?:[r-]"), 16)
             add(rows, "map", start, length, offset, pl.col("rest").str.extract(_MAP, 4).alias("name"))

@@ -27,6 +27,14 @@ class Summary:
     protects: int
     breaks: int
     moves: int
+    pipes: int
+    pipe_reads: int
+    ends_of_file: int  # of these, found the pipe's end
+    pipe_writes: int
+    pipe_bytes: int  # written
+    file_calls: dict[int, tuple[int, int]]  # by kind of row: how many, and how many of them failed
+    lookups: int  # file calls that look a name up
+    nameless: int  # of these, with a name that is not known
     on_cpu_ns: int
     faults_per_process: list[tuple[int, int, int]]  # from, to (not included), processes
     executables: list[tuple[str, int]]  # file and how often it was executed, most first
@@ -82,6 +90,13 @@ def _concurrent(events: pl.DataFrame) -> int:
     return 1 + max(int(alive.max() or 0), 0)  # type: ignore[arg-type]
 
 
+def _file_calls(events: pl.DataFrame) -> dict[int, tuple[int, int]]:
+    """Count file calls by kind, and those of each that failed."""
+    calls = events.filter(pl.col("kind") >= rec.FILE_OPEN)
+    counts = calls.group_by("kind").agg(pl.len(), failed=(pl.col("error") > 0).sum()).sort("kind")
+    return {kind: (count, failed) for kind, count, failed in counts.iter_rows()}
+
+
 def summarize(recording: Recording) -> Summary:
     """Count what is in `recording`."""
     events = recording.events
@@ -89,6 +104,8 @@ def summarize(recording: Recording) -> Summary:
     faults = events.filter(kind == rec.FAULT)
     maps = events.filter(kind == rec.MAP)
     forks = events.filter(kind == rec.FORK)
+    reads, writes = events.filter(kind == rec.READ), events.filter(kind == rec.WRITE)
+    lookups = events.filter(kind.is_in(rec.LOOKUPS))
     task = ["process", "thread"]
     since = (pl.col("time") - pl.col("time").shift(1).over(task)).fill_null(0)
     was_off = (kind.shift(1).over(task) == rec.OFF).fill_null(False)
@@ -117,6 +134,14 @@ def summarize(recording: Recording) -> Summary:
         protects=count(rec.PROTECT),
         breaks=count(rec.BREAK),
         moves=count(rec.MOVE),
+        pipes=count(rec.PIPE),
+        pipe_reads=len(reads),
+        ends_of_file=int((reads["pages"] == 0).sum()),
+        pipe_writes=len(writes),
+        pipe_bytes=int(writes["pages"].sum()),
+        file_calls=_file_calls(events),
+        lookups=len(lookups),
+        nameless=int((lookups["path"] == 0).sum()),
         on_cpu_ns=int(events.select(since.filter(~was_off).sum()).item() or 0),
         faults_per_process=_histogram(per_process),
         executables=_executables(events, recording.files),
