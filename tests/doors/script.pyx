@@ -1,11 +1,12 @@
 # Test door to the locks: what the lab has, and besides it locks misused, the machine's own calls, and where the locks
 # lie.
 
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t, uint16_t, uint64_t
 from libc.string cimport memset
 
+from finegrain.kernel.locks.lockmgr cimport lockmgr, lockmgr_upgrade
 from finegrain.kernel.locks.mtx cimport mtx
-from finegrain.kernel.locks.profile cimport lock_object
+from finegrain.kernel.locks.profile cimport lock_object, lock_site
 from finegrain.kernel.locks.rw cimport rwlock
 from finegrain.kernel.locks.sx cimport sx
 from finegrain.kernel.locks.turnstile cimport SLEEPQUEUE, TURNSTILE, turnstile_chain_of
@@ -17,6 +18,9 @@ from finegrain.machine.seam cimport (
 from finegrain.machine.thread cimport CPU_WORDS, thread
 
 
+cdef uint16_t SITE_UPGRADE = lock_site(b"script/exclusive")
+
+
 cdef int64_t op_wunlock(thread* td, lab_call* c) noexcept nogil:
     release(td, lock_at(c, 0), False)
     return 0
@@ -25,6 +29,15 @@ cdef int64_t op_wunlock(thread* td, lab_call* c) noexcept nogil:
 cdef int64_t op_runlock(thread* td, lab_call* c) noexcept nogil:
     release(td, lock_at(c, 0), True)
     return 0
+
+
+cdef int64_t op_relock(thread* td, lab_call* c) noexcept nogil:
+    cdef script_lock* at = lock_at(c, 0)
+    cdef bint kept
+    at.inside -= 1                      # it may be given up meanwhile
+    kept = lockmgr_upgrade(td, <lockmgr*>at.lock, SITE_UPGRADE)
+    at.inside = -1
+    return kept
 
 
 cdef int64_t op_shootdown(thread* td, lab_call* c) noexcept nogil:
@@ -119,6 +132,8 @@ cdef class Scripts(LockScripts):
             OPERATIONS = LockScripts.table(self).extended()
             OPERATIONS.add("wunlock", "lock", op_wunlock, "release a lock as a writer, held or not")
             OPERATIONS.add("runlock", "lock", op_runlock, "release a lock as a reader, held or not")
+            OPERATIONS.add("relock", "lock", op_relock,
+                           "from reading a lockmgr lock to writing: 1, or 0 when it was given up meanwhile")
             OPERATIONS.add("shootdown", "cpus pages", op_shootdown, "have a set of CPUs forget pages")
             OPERATIONS.add("read", "line", op_read, "read a cache line")
             OPERATIONS.add("write", "line", op_write, "write a cache line")
@@ -152,5 +167,5 @@ cdef class Scripts(LockScripts):
 
 
 def lock_sizes():
-    """Bytes of a mtx, an rw lock, an sx lock and of the lock_object that each begins with."""
-    return sizeof(mtx), sizeof(rwlock), sizeof(sx), sizeof(lock_object)
+    """Bytes of a mtx, an rw, an sx and a lockmgr lock, and of the lock_object that each begins with."""
+    return sizeof(mtx), sizeof(rwlock), sizeof(sx), sizeof(lockmgr), sizeof(lock_object)

@@ -13,6 +13,7 @@ cdef enum lock_kinds:
     KIND_RW
     KIND_SX
     KIND_SPIN
+    KIND_LOCKMGR
 
 cdef struct script_lock:
     char* lock

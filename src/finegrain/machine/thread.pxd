@@ -129,8 +129,8 @@ cdef struct thread:
     uint64_t invl                       # y pmap: its delayed-invalidation record (di); 0: not in a DI block
     thread* all_next                    # m: every thread
     thread* all_prev                    # m
-    uint32_t read_held[2]               # s: rw and sx locks held for reading
-    uint64_t to_a_line[6]               # what follows begins a cache line
+    uint32_t read_held[4]               # s: rw, sx and lockmgr locks held for reading
+    uint64_t to_a_line[5]               # what follows begins a cache line
     # One cache line: what those look at who charge the waits of others.
     lock_id wanted                      # s, w: the lock it waits for; address NULL: none
     thread* wait_next                   # w: waiters of the same chain

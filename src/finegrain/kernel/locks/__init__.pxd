@@ -4,11 +4,16 @@
 #   mtx     mutex, sleeping or spinning                           blocks on a turnstile; lends priority
 #   rw      readers-writer lock                                   blocks on a turnstile; lends priority to a writer
 #   sx      shared/exclusive lock                                 sleeps; may be held across a sleep
+#   lockmgr  the lock of a vnode                                  sleeps at once; may be held across a sleep
 #   sleepq  msleep, sleep_sx, wakeup: sleeping on an address
 #   turnstile  the queues themselves, for what waits without a lock (delayed invalidation)
 #   profile    lock names, acquisition points, waits and holds
 
 from finegrain.kernel.locks.create cimport locks_create
+from finegrain.kernel.locks.lockmgr cimport (
+    lockmgr, lockmgr_assert_locked, lockmgr_assert_xlocked, lockmgr_downgrade, lockmgr_init, lockmgr_slock,
+    lockmgr_try_slock, lockmgr_try_upgrade, lockmgr_try_xlock, lockmgr_unlock, lockmgr_upgrade, lockmgr_xlock,
+    lockmgr_xlocked)
 from finegrain.kernel.locks.mtx cimport (
     mtx, mtx_assert_owned, mtx_id, mtx_init, mtx_lock, mtx_lock_spin, mtx_owned, mtx_trylock, mtx_unlock,
     mtx_unlock_spin)
