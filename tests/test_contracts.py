@@ -63,14 +63,18 @@ _STRING = re.compile(r'b?"(?:\\.|[^"\\\n])*"')
 # What has to do with locks by its name: the seam's own, those of kernel/locks, and questions whether one is held.
 _SEAM = ("raw_lock", "raw_unlock", "critical_enter", "critical_exit")
 _LOCK = re.compile(
-    r"(mtx|mtx8|bit2|rw|sx|rwsx)_(try_?)?[rwxs]?(un)?lock(_spin|_hard|_at)?|(rw|sx|rwsx)_(downgrade|try_upgrade|wake)"
+    r"(mtx|mtx8|bit2|rw|sx|rwsx|lockmgr)_(try_?)?[rwxs]?(un)?lock(_spin|_hard|_at)?"
+    r"|(rw|sx|rwsx|lockmgr)_(downgrade|(try_)?upgrade|wake)"
     r"|chain_(un)?lock|msleep|sleep_sx|wakeup|turnstile_(add|block|claim|publish|owner|disown|broadcast|lookup)"
 )
 _QUESTION = re.compile(
-    r"\w*ASSERT\w*|(\w+_)?assert_(\w+_)?(un)?(locked|owned|ours|wlocked|xlocked)|(mtx|mtx8|bit2)_owned|(rw|rwsx|pv_list)_wowned|sx_xlocked|lock_held"
+    r"\w*ASSERT\w*|(\w+_)?assert_(\w+_)?(un)?(locked|owned|ours|wlocked|xlocked)|(mtx|mtx8|bit2)_owned|"
+    r"(rw|rwsx|pv_list)_wowned|(sx|lockmgr)_xlocked|lock_held"
 )
 _ASSERTION = re.compile(r"\b(\w*ASSERT\w*|\w*assert_\w+)\(")
-_DROPS = re.compile(r"(mtx|mtx8|bit2|rw|sx|rwsx|chain|pv_list)_\w*unlock\w*|rwsx_downgrade|rwsx_try_upgrade")
+_DROPS = re.compile(
+    r"(mtx|mtx8|bit2|rw|sx|rwsx|lockmgr|chain|pv_list)_\w*unlock\w*|rwsx_downgrade|rwsx_try_upgrade"
+)
 _ASKED_AND_PANICS = re.compile(r"owner|writer|readers|owned|lock_held")
 
 _SAID = re.compile(r"\b(locked|held)\b")

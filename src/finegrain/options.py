@@ -7,6 +7,7 @@ from finegrain.errors import UserError
 
 COW = ("held", "unlocked")
 _MAX_LISTINGS = 1e6
+_MAX_PFS_NODES = 100_000
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,9 @@ class KernelOptions:
     # How often a second somebody on the machine lists all processes, as ps does. No recording shows it: 0 until
     # calibrated.
     listings_per_s: float = 0.0
+    # How many nodes of no process pseudofs's cache holds all the time, which every process that ends walks. No
+    # recording shows it: the root of a procfs for each of 104 jails, until calibrated [A].
+    pfs_nodes: int = 104
 
     def __post_init__(self) -> None:
         """Check the values."""
@@ -31,6 +35,8 @@ class KernelOptions:
             raise UserError(f"active scan of {self.active_scan_s:g} s: give 1 to 1000000, or 0 for none")
         if not 0 <= self.listings_per_s <= _MAX_LISTINGS or math.isnan(self.listings_per_s):
             raise UserError(f"{self.listings_per_s:g} listings a second: give 0 to {_MAX_LISTINGS:g}")
+        if not 0 <= self.pfs_nodes <= _MAX_PFS_NODES:
+            raise UserError(f"{self.pfs_nodes} nodes in pseudofs's cache: give 0 to {_MAX_PFS_NODES}")
 
     def others(self) -> list[str]:
         """Name the options that are not the defaults, with their values."""

@@ -1,23 +1,27 @@
 # Test door to the locks: what the lab has, and besides it locks misused, the machine's own calls, and where the locks
 # lie.
 
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t, uint16_t, uint64_t
 from libc.string cimport memset
 
 from finegrain.kernel.locks.bit2 cimport bit2_owned
+from finegrain.kernel.locks.lockmgr cimport lockmgr, lockmgr_upgrade, lockmgr_xlocked
 from finegrain.kernel.locks.mtx cimport mtx, mtx_owned
 from finegrain.kernel.locks.mtx8 cimport mtx8_owned
-from finegrain.kernel.locks.profile cimport lock_object
+from finegrain.kernel.locks.profile cimport lock_object, lock_site
 from finegrain.kernel.locks.rw cimport rw_wowned, rwlock
 from finegrain.kernel.locks.sx cimport sx, sx_xlocked
 from finegrain.kernel.locks.turnstile cimport SLEEPQUEUE, TURNSTILE, turnstile_chain_of
 from finegrain.lab.locks cimport (
-    KIND_BIT2, KIND_MTX8, KIND_RW, KIND_SX, LockScripts, lock_at, locks_world, release, script_lock)
+    KIND_BIT2, KIND_LOCKMGR, KIND_MTX8, KIND_RW, KIND_SX, LockScripts, lock_at, locks_world, release, script_lock)
 from finegrain.lab.run cimport Operations, lab_call, whole
 from finegrain.machine.seam cimport (
     arena_offset, atomic_fetchadd, charge, charge_lines, charge_zeroed, critical_enter, critical_exit, leave_run_time,
     leaving, park, sched_point, shootdown, touch_read, touch_write, unpark)
 from finegrain.machine.thread cimport CPU_WORDS, thread
+
+
+cdef uint16_t SITE_UPGRADE = lock_site(b"script/exclusive")
 
 
 cdef int64_t op_wunlock(thread* td, lab_call* c) noexcept nogil:
@@ -40,7 +44,18 @@ cdef int64_t op_owned(thread* td, lab_call* c) noexcept nogil:
         return rw_wowned(td, <rwlock*>at.lock)
     if at.kind == KIND_SX:
         return sx_xlocked(td, <sx*>at.lock)
+    if at.kind == KIND_LOCKMGR:
+        return lockmgr_xlocked(td, <lockmgr*>at.lock)
     return mtx_owned(td, <mtx*>at.lock)
+
+
+cdef int64_t op_relock(thread* td, lab_call* c) noexcept nogil:
+    cdef script_lock* at = lock_at(c, 0)
+    cdef bint kept
+    at.inside -= 1                      # it may be given up meanwhile
+    kept = lockmgr_upgrade(td, <lockmgr*>at.lock, SITE_UPGRADE)
+    at.inside = -1
+    return kept
 
 
 cdef int64_t op_shootdown(thread* td, lab_call* c) noexcept nogil:
@@ -126,10 +141,10 @@ cdef class Scripts(LockScripts):
 
     cdef readonly list scripts
 
-    def __cinit__(self, machine, locks, scripts=(), stride=32, *, checked=True):
+    def __cinit__(self, machine, locks, scripts=(), stride=None, *, checked=True):
         self.world.checked = checked
 
-    def __init__(self, machine, locks, scripts=(), stride=32, *, checked=True):
+    def __init__(self, machine, locks, scripts=(), stride=None, *, checked=True):
         """See the class."""
         super().__init__(machine, locks, scripts, stride)
         self.scripts = [list(script) for script in scripts]
@@ -141,6 +156,8 @@ cdef class Scripts(LockScripts):
             OPERATIONS.add("wunlock", "lock", op_wunlock, "release a lock as a writer, held or not")
             OPERATIONS.add("runlock", "lock", op_runlock, "release a lock as a reader, held or not")
             OPERATIONS.add("owned", "lock", op_owned, "does this thread hold the lock exclusively")
+            OPERATIONS.add("relock", "lock", op_relock,
+                           "from reading a lockmgr lock to writing: 1, or 0 when it was given up meanwhile")
             OPERATIONS.add("shootdown", "cpus pages", op_shootdown, "have a set of CPUs forget pages")
             OPERATIONS.add("read", "line", op_read, "read a cache line")
             OPERATIONS.add("write", "line", op_write, "write a cache line")
@@ -175,5 +192,5 @@ cdef class Scripts(LockScripts):
 
 
 def lock_sizes():
-    """Bytes of a mtx, an rw lock, an sx lock and of the lock_object that each begins with."""
-    return sizeof(mtx), sizeof(rwlock), sizeof(sx), sizeof(lock_object)
+    """Bytes of a mtx, an rw, an sx and a lockmgr lock, and of the lock_object that each begins with."""
+    return sizeof(mtx), sizeof(rwlock), sizeof(sx), sizeof(lockmgr), sizeof(lock_object)

@@ -23,7 +23,7 @@ def machine() -> SimulatedMachine:
         ([("upgrade", RW)], "does not hold the lock for reading"),
         ([("downgrade", RW)], "does not hold the lock for writing"),
         ([("lock", MTX), ("sleep", 5)], "a thread must not sleep with a mtx or rw lock held"),
-        ([("lock", MTX), ("lock", SX)], "taking an sx lock may sleep"),
+        ([("lock", MTX), ("lock", SX)], "taking an sx or lockmgr lock may sleep"),
         ([("lock", SPIN), ("lock", MTX)], "the thread holds a spin mutex"),
         ([("lock", SPIN), ("user", 5)], "the thread holds a spin mutex"),
         ([("msleep", 0, MTX)], "the thread does not hold the interlock"),

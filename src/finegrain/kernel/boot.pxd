@@ -6,6 +6,7 @@ from libc.stdint cimport uint32_t
 
 from finegrain.kernel.phys cimport VM_PHYSSEG_MAX, vm_phys_seg
 from finegrain.kernel.pmap cimport pvlock_design
+from finegrain.kernel.vfs cimport vfs_options
 from finegrain.kernel.vm cimport vm_options
 from finegrain.machine.thread cimport machine, ps_t
 
@@ -23,6 +24,7 @@ cdef struct kernel_config:
     vm_phys_seg segs[VM_PHYSSEG_MAX]    # start, end, domain; ascending
     pvlock_design design
     vm_options vm
+    vfs_options vfs
     ps_t listing_period                 # between two starts of a list of all processes; 0: nobody lists them
 
 # Fill a design in from a finegrain.design.Design.

@@ -47,6 +47,7 @@ cdef int kernel_config_from(kernel_config* config, object segments, object desig
         options = KernelOptions()
     config.vm.cow_unlocked = options.cow == "unlocked"
     config.vm.active_scan_period = round(options.active_scan_s * PS_PER_S)
+    config.vfs.pfs_nodes = options.pfs_nodes
     config.listing_period = round(PS_PER_S / options.listings_per_s) if options.listings_per_s else 0
     return 0
 
@@ -54,7 +55,8 @@ cdef int kernel_config_from(kernel_config* config, object segments, object desig
 # Locks in:   none; nothing runs yet.
 # Locks out:  none.
 # May block:  never.
-# Stands for: the SYSINIT order of FreeBSD's mi_startup(): locks, physical memory, pmap, VM, pipes, processes.
+# Stands for: the SYSINIT order of FreeBSD's mi_startup(): locks, physical memory, pmap, VM, pipes and
+#             files, processes.
 cdef int kernel_create(machine* m, const kernel_config* config, int layers=KERNEL_PROC) except -1:
     locks_create(m)
     if layers >= KERNEL_PHYS:
@@ -65,7 +67,7 @@ cdef int kernel_create(machine* m, const kernel_config* config, int layers=KERNE
         vm_create(m, &config.vm)
         kmap_create(m)
     if layers >= KERNEL_VFS:
-        vfs_create(m)
+        vfs_create(m, &config.vfs)
     if layers >= KERNEL_PROC:
         proc_create(m, config.listing_period)
     return 0

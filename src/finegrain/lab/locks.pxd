@@ -15,6 +15,7 @@ cdef enum:
     KIND_SPIN
     KIND_MTX8
     KIND_BIT2
+    KIND_LOCKMGR
     LOCK_KINDS
 
 cdef struct script_lock:

@@ -10,5 +10,5 @@ class LockScripts(Lab):
         machine: SimulatedMachine,
         locks: Iterable[str],
         scripts: Iterable[Iterable[Sequence[Any]]] = (),
-        stride: int = 32,
+        stride: int | None = None,
     ) -> None: ...

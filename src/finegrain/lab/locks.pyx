@@ -5,10 +5,12 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint64_t
 from finegrain.kernel.boot cimport KERNEL_LOCKS, kernel_create
 from finegrain.kernel.locks cimport (
     LK_BIT2, LK_MTX8, bit2_lock, bit2_owned, bit2_set_value, bit2_trylock, bit2_unlock, bit2_value, lock_name,
-    lock_object, lock_site, msleep, mtx, mtx8_lock, mtx8_owned, mtx8_trylock, mtx8_unlock, mtx_init, mtx_lock,
-    mtx_lock_spin, mtx_owned, mtx_trylock, mtx_unlock, mtx_unlock_spin, rw_downgrade, rw_init, rw_rlock, rw_runlock,
-    rw_try_rlock, rw_try_upgrade, rw_try_wlock, rw_wlock, rw_wowned, rw_wunlock, rwlock, sleep_sx, sx, sx_downgrade,
-    sx_init, sx_slock, sx_sunlock, sx_try_slock, sx_try_upgrade, sx_try_xlock, sx_xlock, sx_xlocked, sx_xunlock, wakeup)
+    lock_object, lock_site, lockmgr, lockmgr_downgrade, lockmgr_init, lockmgr_slock, lockmgr_try_slock,
+    lockmgr_try_upgrade, lockmgr_try_xlock, lockmgr_unlock, lockmgr_xlock, lockmgr_xlocked, msleep, mtx, mtx8_lock,
+    mtx8_owned, mtx8_trylock, mtx8_unlock, mtx_init, mtx_lock, mtx_lock_spin, mtx_owned, mtx_trylock, mtx_unlock,
+    mtx_unlock_spin, rw_downgrade, rw_init, rw_rlock, rw_runlock, rw_try_rlock, rw_try_upgrade, rw_try_wlock, rw_wlock,
+    rw_wowned, rw_wunlock, rwlock, sleep_sx, sx, sx_downgrade, sx_init, sx_slock, sx_sunlock, sx_try_slock,
+    sx_try_upgrade, sx_try_xlock, sx_xlock, sx_xlocked, sx_xunlock, wakeup)
 from finegrain.lab.run cimport Operations, fresh, lab_job, lacks, run_job, shown, whole
 from finegrain.machine.seam cimport arena_alloc, charge, line_neighbours, panic, set_priority, sleep_for, spawn, user
 from finegrain.machine.simulated.simulated cimport SimulatedMachine
@@ -16,7 +18,7 @@ from finegrain.machine.thread cimport MAX_ANONYMOUS, MAX_HELD
 
 from itertools import islice
 
-KINDS = ("mtx", "rw", "sx", "spin", "mtx8", "bit2")
+KINDS = ("mtx", "rw", "sx", "spin", "mtx8", "bit2", "lockmgr")
 MAX_LOCKS = 4096
 
 cdef uint16_t NAMES[LOCK_KINDS]
@@ -26,6 +28,7 @@ NAMES[KIND_SX] = lock_name(b"sx", b"script")
 NAMES[KIND_SPIN] = lock_name(b"spin mutex", b"script")
 NAMES[KIND_MTX8] = lock_name(b"mtx8", b"script")
 NAMES[KIND_BIT2] = lock_name(b"bit2", b"script")
+NAMES[KIND_LOCKMGR] = lock_name(b"lockmgr", b"script")
 cdef uint16_t SITE_EXCLUSIVE = lock_site(b"script/exclusive")
 cdef uint16_t SITE_SHARED = lock_site(b"script/shared")
 
@@ -57,12 +60,21 @@ cdef held holds(thread* td, script_lock* at) noexcept nogil:
     return most
 
 
-# Does it hold any but sx locks, other than `except`?  They must not be held across a sleep.
+cdef bint admits_readers(script_lock* at) noexcept nogil:
+    return at.kind == KIND_RW or at.kind == KIND_SX or at.kind == KIND_LOCKMGR
+
+
+# May it be held across a sleep, and is it taken by sleeping?
+cdef bint sleepable(script_lock* at) noexcept nogil:
+    return at.kind == KIND_SX or at.kind == KIND_LOCKMGR
+
+
+# Does it hold any but sleepable locks, other than `except`?  They must not be held across a sleep.
 cdef bint holds_no_sleep(thread* td, locks_world* w, script_lock* other) noexcept nogil:
     cdef uint32_t i, k
     for i in range(td.nheld):
         for k in range(w.nlocks):
-            if (td.held[i].lock.address == w.locks[k].lock and w.locks[k].kind != KIND_SX
+            if (td.held[i].lock.address == w.locks[k].lock and not sleepable(&w.locks[k])
                     and &w.locks[k] != other):
                 return True
     return False
@@ -135,6 +147,18 @@ cdef bint acquire(thread* td, script_lock* at, bint shared, bint only_try) noexc
             rw_wlock(td, <rwlock*>at.lock, site)
         if got and not rw_wowned(td, <rwlock*>at.lock):
             panic(td, b"rw_wowned is wrong")
+    elif at.kind == KIND_LOCKMGR and shared:
+        if only_try:
+            got = lockmgr_try_slock(td, <lockmgr*>at.lock, site)
+        else:
+            lockmgr_slock(td, <lockmgr*>at.lock, site)
+    elif at.kind == KIND_LOCKMGR:
+        if only_try:
+            got = lockmgr_try_xlock(td, <lockmgr*>at.lock, site)
+        else:
+            lockmgr_xlock(td, <lockmgr*>at.lock, site)
+        if got and not lockmgr_xlocked(td, <lockmgr*>at.lock):
+            panic(td, b"lockmgr_xlocked is wrong")
     elif shared:
         if only_try:
             got = sx_try_slock(td, <sx*>at.lock, site)
@@ -166,6 +190,8 @@ cdef void release(thread* td, script_lock* at, bint shared) noexcept nogil:
         rw_runlock(td, <rwlock*>at.lock)
     elif at.kind == KIND_RW:
         rw_wunlock(td, <rwlock*>at.lock)
+    elif at.kind == KIND_LOCKMGR:
+        lockmgr_unlock(td, <lockmgr*>at.lock)
     elif shared:
         sx_sunlock(td, <sx*>at.lock)
     else:
@@ -177,7 +203,7 @@ cdef bint must_not(thread* td, lab_call* c, bint shared, bint only_try) noexcept
     cdef script_lock* at = lock_at(c, 0)
     cdef locks_world* w = <locks_world*>c.world
     cdef held now = holds(td, at)
-    return (lacks(c, not shared or at.kind == KIND_RW or at.kind == KIND_SX, b"a mutex admits no readers")
+    return (lacks(c, not shared or admits_readers(at), b"a mutex admits no readers")
             or lacks(c, not only_try or at.kind != KIND_SPIN, b"a spin mutex is not tried for")
             or lacks(c, now != HELD_EXCLUSIVE, b"the thread holds the lock already")
             or lacks(c, now == NOT_HELD or shared, b"the thread holds the lock for reading: upgrade it")
@@ -185,8 +211,8 @@ cdef bint must_not(thread* td, lab_call* c, bint shared, bint only_try) noexcept
             or lacks(c, at.kind != KIND_BIT2 or not holds_all_bit2(td), b"the thread holds too many 2-bit locks")
             or lacks(c, only_try or at.kind == KIND_SPIN or not holds_spin(td, w),
                      b"the thread holds a spin mutex: it must not wait for other kinds of lock")
-            or lacks(c, only_try or at.kind != KIND_SX or not holds_no_sleep(td, w, NULL),
-                     b"taking an sx lock may sleep: not with a mtx or rw lock held"))
+            or lacks(c, only_try or not sleepable(at) or not holds_no_sleep(td, w, NULL),
+                     b"taking an sx or lockmgr lock may sleep: not with a mtx or rw lock held"))
 
 
 cdef int64_t op_lock(thread* td, lab_call* c) noexcept nogil:
@@ -225,11 +251,13 @@ cdef int64_t op_unlock(thread* td, lab_call* c) noexcept nogil:
 cdef int64_t op_upgrade(thread* td, lab_call* c) noexcept nogil:
     cdef script_lock* at = lock_at(c, 0)
     cdef bint got
-    if (lacks(c, at.kind == KIND_RW or at.kind == KIND_SX, b"a mutex admits no readers")
+    if (lacks(c, admits_readers(at), b"a mutex admits no readers")
             or lacks(c, holds(td, at) == HELD_SHARED, b"the thread does not hold the lock for reading")):
         return 0
     if at.kind == KIND_RW:
         got = rw_try_upgrade(td, <rwlock*>at.lock, SITE_EXCLUSIVE)
+    elif at.kind == KIND_LOCKMGR:
+        got = lockmgr_try_upgrade(td, <lockmgr*>at.lock, SITE_EXCLUSIVE)
     else:
         got = sx_try_upgrade(td, <sx*>at.lock, SITE_EXCLUSIVE)
     if got:
@@ -240,7 +268,7 @@ cdef int64_t op_upgrade(thread* td, lab_call* c) noexcept nogil:
 
 cdef int64_t op_downgrade(thread* td, lab_call* c) noexcept nogil:
     cdef script_lock* at = lock_at(c, 0)
-    if (lacks(c, at.kind == KIND_RW or at.kind == KIND_SX, b"a mutex admits no readers")
+    if (lacks(c, admits_readers(at), b"a mutex admits no readers")
             or lacks(c, holds(td, at) == HELD_EXCLUSIVE, b"the thread does not hold the lock for writing")):
         return 0
     # Before the call: others may be in by the time it returns.
@@ -248,6 +276,8 @@ cdef int64_t op_downgrade(thread* td, lab_call* c) noexcept nogil:
     entered(td, at, True)
     if at.kind == KIND_RW:
         rw_downgrade(td, <rwlock*>at.lock, SITE_SHARED)
+    elif at.kind == KIND_LOCKMGR:
+        lockmgr_downgrade(td, <lockmgr*>at.lock, SITE_SHARED)
     else:
         sx_downgrade(td, <sx*>at.lock, SITE_SHARED)
     return 0
@@ -331,7 +361,7 @@ cdef int64_t op_word(thread* td, lab_call* c) noexcept nogil:
     # An exclusive owner shows as 1 << 40 above the flag bits.
     cdef script_lock* at = lock_at(c, 0)
     cdef uint64_t v = (<uint64_t*>(at.lock + word_offset(at.kind)))[0]
-    cdef bint owned = v >> 5 != 0 and at.kind != KIND_BIT2 and (at.kind not in (KIND_RW, KIND_SX) or not v & 1)
+    cdef bint owned = v >> 5 != 0 and at.kind != KIND_BIT2 and (not admits_readers(at) or not v & 1)
     return (<int64_t>1 << 40) + <int64_t>(v & 31) if owned else <int64_t>v
 
 
@@ -396,13 +426,13 @@ OPERATIONS.add("set_generation", "lock generation", op_set_generation,
 cdef class LockScripts(Lab):
     """Threads that each run a script of lock operations.
 
-    `locks` names the kind of each lock: "mtx", "rw", "sx", "spin", "mtx8" or "bit2"; they lie `stride` bytes apart (to
-    4,096; at least their size: 32, or 8 where all are mtx8 and bit2). A script is a list of operations;
-    `operations()` lists them. Locks and scripts are known by their numbers. The scripts that another one spawns wait
-    for that; the others start at once, and `start()` gives more.
+    `locks` names the kind of each lock: "mtx", "rw", "sx", "spin", "mtx8", "bit2" or "lockmgr"; they lie `stride` bytes
+    apart (to 4,096; at least their size: 32, or 8 where all are mtx8 and bit2, or 48 where one is lockmgr; if not said,
+    32 or 48). A script is a list of operations; `operations()` lists them. Locks and scripts are known by their numbers. The scripts that
+    another one spawns wait for that; the others start at once, and `start()` gives more.
     """
 
-    def __cinit__(self, SimulatedMachine machine not None, locks, scripts=(), stride=32, **_):
+    def __cinit__(self, SimulatedMachine machine not None, locks, scripts=(), stride=None, **_):
         cdef char* memory
         cdef script_lock* at
         cdef uint64_t apart, least = 8
@@ -419,8 +449,8 @@ cdef class LockScripts(Lab):
         for kind in kinds:
             if not isinstance(kind, str) or kind not in KINDS:
                 raise ValueError(f"a lock must be one of {', '.join(KINDS)}, not {shown(kind)}")
-            least = max(least, word_offset(KINDS.index(kind)) + 8)
-        apart = whole("stride", stride, least, 4096, f"a number of bytes from {least} to 4096")
+            least = max(least, sizeof(lockmgr) if kind == "lockmgr" else word_offset(KINDS.index(kind)) + 8)
+        apart = whole("stride", max(least, 32) if stride is None else stride, least, 4096, f"a number of bytes from {least} to 4096")
         if apart % 8 != 0:
             raise ValueError(f"stride must be a multiple of 8, not {apart}")
         n = len(kinds)
@@ -448,10 +478,12 @@ cdef class LockScripts(Lab):
                 at.id.address = at.lock
                 at.id.name = NAMES[at.kind]
                 at.id.kind = LK_MTX8 if at.kind == KIND_MTX8 else LK_BIT2
+            elif at.kind == KIND_LOCKMGR:
+                lockmgr_init(<lockmgr*>at.lock, NAMES[KIND_LOCKMGR], 0)
             else:
                 mtx_init(<mtx*>at.lock, NAMES[at.kind], 0)
 
-    def __init__(self, machine, locks, scripts=(), stride=32):
+    def __init__(self, machine, locks, scripts=(), stride=None):
         """See the class."""
         if self.world.njobs != 0:
             raise ValueError("the lab has its scripts already")

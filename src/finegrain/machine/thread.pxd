@@ -144,7 +144,7 @@ cdef struct thread:
     uint64_t invl                       # y pmap: its delayed-invalidation record (di); 0: not in a DI block
     thread* all_next                    # m: every thread
     thread* all_prev                    # m
-    uint32_t read_held[2]               # s: rw and sx locks held for reading
+    uint16_t read_held[4]               # s: rw, sx and lockmgr locks held for reading
     uint64_t* anonymous[MAX_ANONYMOUS]  # s: the words of locks that it holds and that do not name it; NULL: none
     const void* released_word           # l: the lock word that it gave up last, and where that is counted
     void* released_record

@@ -13,12 +13,14 @@ from kernel.scripts import PAUSES_ONLY, Played
 
 KINDS = [
     "sx",
+    "lockmgr",
     "rw",
     "mtx",
     "mtx8",
     "bit2",
     "spin",
 ]  # also the lock order: what may be held across a sleep comes first
+SHARED = ("rw", "sx", "lockmgr")
 TIME = st.integers(0, 300).map(lambda us: us * 1_000_017)
 
 
@@ -29,12 +31,12 @@ def section(
     """Take a lock from `first` on in one way or another, do something under it, let it go."""
     lock = draw(st.integers(first, len(kinds) - 1))
     kind = kinds[lock]
-    may_sleep = may_sleep and kind == "sx"
+    may_sleep = may_sleep and kind in ("sx", "lockmgr")
     in_spin = in_spin or kind == "spin"
-    shared = kind in ("rw", "sx") and draw(st.booleans())
+    shared = kind in SHARED and draw(st.booleans())
     only_try = kind != "spin" and draw(st.integers(0, 3)) == 0
     inside = draw(work(kinds, lock + 1, may_sleep, in_spin))
-    if kind in ("rw", "sx") and draw(st.booleans()):
+    if kind in SHARED and draw(st.booleans()):
         inside = [
             *inside,
             ("upgrade" if shared else "downgrade", lock),

@@ -6,6 +6,7 @@
 #   bit2    the same in 2 bits of a generation's word             so does it, though the word does not name its owner
 #   rw      readers-writer lock                                   blocks on a turnstile; lends priority to a writer
 #   sx      shared/exclusive lock                                 sleeps; may be held across a sleep
+#   lockmgr  the lock of a vnode                                  sleeps at once; may be held across a sleep
 #   sleepq  msleep, sleep_sx, wakeup: sleeping on an address
 #   turnstile  the queues themselves, for what waits without a lock (delayed invalidation)
 #   profile    lock names, acquisition points, waits and holds
@@ -13,6 +14,10 @@
 from finegrain.kernel.locks.bit2 cimport (
     bit2_lock, bit2_owned, bit2_set_value, bit2_trylock, bit2_unlock, bit2_value)
 from finegrain.kernel.locks.create cimport locks_create
+from finegrain.kernel.locks.lockmgr cimport (
+    lockmgr, lockmgr_assert_locked, lockmgr_assert_xlocked, lockmgr_downgrade, lockmgr_init, lockmgr_slock,
+    lockmgr_try_slock, lockmgr_try_upgrade, lockmgr_try_xlock, lockmgr_unlock, lockmgr_upgrade, lockmgr_xlock,
+    lockmgr_xlocked)
 from finegrain.kernel.locks.mtx cimport (
     mtx, mtx_assert_owned, mtx_id, mtx_init, mtx_lock, mtx_lock_spin, mtx_owned, mtx_trylock, mtx_unlock,
     mtx_unlock_spin)

@@ -25,8 +25,8 @@ from finegrain.machine.seam cimport atomic_load_pointer, charge, last_line, now,
 from finegrain.machine.thread cimport MAX_HELD, WAIT_CHAINS, held_lock, lock_id, machine, ps_t, thread, wait_chain
 
 cdef enum:
-    MAX_LOCK_NAMES = 48
-    MAX_SITES = 224
+    MAX_LOCK_NAMES = 64
+    MAX_SITES = 288
     HISTOGRAM_BUCKETS = 44              # bucket b counts times below 2**b ns (and not below 2**(b-1))
     FREE_SITE = 0                       # holder of a lock that nobody holds
     LO_PV_LIST = 1                      # lo_flags: a PV list lock: waits are kept by instance and superpage too

@@ -195,8 +195,9 @@ cdef int describe_thread(thread* td, char* text, size_t size) noexcept nogil:
 
 cdef void lock_profile_reset(machine* m, ps_t at) noexcept nogil:
     cdef lock_profile* p = <lock_profile*>m.profile
-    cdef uint32_t i
+    cdef uint32_t i, name, waiter
     cdef int64_t waiting
+    cdef ps_t* charged
     cdef thread* td = m.threads
     memset(p.records, 0, MAX_LOCK_NAMES * MAX_SITES * sizeof(lock_record))
     for i in range(MAX_LOCK_NAMES):
@@ -204,10 +205,14 @@ cdef void lock_profile_reset(machine* m, ps_t at) noexcept nogil:
         memset(&p.names[i], 0, sizeof(lock_name_record))
         p.names[i].waiting = waiting
         p.names[i].waiting_since = at
-    # Only what was counted is cleared, so that untouched parts of the tables stay unbacked.
-    for i in range(MAX_LOCK_NAMES * MAX_SITES * MAX_SITES):
-        if p.charged[i] != 0:
-            p.charged[i] = 0
+    # Only what was counted is cleared, and only what can have been is looked at: the tables have room for more names
+    # and sites than there are, and untouched parts of them stay unbacked.
+    for name in range(name_count):
+        for i in range(site_count):
+            charged = &p.charged[(<uint32_t>name * MAX_SITES + i) * MAX_SITES]
+            for waiter in range(site_count):
+                if charged[waiter] != 0:
+                    charged[waiter] = 0
     for i in range(p.pv_lock_count):
         if p.pv_locks[i].acquisitions != 0 or p.pv_locks[i].contested != 0:
             memset(&p.pv_locks[i], 0, sizeof(pv_wait_record))

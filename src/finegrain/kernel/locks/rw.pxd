@@ -4,9 +4,8 @@ from libc.stdint cimport uint16_t
 
 from finegrain.kernel.locks.profile cimport lock_held
 from finegrain.kernel.locks.rwsx cimport (
-    rwlock, rwsx_downgrade, rwsx_id, rwsx_init, rwsx_rlock, rwsx_runlock, rwsx_try_rlock, rwsx_try_upgrade,
+    RWSX_RW, rwlock, rwsx_downgrade, rwsx_id, rwsx_init, rwsx_rlock, rwsx_runlock, rwsx_try_rlock, rwsx_try_upgrade,
     rwsx_try_wlock, rwsx_wlock, rwsx_wowned, rwsx_wunlock)
-from finegrain.kernel.locks.turnstile cimport TURNSTILE
 from finegrain.machine.seam cimport panic, unlikely
 from finegrain.machine.thread cimport lock_id, thread
 
@@ -21,7 +20,7 @@ cdef inline void rw_init(rwlock* rw, uint16_t name, uint16_t flags) noexcept nog
 # May block:  on the lock: spins while its owner runs, a while also on readers, else on the turnstile.
 # Stands for: FreeBSD rw_wlock(), __rw_wlock_hard().
 cdef inline void rw_wlock(thread* td, rwlock* rw, uint16_t site) noexcept nogil:
-    rwsx_wlock(td, rw, site, TURNSTILE)
+    rwsx_wlock(td, rw, site, RWSX_RW)
 
 
 # Locks in:   any.
@@ -37,7 +36,7 @@ cdef inline bint rw_try_wlock(thread* td, rwlock* rw, uint16_t site) noexcept no
 # May block:  never; spins on the chain.
 # Stands for: FreeBSD rw_wunlock(), __rw_wunlock_hard().
 cdef inline void rw_wunlock(thread* td, rwlock* rw) noexcept nogil:
-    rwsx_wunlock(td, rw, TURNSTILE)
+    rwsx_wunlock(td, rw, RWSX_RW)
 
 
 # Locks in:   not this one for writing.
@@ -45,7 +44,7 @@ cdef inline void rw_wunlock(thread* td, rwlock* rw) noexcept nogil:
 # May block:  on the lock: spins while its owner runs, a while also on readers, else on the turnstile.
 # Stands for: FreeBSD rw_rlock(), __rw_rlock_hard().
 cdef inline void rw_rlock(thread* td, rwlock* rw, uint16_t site) noexcept nogil:
-    rwsx_rlock(td, rw, site, TURNSTILE)
+    rwsx_rlock(td, rw, site, RWSX_RW)
 
 
 # Locks in:   any.
@@ -53,7 +52,7 @@ cdef inline void rw_rlock(thread* td, rwlock* rw, uint16_t site) noexcept nogil:
 # May block:  never.
 # Stands for: FreeBSD rw_try_rlock().
 cdef inline bint rw_try_rlock(thread* td, rwlock* rw, uint16_t site) noexcept nogil:
-    return rwsx_try_rlock(td, rw, site, TURNSTILE)
+    return rwsx_try_rlock(td, rw, site, RWSX_RW)
 
 
 # Locks in:   the lock, for reading.
@@ -61,7 +60,7 @@ cdef inline bint rw_try_rlock(thread* td, rwlock* rw, uint16_t site) noexcept no
 # May block:  never; spins on the chain.
 # Stands for: FreeBSD rw_runlock(), __rw_runlock_hard().
 cdef inline void rw_runlock(thread* td, rwlock* rw) noexcept nogil:
-    rwsx_runlock(td, rw, TURNSTILE)
+    rwsx_runlock(td, rw, RWSX_RW)
 
 
 # Locks in:   the lock, for reading.
@@ -69,7 +68,7 @@ cdef inline void rw_runlock(thread* td, rwlock* rw) noexcept nogil:
 # May block:  never; spins on the chain.
 # Stands for: FreeBSD rw_try_upgrade().
 cdef inline bint rw_try_upgrade(thread* td, rwlock* rw, uint16_t site) noexcept nogil:
-    return rwsx_try_upgrade(td, rw, site, TURNSTILE)
+    return rwsx_try_upgrade(td, rw, site, RWSX_RW)
 
 
 # Locks in:   the lock, for writing.
@@ -77,7 +76,7 @@ cdef inline bint rw_try_upgrade(thread* td, rwlock* rw, uint16_t site) noexcept 
 # May block:  never; spins on the chain.
 # Stands for: FreeBSD rw_downgrade().
 cdef inline void rw_downgrade(thread* td, rwlock* rw, uint16_t site) noexcept nogil:
-    rwsx_downgrade(td, rw, site, TURNSTILE)
+    rwsx_downgrade(td, rw, site, RWSX_RW)
 
 
 # Does this thread hold the lock for writing?

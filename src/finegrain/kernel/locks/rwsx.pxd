@@ -1,11 +1,17 @@
-# The one algorithm behind rw and sx: a word that readers count in, with writer preference.  They differ only in where
-# their waiters wait off the CPU (`kind`): a turnstile, which lends priority, or a sleep queue, which does not.
+# The one algorithm behind rw, sx and lockmgr: a word that readers count in, with writer preference.  They differ only
+# in how their waiters wait (`kind`): off the CPU on a turnstile, which lends priority, or on a sleep queue, which does
+# not; and before that spinning, or not at all.
 
 from libc.stdint cimport int64_t, uint16_t, uint64_t
 
 from finegrain.kernel.locks.profile cimport lock_object, lock_object_id
 from finegrain.machine.seam cimport atomic_load_acq
 from finegrain.machine.thread cimport lock_id, thread
+
+cdef enum rwsx_kind:
+    RWSX_RW = 0                         # spins, then blocks on a turnstile
+    RWSX_SX                             # spins, then sleeps
+    RWSX_LOCKMGR                        # sleeps
 
 cdef enum:
     # rw and sx words (FreeBSD sys/rwlock.h, sys/sx.h: the same bits in both)

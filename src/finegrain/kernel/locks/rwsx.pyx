@@ -5,6 +5,7 @@
 #   the owner runs     -> spin with back-off until the word shows another owner, or the owner left its CPU
 #   readers hold it    -> a writer announces itself (W_SPINNER) and spins a bounded number of rounds
 #   otherwise          -> chain lock, look again, set the waiters bit, queue, leave the CPU
+# A lockmgr lock knows the last of these only.
 # A release with waiters wakes every thread of one queue and leaves the word free: the woken race with newcomers.
 
 from libc.stdint cimport int64_t, uint16_t, uint64_t
@@ -14,8 +15,8 @@ from finegrain.kernel.locks.profile cimport (
     LK_RWSX, lock_held, lock_kind_owner, lock_object_init, lock_profile_failed, lock_profile_holding,
     lock_profile_releasing, profile_wait_begin)
 from finegrain.kernel.locks.turnstile cimport (
-    TS_EXCLUSIVE_QUEUE, TS_SHARED_QUEUE, TURNSTILE, chain_lock, chain_unlock, turnstile_add, turnstile_block,
-    turnstile_broadcast, turnstile_chain, turnstile_chain_of, turnstile_claim, turnstile_disown)
+    SLEEPQUEUE, TS_EXCLUSIVE_QUEUE, TS_SHARED_QUEUE, TURNSTILE, chain_lock, chain_unlock, turnstile_add,
+    turnstile_block, turnstile_broadcast, turnstile_chain, turnstile_chain_of, turnstile_claim, turnstile_disown)
 from finegrain.machine.seam cimport (
     atomic_cas, atomic_load, atomic_load_acq, atomic_store, panic, pin, running, sched_point, spin_until_changed,
     unlikely, unpin, word_changed)
@@ -47,17 +48,34 @@ cdef inline bint rw_can_read(thread* td, uint64_t v, int kind, bint slow) noexce
     return slow and td.read_held[kind] != 0 and v & RW_LOCK_READ
 
 
+# Is it worth to spin until the owner lets go?
+cdef inline bint rw_spin_on(thread* owner, int kind) noexcept nogil:
+    return owner != NULL and kind != RWSX_LOCKMGR and running(owner)
+
+
+# How many pauses a thread spins on readers at most.
+cdef inline int64_t rw_budget(thread* td, int kind) noexcept nogil:
+    return 0 if kind == RWSX_LOCKMGR else ROWNER_RETRIES * max(<int64_t>ROWNER_LOOPS_MIN, td.machine.delay_max)
+
+
+# Where those wait who do not spin.
+#
+# Locks in: any.  Locks out: the same.  May block: never.  Stands for: FreeBSD TC_LOOKUP(), SC_LOOKUP().
+cdef inline turnstile_chain* rw_chain(thread* td, rwlock* rw, int kind) noexcept nogil:
+    return turnstile_chain_of(td, TURNSTILE if kind == RWSX_RW else SLEEPQUEUE, rw)
+
+
 # Free for a writer, whatever waiter bits and spinner flag it shows.
 cdef inline bint rw_free(uint64_t v) noexcept nogil:
     return v & ~<uint64_t>(RW_LOCK_WAITERS | RW_LOCK_WRITE_SPINNER) == RW_UNLOCKED
 
 
-# Take an rw or sx lock for writing; `kind` says where to wait off the CPU.
+# Take a lock for writing; `kind` says how to wait.
 #
 # Locks in:   not this one.
 # Locks out:  the lock, for writing.
 # May block:  on the turnstile, or sleeps on the sleep queue.
-# Stands for: the shared part of FreeBSD rw_wlock() and sx_xlock().
+# Stands for: the shared part of FreeBSD rw_wlock(), sx_xlock() and lockmgr(LK_EXCLUSIVE).
 cdef void rwsx_wlock(thread* td, rwlock* rw, uint16_t site, int kind) noexcept nogil:
     if not atomic_cas(td, &rw.rw_lock, RW_UNLOCKED, <uint64_t>td):
         rwsx_wlock_hard(td, rw, site, kind)
@@ -69,12 +87,12 @@ cdef void rwsx_wlock(thread* td, rwlock* rw, uint16_t site, int kind) noexcept n
 # Locks in:   not this one.
 # Locks out:  the lock, for writing.
 # May block:  on the turnstile, or sleeps on the sleep queue.
-# Stands for: FreeBSD __rw_wlock_hard(), _sx_xlock_hard().
+# Stands for: FreeBSD __rw_wlock_hard(), _sx_xlock_hard(), lockmgr_xlock_hard().
 cdef void rwsx_wlock_hard(thread* td, rwlock* rw, uint16_t site, int kind) noexcept nogil:
     cdef lock_delay_arg delay, round
     cdef turnstile_chain* tc
     cdef thread* owner
-    cdef int64_t budget = ROWNER_RETRIES * max(<int64_t>ROWNER_LOOPS_MIN, td.machine.delay_max)
+    cdef int64_t budget = rw_budget(td, kind)
     cdef int64_t spent
     cdef bint mine = False              # it has set the spinner flag, and is pinned: readers wait for what it does
     cdef lock_id id = rwsx_id(rw)
@@ -91,8 +109,8 @@ cdef void rwsx_wlock_hard(thread* td, rwlock* rw, uint16_t site, int kind) noexc
         if rw_free(v):
             # The waiters stay queued; the new owner answers for them.
             if atomic_cas(td, &rw.rw_lock, v, <uint64_t>td | (v & RW_LOCK_WAITERS)):
-                if v & RW_LOCK_WAITERS and kind == TURNSTILE:
-                    tc = turnstile_chain_of(td, kind, rw)
+                if v & RW_LOCK_WAITERS and kind == RWSX_RW:
+                    tc = rw_chain(td, rw, kind)
                     chain_lock(td, tc)
                     turnstile_claim(td, tc, rw)
                     chain_unlock(td, tc)
@@ -102,7 +120,7 @@ cdef void rwsx_wlock_hard(thread* td, rwlock* rw, uint16_t site, int kind) noexc
                 return
             continue
         owner = rw_writer(v)
-        if owner != NULL and running(owner):
+        if rw_spin_on(owner, kind):
             spin_until_changed(td, &rw.rw_lock, v, owner, &delay, 0)
             continue
         if owner == NULL and budget > 0:
@@ -121,17 +139,17 @@ cdef void rwsx_wlock_hard(thread* td, rwlock* rw, uint16_t site, int kind) noexc
             spent = round.spin_cnt
             budget -= spent if spent > 0 else 1
             continue
-        tc = turnstile_chain_of(td, kind, rw)
+        tc = rw_chain(td, rw, kind)
         chain_lock(td, tc)
         v = atomic_load(td, &rw.rw_lock)
         owner = rw_writer(v)
-        if (rw_free(v) or (owner != NULL and running(owner))
+        if (rw_free(v) or rw_spin_on(owner, kind)
                 or (v & (RW_LOCK_WRITE_WAITERS | RW_LOCK_WRITE_SPINNER) != RW_LOCK_WRITE_WAITERS
                     and not atomic_cas(td, &rw.rw_lock, v,
                                        (v & ~<uint64_t>RW_LOCK_WRITE_SPINNER) | RW_LOCK_WRITE_WAITERS))):
             chain_unlock(td, tc)
             continue
-        turnstile_add(td, tc, rw, owner if kind == TURNSTILE else NULL, TS_EXCLUSIVE_QUEUE)
+        turnstile_add(td, tc, rw, owner if kind == RWSX_RW else NULL, TS_EXCLUSIVE_QUEUE)
         if mine:
             mine = False
             unpin(td)
@@ -161,7 +179,7 @@ cdef bint rwsx_try_wlock(thread* td, rwlock* rw, uint16_t site) noexcept nogil:
 # May block:  never; spins on the chain.
 # Stands for: the waking halves of FreeBSD __rw_wunlock_hard(), __rw_runlock_hard() and sx's.
 cdef void rwsx_wake(thread* td, rwlock* rw, uint64_t owned, int kind) noexcept nogil:
-    cdef turnstile_chain* tc = turnstile_chain_of(td, kind, rw)
+    cdef turnstile_chain* tc = rw_chain(td, rw, kind)
     cdef uint64_t v, left
     cdef int queue
     chain_lock(td, tc)
@@ -206,12 +224,12 @@ cdef void rwsx_wunlock(thread* td, rwlock* rw, int kind) noexcept nogil:
         rwsx_wake(td, rw, <uint64_t>td, kind)
 
 
-# Take an rw or sx lock for reading.
+# Take a lock for reading.
 #
 # Locks in:   not this one for writing.
 # Locks out:  the lock, for reading.
 # May block:  on the turnstile, or sleeps on the sleep queue.
-# Stands for: the shared part of FreeBSD rw_rlock() and sx_slock().
+# Stands for: the shared part of FreeBSD rw_rlock(), sx_slock() and lockmgr(LK_SHARED).
 cdef void rwsx_rlock(thread* td, rwlock* rw, uint16_t site, int kind) noexcept nogil:
     cdef uint64_t v
     sched_point(td)
@@ -228,12 +246,12 @@ cdef void rwsx_rlock(thread* td, rwlock* rw, uint16_t site, int kind) noexcept n
 # Locks out:  the lock, for reading.
 # May block:  on the turnstile, or sleeps on the sleep queue.
 # Returns:    the word before this reader.
-# Stands for: FreeBSD __rw_rlock_hard(), _sx_slock_hard().
+# Stands for: FreeBSD __rw_rlock_hard(), _sx_slock_hard(), lockmgr_slock_hard().
 cdef uint64_t rwsx_rlock_hard(thread* td, rwlock* rw, uint16_t site, int kind) noexcept nogil:
     cdef lock_delay_arg delay, round
     cdef turnstile_chain* tc
     cdef thread* owner
-    cdef int64_t budget = ROWNER_RETRIES * max(<int64_t>ROWNER_LOOPS_MIN, td.machine.delay_max)
+    cdef int64_t budget = rw_budget(td, kind)
     cdef lock_id id = rwsx_id(rw)
     cdef uint64_t v
     cdef bint slow = False, waiting = False
@@ -252,7 +270,7 @@ cdef uint64_t rwsx_rlock_hard(thread* td, rwlock* rw, uint16_t site, int kind) n
             waiting = True
             profile_wait_begin(td, &id, site, True)
             continue
-        if owner != NULL and running(owner):
+        if rw_spin_on(owner, kind):
             spin_until_changed(td, &rw.rw_lock, v, owner, &delay, 0)
             continue
         if owner == NULL:
@@ -266,31 +284,32 @@ cdef uint64_t rwsx_rlock_hard(thread* td, rwlock* rw, uint16_t site, int kind) n
                 spin_until_changed(td, &rw.rw_lock, v, NULL, &round, budget)
                 budget -= round.spin_cnt if round.spin_cnt > 0 else 1
                 continue
-        tc = turnstile_chain_of(td, kind, rw)
+        tc = rw_chain(td, rw, kind)
         chain_lock(td, tc)
         v = atomic_load(td, &rw.rw_lock)
         owner = rw_writer(v)
-        if (rw_can_read(td, v, kind, True) or (owner != NULL and running(owner))
+        if (rw_can_read(td, v, kind, True) or rw_spin_on(owner, kind)
                 or (v & RW_LOCK_READ and rw_readers(v) == 0)
                 or (not v & RW_LOCK_READ_WAITERS and not atomic_cas(td, &rw.rw_lock, v, v | RW_LOCK_READ_WAITERS))):
             chain_unlock(td, tc)
             continue
-        turnstile_add(td, tc, rw, owner if kind == TURNSTILE else NULL, TS_SHARED_QUEUE)
+        turnstile_add(td, tc, rw, owner if kind == RWSX_RW else NULL, TS_SHARED_QUEUE)
         chain_unlock(td, tc)
         turnstile_block(td)
 
 
-# Take the lock for reading if no writer has it.
+# Take the lock for reading if no writer has it; a lockmgr lock, which queues whoever cannot come in at once, also only
+# if none waits, unless the thread reads another one.
 #
 # Locks in:   any.
 # Locks out:  the lock for reading, when the answer is True.
 # May block:  never.
-# Stands for: FreeBSD __rw_try_rlock(), sx_try_slock().
+# Stands for: FreeBSD __rw_try_rlock(), sx_try_slock(), lockmgr(LK_SHARED | LK_NOWAIT).
 cdef bint rwsx_try_rlock(thread* td, rwlock* rw, uint16_t site, int kind) noexcept nogil:
     cdef uint64_t v
     while True:
         v = atomic_load(td, &rw.rw_lock)
-        if not v & RW_LOCK_READ:
+        if not v & RW_LOCK_READ or (kind == RWSX_LOCKMGR and not rw_can_read(td, v, kind, True)):
             lock_profile_failed(td, rwsx_id(rw), site)
             return False
         if atomic_cas(td, &rw.rw_lock, v, v + RW_ONE_READER):
@@ -340,8 +359,8 @@ cdef bint rwsx_try_upgrade(thread* td, rwlock* rw, uint16_t site, int kind) noex
             return False
         if atomic_cas(td, &rw.rw_lock, v, <uint64_t>td | (v & RW_LOCK_WAITERS)):
             break
-    if v & RW_LOCK_WAITERS and kind == TURNSTILE:
-        tc = turnstile_chain_of(td, kind, rw)
+    if v & RW_LOCK_WAITERS and kind == RWSX_RW:
+        tc = rw_chain(td, rw, kind)
         chain_lock(td, tc)
         turnstile_claim(td, tc, rw)
         chain_unlock(td, tc)
@@ -366,13 +385,13 @@ cdef void rwsx_downgrade(thread* td, rwlock* rw, uint16_t site, int kind) noexce
         panic(td, b"downgrading a lock that this thread does not hold for writing")
     lock_profile_releasing(td, rw)
     if not atomic_cas(td, &rw.rw_lock, <uint64_t>td, RW_LOCK_READ | RW_ONE_READER):
-        tc = turnstile_chain_of(td, kind, rw)
+        tc = rw_chain(td, rw, kind)
         chain_lock(td, tc)
         v = atomic_load(td, &rw.rw_lock) & RW_LOCK_WAITERS
         if v & RW_LOCK_WRITE_WAITERS:
             # Readers stay behind the writer; the owner is no longer known.
             atomic_store(td, &rw.rw_lock, RW_LOCK_READ | RW_ONE_READER | v)
-            if kind == TURNSTILE:
+            if kind == RWSX_RW:
                 turnstile_disown(td, tc, rw)
         else:
             atomic_store(td, &rw.rw_lock, RW_LOCK_READ | RW_ONE_READER)

@@ -4,9 +4,8 @@ from libc.stdint cimport uint16_t, uint64_t
 
 from finegrain.kernel.locks.profile cimport lock_held, lock_object
 from finegrain.kernel.locks.rwsx cimport (
-    rwlock, rwsx_downgrade, rwsx_init, rwsx_rlock, rwsx_runlock, rwsx_try_rlock, rwsx_try_upgrade, rwsx_try_wlock,
-    rwsx_wlock, rwsx_wowned, rwsx_wunlock)
-from finegrain.kernel.locks.turnstile cimport SLEEPQUEUE
+    RWSX_SX, rwlock, rwsx_downgrade, rwsx_init, rwsx_rlock, rwsx_runlock, rwsx_try_rlock, rwsx_try_upgrade,
+    rwsx_try_wlock, rwsx_wlock, rwsx_wowned, rwsx_wunlock)
 from finegrain.machine.seam cimport panic, unlikely
 from finegrain.machine.thread cimport thread
 
@@ -25,7 +24,7 @@ cdef inline void sx_init(sx* s, uint16_t name, uint16_t flags) noexcept nogil:
 # May block:  sleeps on the lock, after spinning as rw_wlock() does.
 # Stands for: FreeBSD sx_xlock(), _sx_xlock_hard().
 cdef inline void sx_xlock(thread* td, sx* s, uint16_t site) noexcept nogil:
-    rwsx_wlock(td, <rwlock*>s, site, SLEEPQUEUE)
+    rwsx_wlock(td, <rwlock*>s, site, RWSX_SX)
 
 
 # Locks in:   any.
@@ -41,7 +40,7 @@ cdef inline bint sx_try_xlock(thread* td, sx* s, uint16_t site) noexcept nogil:
 # May block:  never; spins on the chain.
 # Stands for: FreeBSD sx_xunlock(), _sx_xunlock_hard().
 cdef inline void sx_xunlock(thread* td, sx* s) noexcept nogil:
-    rwsx_wunlock(td, <rwlock*>s, SLEEPQUEUE)
+    rwsx_wunlock(td, <rwlock*>s, RWSX_SX)
 
 
 # Locks in:   no mtx or rw lock; not this one exclusively.
@@ -49,7 +48,7 @@ cdef inline void sx_xunlock(thread* td, sx* s) noexcept nogil:
 # May block:  sleeps on the lock, after spinning as rw_rlock() does.
 # Stands for: FreeBSD sx_slock(), _sx_slock_hard().
 cdef inline void sx_slock(thread* td, sx* s, uint16_t site) noexcept nogil:
-    rwsx_rlock(td, <rwlock*>s, site, SLEEPQUEUE)
+    rwsx_rlock(td, <rwlock*>s, site, RWSX_SX)
 
 
 # Locks in:   any.
@@ -57,7 +56,7 @@ cdef inline void sx_slock(thread* td, sx* s, uint16_t site) noexcept nogil:
 # May block:  never.
 # Stands for: FreeBSD sx_try_slock().
 cdef inline bint sx_try_slock(thread* td, sx* s, uint16_t site) noexcept nogil:
-    return rwsx_try_rlock(td, <rwlock*>s, site, SLEEPQUEUE)
+    return rwsx_try_rlock(td, <rwlock*>s, site, RWSX_SX)
 
 
 # Locks in:   the lock, shared.
@@ -65,7 +64,7 @@ cdef inline bint sx_try_slock(thread* td, sx* s, uint16_t site) noexcept nogil:
 # May block:  never; spins on the chain.
 # Stands for: FreeBSD sx_sunlock(), _sx_sunlock_hard().
 cdef inline void sx_sunlock(thread* td, sx* s) noexcept nogil:
-    rwsx_runlock(td, <rwlock*>s, SLEEPQUEUE)
+    rwsx_runlock(td, <rwlock*>s, RWSX_SX)
 
 
 # Locks in:   the lock, shared.
@@ -73,7 +72,7 @@ cdef inline void sx_sunlock(thread* td, sx* s) noexcept nogil:
 # May block:  never.
 # Stands for: FreeBSD sx_try_upgrade().
 cdef inline bint sx_try_upgrade(thread* td, sx* s, uint16_t site) noexcept nogil:
-    return rwsx_try_upgrade(td, <rwlock*>s, site, SLEEPQUEUE)
+    return rwsx_try_upgrade(td, <rwlock*>s, site, RWSX_SX)
 
 
 # Locks in:   the lock, exclusively.
@@ -81,7 +80,7 @@ cdef inline bint sx_try_upgrade(thread* td, sx* s, uint16_t site) noexcept nogil
 # May block:  never; spins on the chain.
 # Stands for: FreeBSD sx_downgrade().
 cdef inline void sx_downgrade(thread* td, sx* s, uint16_t site) noexcept nogil:
-    rwsx_downgrade(td, <rwlock*>s, site, SLEEPQUEUE)
+    rwsx_downgrade(td, <rwlock*>s, site, RWSX_SX)
 
 
 # Does this thread hold the lock exclusively?

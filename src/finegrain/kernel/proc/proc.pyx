@@ -28,7 +28,7 @@ from finegrain.kernel.proc.types cimport (
     PROC_LOCK_ASSERT, PRS_NORMAL, PRS_ZOMBIE, P_PPWAIT, P_STATCHILD, linked_insert, linked_remove, pgrp, proc_of,
     proc_state, sigacts)
 from finegrain.kernel.types cimport vm_object, vm_page, vmspace
-from finegrain.kernel.vfs cimport fdcopy, fdescfree
+from finegrain.kernel.vfs cimport fdcopy, fdescfree, pfs_exit
 from finegrain.kernel.vm cimport vmspace_exec, vmspace_exit
 from finegrain.machine.seam cimport (
     arena_alloc, charge, leave_run_time, panic, raw_lock, raw_unlock, spawn, touch_read, touch_write, unlikely)
@@ -222,7 +222,7 @@ cdef void child_remove(thread* td, proc* child) noexcept nogil:
 # Locks out:  none.
 # May block:  sleeps on allproc and proctree; on process locks.  Sleeps after vfork until the child lets it go.
 # Returns:    the child; after vfork it may have ended already, and waits to be reaped.
-# Stands for: FreeBSD fork1(), do_fork(), vm_forkproc(), after vmspace_fork().  Of descriptors there are pipes'.
+# Stands for: FreeBSD fork1(), do_fork(), vm_forkproc(), after vmspace_fork().
 cdef proc* proc_fork(thread* td, proc* p1, vmspace* vms, bint vfork, const proc_plan* plan,
                      void (*start)(thread* td, void* p2) noexcept nogil) noexcept nogil:
     cdef proc_state* st = proc_of(td)
@@ -341,8 +341,9 @@ cdef void proc_exec_end(thread* td, proc* p, vm_page* first_page) noexcept nogil
 #
 # Locks in:   none.
 # Locks out:  none; the process is the parent's to reap.
-# May block:  on process locks; as fdescfree() and vmspace_exit(), which sleep; sleeps on allproc and proctree.
-# Stands for: FreeBSD exit1().  Its process_exit handlers (pfs_exit) are left out.
+# May block:  on process locks, "pfs_vncache"; as fdescfree() and vmspace_exit(), which sleep; sleeps on allproc and
+#             proctree.
+# Stands for: FreeBSD exit1(), whose process_exit handlers are pfs_exit() alone.
 cdef void proc_exit(thread* td, proc* p) noexcept nogil:
     cdef proc_state* st = proc_of(td)
     cdef proc* parent
@@ -355,6 +356,7 @@ cdef void proc_exit(thread* td, proc* p) noexcept nogil:
     vms = p.p_vmspace
     p.p_vmspace = NULL
     mtx_unlock(td, &p.p_mtx)
+    pfs_exit(td, p.p_pid)
     fdescfree(td, &p.p_fd)
     if vms != NULL:
         vmspace_exit(td, vms)

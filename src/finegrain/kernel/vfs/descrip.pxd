@@ -1,18 +1,22 @@
-# The descriptors of a process, as far as they are pipes'.
+# The descriptors of a process: ends of pipes, and open files.
 #
 # A process has one thread, and nobody else looks at its descriptors: the lock of FreeBSD's table ("filedesc structure")
 # is never waited for, and left out.
 
 from libc.stdint cimport int32_t, uint32_t
 
-from finegrain.kernel.vfs.pipe cimport pipepair
+from finegrain.kernel.vfs.types cimport openfile, pipepair
 from finegrain.machine.thread cimport thread
+
+cdef enum:
+    FD_FILE = 2                         # an end that is none: the descriptor is a file's
 
 # A descriptor.
 cdef struct fd_end:
-    pipepair* pipe
-    int32_t number                      # what the process knows the pipe by
-    int32_t end                         # PIPE_READ_END, PIPE_WRITE_END
+    pipepair* pipe                      # of a pipe
+    openfile* file                      # of a file
+    int32_t number                      # what the process knows the pipe or the file by: each has numbers of its own
+    int32_t end                         # PIPE_READ_END, PIPE_WRITE_END, FD_FILE
 
 # Keys: s the process itself
 cdef struct filedesc:
@@ -22,13 +26,16 @@ cdef struct filedesc:
 
 # Add a descriptor, whose reference goes over to it.
 cdef void fdinstall(thread* td, filedesc* fdp, pipepair* pp, int32_t number, int32_t end) noexcept nogil
+cdef void fdinstall_file(thread* td, filedesc* fdp, openfile* fp, int32_t number) noexcept nogil
+# The file that the process has open under that number; NULL: it has none.
+cdef openfile* fdlookup_file(filedesc* fdp, int32_t number) noexcept nogil
 # The pipe whose end the process has under that number; NULL: it has not.
 cdef pipepair* fdlookup(filedesc* fdp, int32_t number, int32_t end) noexcept nogil
-# Close a descriptor, if it is there.  None held; as pipe_close().
+# Close a descriptor, if it is there: `end` FD_FILE for a file's.  None held; as pipe_close(), fdrop().
 cdef void fdclose(thread* td, filedesc* fdp, int32_t number, int32_t end) noexcept nogil
 # A child's descriptors, which were none: its parent's.
 cdef void fdcopy(thread* td, filedesc* fdp, filedesc* child) noexcept nogil
-# Close all.  None held; as pipe_close().
+# Close all.  None held; as pipe_close(), fdrop().
 cdef void fdescfree(thread* td, filedesc* fdp) noexcept nogil
 # Have those who sleep on these pipes look again: the run is to stop.  None held; takes pipe mutexes.
 cdef void fdwake(thread* td, filedesc* fdp) noexcept nogil

@@ -2,6 +2,7 @@
 
 from libc.string cimport memcpy, memmove
 
+from finegrain.kernel.vfs.files cimport fdrop, fhold
 from finegrain.kernel.vfs.pipe cimport pipe_close, pipe_wake
 from finegrain.machine.seam cimport arena_alloc, arena_free, atomic_fetchadd, charge
 
@@ -31,16 +32,38 @@ cdef void fdgrow(thread* td, filedesc* fdp, uint32_t count) noexcept nogil:
     fdp.capacity = capacity
 
 
+# Add a descriptor.
+#
+# Locks in:   none.
+# Locks out:  none.
+# May block:  never.
+# Stands for: FreeBSD finit(), falloc().
+cdef fd_end* fdalloc(thread* td, filedesc* fdp, int32_t number, int32_t end) noexcept nogil:
+    cdef fd_end* new
+    fdgrow(td, fdp, fdp.count + 1)
+    new = &fdp.ends[fdp.count]
+    new.pipe = NULL
+    new.file = NULL
+    new.number = number
+    new.end = end
+    fdp.count += 1
+    return new
+
+
 # Locks in:   none.
 # Locks out:  none.
 # May block:  never.
 # Stands for: FreeBSD finit(), falloc().
 cdef void fdinstall(thread* td, filedesc* fdp, pipepair* pp, int32_t number, int32_t end) noexcept nogil:
-    fdgrow(td, fdp, fdp.count + 1)
-    fdp.ends[fdp.count].pipe = pp
-    fdp.ends[fdp.count].number = number
-    fdp.ends[fdp.count].end = end
-    fdp.count += 1
+    fdalloc(td, fdp, number, end).pipe = pp
+
+
+# Locks in:   none.
+# Locks out:  none.
+# May block:  never.
+# Stands for: FreeBSD finit(), falloc().
+cdef void fdinstall_file(thread* td, filedesc* fdp, openfile* fp, int32_t number) noexcept nogil:
+    fdalloc(td, fdp, number, FD_FILE).file = fp
 
 
 # The index of a descriptor; the count when it is not there.
@@ -56,20 +79,38 @@ cdef pipepair* fdlookup(filedesc* fdp, int32_t number, int32_t end) noexcept nog
     return fdp.ends[i].pipe if i < fdp.count else NULL
 
 
+cdef openfile* fdlookup_file(filedesc* fdp, int32_t number) noexcept nogil:
+    cdef uint32_t i = index_of(fdp, number, FD_FILE)
+    return fdp.ends[i].file if i < fdp.count else NULL
+
+
+# Give up what a descriptor refers to.
+#
 # Locks in:   none.
 # Locks out:  none.
-# May block:  as pipe_close(): sleeps.
-# Stands for: FreeBSD kern_close(), closef().
+# May block:  as pipe_close() and fdrop(): sleeps.
+# Stands for: FreeBSD closef().
+cdef void closef(thread* td, const fd_end* fd) noexcept nogil:
+    charge(td, td.machine.cost.op, OPS_FD)
+    if fd.end == FD_FILE:
+        fdrop(td, fd.file)
+    else:
+        pipe_close(td, fd.pipe, fd.end)
+
+
+# Locks in:   none.
+# Locks out:  none.
+# May block:  as closef(): sleeps.
+# Stands for: FreeBSD kern_close().
 cdef void fdclose(thread* td, filedesc* fdp, int32_t number, int32_t end) noexcept nogil:
     cdef uint32_t i = index_of(fdp, number, end)
-    cdef pipepair* pp
+    cdef fd_end fd
     if i == fdp.count:
         return
-    pp = fdp.ends[i].pipe
+    fd = fdp.ends[i]
     fdp.count -= 1
     memmove(&fdp.ends[i], &fdp.ends[i + 1], (fdp.count - i) * sizeof(fd_end))
-    charge(td, td.machine.cost.op, OPS_FD)
-    pipe_close(td, pp, end)
+    closef(td, &fd)
 
 
 # Locks in:   none.
@@ -81,7 +122,10 @@ cdef void fdcopy(thread* td, filedesc* fdp, filedesc* child) noexcept nogil:
     child.count = 0
     fdgrow(td, child, fdp.count)
     for i in range(fdp.count):
-        atomic_fetchadd(td, &fdp.ends[i].pipe.f_count[fdp.ends[i].end], 1)
+        if fdp.ends[i].end == FD_FILE:
+            fhold(td, fdp.ends[i].file)
+        else:
+            atomic_fetchadd(td, &fdp.ends[i].pipe.f_count[fdp.ends[i].end], 1)
         child.ends[i] = fdp.ends[i]
     child.count = fdp.count
     charge(td, td.machine.cost.op, OPS_FD * fdp.count)
@@ -89,13 +133,12 @@ cdef void fdcopy(thread* td, filedesc* fdp, filedesc* child) noexcept nogil:
 
 # Locks in:   none.
 # Locks out:  none.
-# May block:  as pipe_close(): sleeps.
+# May block:  as closef(): sleeps.
 # Stands for: FreeBSD fdescfree().
 cdef void fdescfree(thread* td, filedesc* fdp) noexcept nogil:
     cdef uint32_t i
     for i in range(fdp.count):
-        charge(td, td.machine.cost.op, OPS_FD)
-        pipe_close(td, fdp.ends[i].pipe, fdp.ends[i].end)
+        closef(td, &fdp.ends[i])
     fdp.count = 0
 
 
@@ -106,4 +149,5 @@ cdef void fdescfree(thread* td, filedesc* fdp) noexcept nogil:
 cdef void fdwake(thread* td, filedesc* fdp) noexcept nogil:
     cdef uint32_t i
     for i in range(fdp.count):
-        pipe_wake(td, fdp.ends[i].pipe)
+        if fdp.ends[i].end != FD_FILE:
+            pipe_wake(td, fdp.ends[i].pipe)

@@ -11,12 +11,13 @@
 # for the reader (pipe_direct_write()); the small buffer of the reverse direction, which FreeBSD gained later (M);
 # select and poll.
 
-from libc.stdint cimport uint16_t
+from libc.stdint cimport uint8_t, uint16_t, uint64_t
 
 from finegrain.kernel.locks cimport (
     lock_name, lock_site, msleep, mtx_assert_owned, mtx_init, mtx_lock, mtx_unlock, wakeup)
-from finegrain.kernel.types cimport PAGE_SIZE, VM_PROT_READ, VM_PROT_WRITE
-from finegrain.kernel.vm cimport kernel_access, pipe_map_find, pipe_map_remove, pipe_map_size
+from finegrain.kernel.types cimport PAGE_SIZE, VM_PROT_READ, VM_PROT_WRITE, vm_offset_t
+from finegrain.kernel.vfs.types cimport vfs_of, vfs_state
+from finegrain.kernel.vm cimport kernel_access, pipe_map_find, pipe_map_remove
 from finegrain.machine.seam cimport (
     arena_alloc, atomic_fetchadd, charge, panic, raw_lock, raw_unlock, stopping, touch_read, touch_write, unlikely)
 
@@ -38,15 +39,6 @@ cdef enum:
     OPS_IO = 450                        # about 150 ns: descriptor, checks, timestamps
     OPS_COPY = 60                       # uiomove() of one piece
     OPS_CLOSE = 600                     # about 200 ns: knotes, select, the file
-
-
-cdef int vfs_create(machine* m) except -1:
-    cdef vfs_state* st = <vfs_state*>arena_alloc(m, sizeof(vfs_state))
-    if st == NULL:
-        raise MemoryError("no room for the pipes' state")
-    st.maxpipekva = pipe_map_size(m)
-    m.vfs = st
-    return 0
 
 
 # Locks in: the pipe mutex of pp.  Locks out: the same.  May block: never.  Stands for: FreeBSD PIPE_LOCK_ASSERT().

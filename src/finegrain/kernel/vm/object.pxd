@@ -11,6 +11,7 @@ from finegrain.machine.thread cimport thread
 cdef enum:
     OBJ_ONEMAPPING = 1                  # flags: each page has one mapping at most: unmapping a page may free it
     OBJ_DEAD = 2
+    OBJ_TMPFS_NODE = 4                  # a file of a tmpfs, which has a reference to it
     COLOR_MASK = 0xfff
 
 # One reference, no pages.  None held.

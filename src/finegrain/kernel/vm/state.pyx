@@ -6,6 +6,7 @@ from libc.stdio cimport snprintf
 from finegrain.kernel.phys cimport vm_radix_lookup
 from finegrain.kernel.pmap cimport pmap_audit
 from finegrain.kernel.types cimport vm_map_entry, vm_object, vm_page, vmspace
+from finegrain.kernel.vm.object cimport OBJ_TMPFS_NODE
 from finegrain.machine.seam cimport arena_alloc
 from finegrain.machine.thread cimport machine
 
@@ -46,7 +47,7 @@ cdef void count_references(vm_state* st) noexcept nogil:
     cdef vm_object* obj = st.all_objects
     cdef vmspace* vms
     while obj != NULL:
-        obj.audit = 1 if obj.file >= 0 else 0               # the file itself
+        obj.audit = 1 if obj.file >= 0 or obj.flags & OBJ_TMPFS_NODE else 0     # the file itself
         obj = obj.all_next
     obj = st.all_objects
     while obj != NULL:
@@ -78,7 +79,7 @@ cdef void audit_object(auditor* a, vm_object* obj, bint quiet) noexcept nogil:
         n += 1
         if m.object != obj or vm_radix_lookup(obj, m.pindex) != m:
             found(a, b"object %lu: page %lu is not where its list says", obj.id, m.pindex)
-        if m.pindex >= obj.size and not obj.flags:
+        if m.pindex >= obj.size and not obj.flags & ~<int>OBJ_TMPFS_NODE:
             found(a, b"object %lu: page %lu is beyond its end", obj.id, m.pindex)
         m = m.listq_next
     if n != obj.resident_page_count:
