@@ -428,8 +428,8 @@ cdef class LockScripts(Lab):
 
     `locks` names the kind of each lock: "mtx", "rw", "sx", "spin", "mtx8", "bit2" or "lockmgr"; they lie `stride` bytes
     apart (to 4,096; at least their size: 32, or 8 where all are mtx8 and bit2, or 48 where one is lockmgr; if not said,
-    32 or 48). A script is a list of operations; `operations()` lists them. Locks and scripts are known by their numbers. The scripts that
-    another one spawns wait for that; the others start at once, and `start()` gives more.
+    32 or 48). A script is a list of operations; `operations()` lists them. Locks and scripts are known by their
+    numbers. The scripts that another one spawns wait for that; the others start at once, and `start()` gives more.
     """
 
     def __cinit__(self, SimulatedMachine machine not None, locks, scripts=(), stride=None, **_):
@@ -450,7 +450,9 @@ cdef class LockScripts(Lab):
             if not isinstance(kind, str) or kind not in KINDS:
                 raise ValueError(f"a lock must be one of {', '.join(KINDS)}, not {shown(kind)}")
             least = max(least, sizeof(lockmgr) if kind == "lockmgr" else word_offset(KINDS.index(kind)) + 8)
-        apart = whole("stride", max(least, 32) if stride is None else stride, least, 4096, f"a number of bytes from {least} to 4096")
+        if stride is None:
+            stride = max(least, 32)
+        apart = whole("stride", stride, least, 4096, f"a number of bytes from {least} to 4096")
         if apart % 8 != 0:
             raise ValueError(f"stride must be a multiple of 8, not {apart}")
         n = len(kinds)
