@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from finegrain.errors import UserError
 
 COW = ("held", "unlocked")
+# whose the files are that builders map and read: see replay/trees.py
+IMAGES = ("private", "shared", "mixed")
 _MAX_LISTINGS = 1e6
 _MAX_PFS_NODES = 100_000
 

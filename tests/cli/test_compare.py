@@ -30,7 +30,7 @@ def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess
         (["--warmup", "-1"], "0 to 1000"),
         (["--jobs", "0"], "1 to 4096"),
         (["--replications", "0"], "1 to 1000"),
-        (["--images", "mixed"], "private and shared"),
+        (["--images", "none"], "private, shared and mixed"),
         (["--free-memory", "old"], "used and fresh"),
         (["--precision", "fine"], "5% or 0.05"),
         (["--precision", "0"], "0.1% to 100%"),

@@ -22,7 +22,7 @@ def test_images_take_up_memory_once_or_for_each_builder():
         pages[images] = replay.kernel.in_use()["pages"]
     reached = FILE_PAGES[0]  # nothing else is mapped
     assert pages["private"] - pages["shared"] == 3 * reached
-    with pytest.raises(UserError, match="private and shared"):
+    with pytest.raises(UserError, match="private, shared and mixed"):
         make_replay(family(), jobs=1, images="none")
 
 

@@ -108,7 +108,7 @@ def test_progress_is_told_by_name_and_ends_at_one() -> None:
 
 
 def test_a_precision_takes_as_many_runs_as_it_needs() -> None:
-    easy = run(precision=1.0, seconds=0.04)
+    easy = run(precision=1.0, seconds=0.08)
     assert (easy.replications, easy.ended) == (PRECISION_REPLICATIONS, "precise")
     harder = run(precision=0.6 * easy.precision_reached, seconds=0.04, processes=1)
     assert harder.ended == "precise"

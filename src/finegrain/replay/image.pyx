@@ -43,6 +43,8 @@ cdef void image_fill(thread* td, image* im, const int64_t* sizes, const fill_run
     cdef const fill_run* run
     cdef vm_object* obj
     cdef int64_t i, page, end, stop
+    if first == last:
+        return
     user(td, <int64_t>(next_random(&state) % (<uint64_t>512 * WRITE_USER_PS)))
     for i in range(first, last):
         run = &runs[i]

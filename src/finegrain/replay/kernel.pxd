@@ -6,8 +6,9 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
 from finegrain.kernel.locks cimport mtx
 from finegrain.kernel.proc cimport proc
-from finegrain.kernel.vfs cimport pipepair
+from finegrain.kernel.vfs cimport pipepair, tmpfs_mount, vnode
 from finegrain.machine.thread cimport ps_t
+from finegrain.replay.files cimport file_paths, shared_tree, tree_entry
 from finegrain.replay.image cimport fill_run, image
 
 # Columns of steps.
@@ -38,9 +39,15 @@ cdef struct live_pipe:
 
 cdef struct builder:
     int32_t number
-    image* files
-    int64_t fill_first                  # the part of the image that this builder fills
+    image* files                        # its own, and those that it shares
+    int64_t fill_first                  # the files of its own
     int64_t fill_last
+    int64_t share_first                 # the part of the files that all share which this builder fills
+    int64_t share_last
+    int64_t tree_first                  # what is in its file system
+    int64_t tree_last
+    tmpfs_mount* mount                  # that; NULL: the program has no file calls
+    vnode** covered                     # [nshared] directories in whose place there are shared ones
     int64_t live_first                  # its live processes
     int64_t live_last
     int64_t pipe_first                  # its pipes
@@ -59,15 +66,22 @@ cdef struct replay_state:
     const uint8_t* map_prot
     const uint8_t* map_flags
     const int64_t* file_pages
+    const int32_t* file_path            # NULL: the program has no file calls; -1: no call names the file
+    const uint8_t* file_shared
+    file_paths paths
+    tree_entry* entries
+    shared_tree* shared
+    int64_t nshared
     live_process* live
     live_pipe* pipes
     fill_run* runs
     builder* builders
     int64_t nbuilders
-    image* images
+    image* images                       # each builder's, and the last one: what all share
     int64_t nimages
     mtx lock                            # guards what follows
     int64_t filled                      # builders whose part of an image is filled
+    bint planted                        # the shared trees are
     int64_t arrived                     # live processes that are ready to start
     int64_t nlive
     int64_t left                        # builders that have ended

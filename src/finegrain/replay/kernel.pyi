@@ -23,9 +23,10 @@ class Kernel:
         live: Sequence[tuple[int, ...]],
         pipes: Sequence[tuple[int, ...]],
         runs: Sequence[tuple[int, int, int]],
+        file_shared: npt.NDArray[Any],
+        entries: npt.NDArray[Any],
+        trees: Sequence[tuple[int, int, int]],
         builders: Sequence[tuple[int, ...]],
-        *,
-        shared: bool,
     ) -> None: ...
     def start(self) -> None: ...
     @property

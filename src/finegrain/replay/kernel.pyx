@@ -24,8 +24,9 @@ from finegrain.kernel.proc cimport (
 from finegrain.kernel.types cimport (
     PAGE_SIZE, VM_PROT_EXECUTE, VM_PROT_READ, VM_PROT_WRITE, vm_object, vm_offset_t, vm_page, vmspace)
 from finegrain.kernel.vfs cimport (
-    BIG_PIPE_SIZE, PIPE_READ_END, PIPE_WRITE_END, fdclose, fdescfree, fdinstall, fdlookup, fdwake, kern_pipe,
-    pipe_close, pipe_read, pipe_write, pipepair, vfs_state)
+    BIG_PIPE_SIZE, PIPE_READ_END, PIPE_WRITE_END, fdclose, fdcloseall, fdescfree, fdinit, fdinstall, fdlookup,
+    fdlookup_file, fdwake, kern_pipe, openfile, pipe_close, pipe_read, pipe_write, pipepair, tmpfs_mount_new,
+    tmpfs_unmount, vfs_mount_on, vfs_state, vn_mmap, vnode, vrele)
 from finegrain.kernel.vm cimport (
     FAULT_BACKING, FAULT_BAD, FAULT_COPY, FAULT_FAST, FAULT_KINDS, FAULT_MOVE, FAULT_RESIDENT, FAULT_SUPERPAGE,
     FAULT_ZERO, PREMAP_FULL, PREMAP_NONE, PREMAP_PARTIAL, map_request, vm_audit, vm_fault, vm_map_brk,
@@ -34,6 +35,7 @@ from finegrain.machine.machine cimport Machine
 from finegrain.machine.seam cimport arena_alloc, charge, now, sleep_for, stopping, unlikely, user
 from finegrain.machine.thread cimport ps_t, thread
 from finegrain.replay.age cimport memory_age
+from finegrain.replay.files cimport file_find, file_step, is_file_step, tree_plant
 from finegrain.replay.image cimport image_fill, image_free
 
 from finegrain.workload import program as pr
@@ -91,18 +93,40 @@ cdef inline void touch(thread* td, proc* p, vm_offset_t va, int prot) noexcept n
     vm_fault(td, p.p_vmspace, va, prot)
 
 
+# The pages of a file that is to be mapped or executed: of the one that the process has open by its path, or finds
+# there, or of the image.
+#
+# Locks in:   none.
+# Locks out:  none.
+# May block:  as vn_mmap() and file_find(): sleeps.
+# Returns:    the pages; NULL: there is no such file.  used[0]: the vnode that keeps them, to be given up; NULL: another
+#             keeps them.
+# Stands for: FreeBSD vm_mmap_vnode(), and the look-ups of do_execve() and exec_elf64_imgact().
+cdef vm_object* file_object(thread* td, proc* p, int32_t file, vnode** used) noexcept nogil:
+    cdef replay_state* r = replay_of(td)
+    cdef openfile* fp
+    cdef vm_object* obj
+    used[0] = NULL
+    if r.file_path == NULL or r.file_path[file] < 0:
+        return r.builders[p.p_builder].files.files[file]
+    fp = fdlookup_file(&p.p_fd, r.file_path[file])
+    if fp != NULL:
+        return vn_mmap(td, fp)
+    used[0] = file_find(td, &p.p_fd, &r.paths, r.file_path[file], &obj)
+    return obj
+
+
+# Map pages of a file, or (obj NULL) anonymous memory.
+#
 # Locks in:   none.
 # Locks out:  none.
 # May block:  as vm_map_mmap(); for a program's stack, as vm_fault().
-# Stands for: FreeBSD sys_mmap(), and the mapping of segments in exec_elf64_imgact().
-cdef void do_mmap(thread* td, proc* p, vm_offset_t start, vm_offset_t length, uint32_t mapping) noexcept nogil:
+# Stands for: FreeBSD kern_mmap(), and the mapping of segments in exec_elf64_imgact().
+cdef void do_map(thread* td, proc* p, vm_offset_t start, vm_offset_t length, uint32_t mapping,
+                 vm_object* obj) noexcept nogil:
     cdef replay_state* r = replay_of(td)
     cdef uint8_t flags = r.map_flags[mapping]
-    cdef int32_t file = r.map_file[mapping]
-    cdef vm_object* obj = NULL
     cdef map_request request
-    if file >= 0:
-        obj = r.builders[p.p_builder].files.files[file]
     request.protection = r.map_prot[mapping]
     request.shared = 1 if flags & MAP_SHARED else 0
     request.copy_on_write = 1 if obj != NULL and not flags & MAP_SHARED else 0
@@ -118,21 +142,55 @@ cdef void do_mmap(thread* td, proc* p, vm_offset_t start, vm_offset_t length, ui
         touch(td, p, p.p_psstrings, VM_PROT_WRITE)
 
 
+# Locks in:   none.
+# Locks out:  none.
+# May block:  as file_object(), do_map() and vrele(): sleeps.
+# Stands for: FreeBSD sys_mmap().
+cdef void do_mmap(thread* td, proc* p, vm_offset_t start, vm_offset_t length, uint32_t mapping) noexcept nogil:
+    cdef int32_t file = replay_of(td).map_file[mapping]
+    cdef vnode* used = NULL
+    do_map(td, p, start, length, mapping, file_object(td, p, file, &used) if file >= 0 else NULL)
+    if used != NULL:
+        vrele(td, used)
+
+
 # exec, with the mappings that come with it: steps from number i on.
 #
 # Locks in:   none.
 # Locks out:  none.
-# May block:  as proc_exec_begin(), vm_map_mmap(), vm_fault() and proc_exec_end(): sleeps.
+# May block:  as file_object(), proc_exec_begin(), do_map(), proc_exec_end() and vrele(): sleeps.
 # Returns:    the number of the last step that it took.
 # Stands for: FreeBSD kern_execve().
 cdef int64_t do_exec(thread* td, proc* p, const steps* s, int64_t i, int64_t end) noexcept nogil:
     cdef replay_state* r = replay_of(td)
-    cdef vm_object* program = r.builders[p.p_builder].files.files[s.arg0[i]]
-    cdef vm_page* first = proc_exec_begin(td, p, program)
+    cdef int32_t files[2]               # the program and its interpreter
+    cdef vm_object* objects[2]
+    cdef vnode* used[2]
+    cdef vm_page* first
+    cdef int32_t file
+    cdef int k
+    files[0] = <int32_t>s.arg0[i]
+    objects[0] = file_object(td, p, files[0], &used[0])
+    files[1] = -1
+    used[1] = NULL
+    first = proc_exec_begin(td, p, objects[0])
     while i + 1 < end and s.op[i + 1] == OP_MMAP and r.map_flags[s.arg2[i + 1]] & MAP_EXEC:
         i += 1
-        do_mmap(td, p, s.arg0[i], s.arg1[i], s.arg2[i])
+        file = r.map_file[s.arg2[i]]
+        if file < 0:
+            do_map(td, p, s.arg0[i], s.arg1[i], s.arg2[i], NULL)
+            continue
+        k = 0 if file == files[0] else 1
+        if file != files[k]:
+            if used[1] != NULL:
+                vrele(td, used[1])
+            files[1] = file
+            objects[1] = file_object(td, p, file, &used[1])
+        do_map(td, p, s.arg0[i], s.arg1[i], s.arg2[i], objects[k])
     proc_exec_end(td, p, first)
+    for k in range(2):
+        if used[k] != NULL:
+            vrele(td, used[k])
     return i
 
 
@@ -301,6 +359,8 @@ cdef void run_steps(thread* td, proc* p, const steps* s, int64_t i, int64_t end,
             fdclose(td, &p.p_fd, <int32_t>arg0, <int32_t>s.arg1[i])
         elif op == OP_HOLD:
             do_hold(td, p, <int32_t>arg0, <int32_t>s.arg1[i])
+        elif is_file_step(op):
+            file_step(td, &p.p_fd, &replay_of(td).paths, op, <int32_t>arg0, s.arg1[i], s.arg2[i])
         i += 1
 
 
@@ -365,7 +425,7 @@ cdef void process_main(thread* td, void* argument) noexcept nogil:
     pmap_activate(td, &p.p_vmspace.pm)
     if p.p_plan.live >= 0:
         live = &r.live[p.p_plan.live]
-        fdescfree(td, &p.p_fd)                          # its past says which ends of pipes it has
+        fdcloseall(td, &p.p_fd)                         # its past says which ends of pipes and files it has
         run_steps(td, p, &r.past, live.past, live.past_end, -1)
         if r.start == 0:                                # else it slept in vfork while the replay began
             fork_live(td, p, p.p_plan.live)
@@ -420,12 +480,60 @@ cdef void fork_root(thread* td, proc* reaper) noexcept nogil:
     proc_fork(td, reaper, vmspace_alloc(td), False, &plan, process_main)
 
 
+# Put the files there in which a builder works, and those that all share in their place.
+#
+# Locks in:   none.
+# Locks out:  none.
+# May block:  on "replay"; as tmpfs_mount_new(), tree_plant() and file_find(): sleeps.
+# Stands for: whoever makes a jail: mounts, and copies files.
+cdef void make_tree(thread* td, replay_state* r, builder* b, proc* reaper) noexcept nogil:
+    cdef shared_tree* shared
+    cdef vm_object* obj
+    cdef int64_t i
+    if b.number == 0:
+        for i in range(r.nshared):
+            shared = &r.shared[i]
+            shared.mount = tmpfs_mount_new(td, -1)
+            tree_plant(td, &r.paths, shared.mount, shared.root, r.entries, shared.first, shared.last,
+                       &r.images[r.nbuilders])
+    b.mount = tmpfs_mount_new(td, b.number)
+    tree_plant(td, &r.paths, b.mount, 0, r.entries, b.tree_first, b.tree_last, b.files)
+    fdinit(td, &reaper.p_fd, b.mount.tm_root_vnode, 0)
+    if r.nshared == 0:
+        return
+    mtx_lock(td, &r.lock, SITE_READY)
+    if b.number == 0:
+        r.planted = True
+        wakeup(td, &r.planted)
+    while not r.planted:
+        msleep(td, &r.planted, &r.lock, SITE_READY)
+    mtx_unlock(td, &r.lock)
+    for i in range(r.nshared):
+        b.covered[i] = file_find(td, &reaper.p_fd, &r.paths, r.shared[i].root, &obj)
+        if b.covered[i] != NULL:
+            vfs_mount_on(td, b.covered[i], r.shared[i].mount.tm_root_vnode)
+
+
+# Locks in:   none; nobody but the reaper works in it any more.
+# Locks out:  none.
+# May block:  as fdescfree(), vrele() and tmpfs_unmount(): sleeps.
+# Stands for: whoever takes a jail down.
+cdef void free_tree(thread* td, replay_state* r, builder* b, proc* reaper) noexcept nogil:
+    cdef int64_t i
+    fdescfree(td, &reaper.p_fd)
+    for i in range(r.nshared):
+        if b.covered[i] != NULL:
+            vfs_mount_on(td, b.covered[i], NULL)
+            vrele(td, b.covered[i])
+    tmpfs_unmount(td, b.mount)
+
+
 # A builder, from the filling of its image to the end of the run.
 #
 # Locks in:   none.
 # Locks out:  none.
-# May block:  on "replay"; as image_fill(), make_live_pipes(), memory_age(), fork_live(), proc_wait(), image_free() and
-#             proc_exit(): sleeps.
+# May block:  on "replay"; as image_fill(), make_tree(), make_live_pipes(), memory_age(), fork_live(), proc_wait(),
+#             free_tree(), tmpfs_unmount(), image_free() and proc_exit(): sleeps.
 # Stands for: whoever drives a build, and reaps what its processes leave behind.
 cdef void builder_main(thread* td, void* argument) noexcept nogil:
     cdef proc* reaper = <proc*>argument
@@ -435,6 +543,7 @@ cdef void builder_main(thread* td, void* argument) noexcept nogil:
     cdef int32_t ended
     cdef bint last
     image_fill(td, b.files, r.file_pages, r.runs, b.fill_first, b.fill_last, b.seed)
+    image_fill(td, &r.images[r.nbuilders], r.file_pages, r.runs, b.share_first, b.share_last, b.seed)
     mtx_lock(td, &r.lock, SITE_READY)
     r.filled += 1
     if r.filled == r.nbuilders:
@@ -442,6 +551,11 @@ cdef void builder_main(thread* td, void* argument) noexcept nogil:
     while r.filled < r.nbuilders:
         msleep(td, &r.filled, &r.lock, SITE_READY)
     mtx_unlock(td, &r.lock)
+    if r.file_path != NULL:
+        make_tree(td, r, b, reaper)
+    for i in range(b.files.nfiles):
+        if r.file_shared[i]:
+            b.files.files[i] = r.images[r.nbuilders].files[i]
     make_live_pipes(td, r, b)
     memory_age(td, b.age_pages, ~b.seed)
     fork_live(td, reaper, -1)
@@ -452,13 +566,20 @@ cdef void builder_main(thread* td, void* argument) noexcept nogil:
                 break
         elif ended == 0:
             fork_root(td, reaper)
+    if b.mount != NULL:
+        free_tree(td, r, b, reaper)
+    for i in range(b.files.nfiles):
+        if r.file_shared[i]:
+            b.files.files[i] = NULL
+    image_free(td, b.files)
     mtx_lock(td, &r.lock, SITE_READY)
     r.left += 1
     last = r.left == r.nbuilders
     mtx_unlock(td, &r.lock)
     if last:
-        for i in range(r.nimages):
-            image_free(td, &r.images[i])
+        for i in range(r.nshared):
+            tmpfs_unmount(td, r.shared[i].mount)
+        image_free(td, &r.images[r.nbuilders])
     proc_exit(td, reaper)
 
 
@@ -506,14 +627,16 @@ cdef class Kernel:
         view = array.reshape(-1).view("u1")
         return &view[0]
 
-    def load(self, program, past, live, pipes, runs, builders, *, bint shared):
+    def load(self, program, past, live, pipes, runs, file_shared, entries, trees, builders):
         """Give the kernel what the builders run.
 
         `program` is a workload.program.Program. `past` is a Start's `op`, `arg0`, `arg1`, `arg2`, of all builders
         together; `live` has a row (number, parent, inherits, past, past_end, step, pause_ns, user_ns) for each process
         alive at the start, `pipes` a row (number, bytes, readers, writers) for each pipe there, `runs` a row (file,
-        page, pages) for each piece of an image, and `builders` a row (fill_first, fill_last, live_first, live_last,
-        pipe_first, pipe_last, age_pages, seed) for each builder. With `shared` they map one image.
+        page, pages) for each piece of an image; `file_shared` says of each file whether all builders map one. `entries` has a
+        row (path, file, bytes) for each file of the builders' file systems, `trees` a row (path, first, last entry)
+        for each directory that they share, and `builders` a row (fill_first, fill_last, share_first, share_last,
+        tree_first, tree_last, live_first, live_last, pipe_first, pipe_last, age_pages, seed) for each builder.
         """
         cdef replay_state* r = self.r
         cdef int64_t i
@@ -532,6 +655,17 @@ cdef class Kernel:
         r.map_prot = <const uint8_t*>self._keep(program.map_prot, "u1")
         r.map_flags = <const uint8_t*>self._keep(program.map_flags, "u1")
         r.file_pages = <const int64_t*>self._keep(program.file_pages, "i8")
+        r.file_shared = <const uint8_t*>self._keep(file_shared, "u1")
+        if len(program.path_parent):
+            r.file_path = <const int32_t*>self._keep(program.file_path, "i4")
+            r.paths.count = len(program.path_parent)
+            r.paths.parent = <const int32_t*>self._keep(program.path_parent, "i4")
+            r.paths.name = <const uint32_t*>self._keep(program.path_name, "u4")
+        r.entries = <tree_entry*>self._keep(entries, "V16")
+        r.nshared = len(trees)
+        r.shared = <shared_tree*>arena_alloc(self.host.m, max(1, r.nshared) * sizeof(shared_tree))
+        for i, row in enumerate(trees):
+            r.shared[i].root, r.shared[i].first, r.shared[i].last = row
         r.nlive = len(live)
         r.live = <live_process*>arena_alloc(self.host.m, max(1, r.nlive) * sizeof(live_process))
         for i, row in enumerate(live):
@@ -544,18 +678,20 @@ cdef class Kernel:
         for i, row in enumerate(runs):
             r.runs[i].file, r.runs[i].page, r.runs[i].pages = row
         r.nbuilders = len(builders)
-        r.nimages = 1 if shared else r.nbuilders
+        r.nimages = r.nbuilders + 1
         r.images = <image*>arena_alloc(self.host.m, r.nimages * sizeof(image))
         for i in range(r.nimages):
-            r.images[i].builder = -1 if shared else <int32_t>i
+            r.images[i].builder = -1 if i == r.nbuilders else <int32_t>i
             r.images[i].nfiles = len(program.file_pages)
             r.images[i].files = <vm_object**>arena_alloc(
                 self.host.m, max(1, r.images[i].nfiles) * sizeof(vm_object*))
         r.builders = <builder*>arena_alloc(self.host.m, r.nbuilders * sizeof(builder))
         for i, row in enumerate(builders):
             r.builders[i].number = <int32_t>i
-            r.builders[i].files = &r.images[0 if shared else i]
-            (r.builders[i].fill_first, r.builders[i].fill_last, r.builders[i].live_first, r.builders[i].live_last,
+            r.builders[i].files = &r.images[i]
+            r.builders[i].covered = <vnode**>arena_alloc(self.host.m, max(1, r.nshared) * sizeof(vnode*))
+            (r.builders[i].fill_first, r.builders[i].fill_last, r.builders[i].share_first, r.builders[i].share_last,
+             r.builders[i].tree_first, r.builders[i].tree_last, r.builders[i].live_first, r.builders[i].live_last,
              r.builders[i].pipe_first, r.builders[i].pipe_last, r.builders[i].age_pages, r.builders[i].seed) = row
 
     def start(self):
@@ -597,6 +733,9 @@ cdef class Kernel:
         totals["faults"] = total
         totals |= {"pipes": fs.made, "pipe_reads": fs.reads, "pipe_writes": fs.writes, "pipe_bytes": fs.bytes,
                    "pipe_buffers_grown": fs.grown}
+        totals |= {"opens": fs.opens, "lookups": fs.lookups, "name_cache_hits": fs.cache_hits,
+                   "negative_hits": fs.negative_hits, "file_reads": fs.file_reads, "file_writes": fs.file_writes,
+                   "file_bytes": fs.file_bytes, "renames": fs.renames, "exit_scans": fs.pfs.scans}
         totals |= {"promotions": pm.promotions, "promotion_failures": pm.promotion_failures, "demotions": pm.demotions,
                    "superpage_mappings": pm.mappings, "restarts": pm.restarts, "reclaims": pv.reclaims,
                    "chunk_allocations": pv.chunk_allocs, "reservations_broken": phys_reservations_broken(self.host.m)}
@@ -606,7 +745,9 @@ cdef class Kernel:
         """Count since the last reset.
 
         forks, vforks, execs, exits, lists of all processes; faults, and faults by how they were settled; pipes made,
-        calls of read and write on them, bytes written, buffers that grew; promotions, demotions and superpages mapped
+        calls of read and write on them, bytes written, buffers that grew; files opened, names looked up, and those that
+        the name cache knew (of files, of nothing), calls of read and write on files, bytes of both, renames, walks of
+        pseudofs's list by ends of processes; promotions, demotions and superpages mapped
         whole; restarts of bottom-up operations; calls of reclaim_pv_chunk, chunks allocated; reservations broken
         for want of memory.
         """
@@ -644,4 +785,4 @@ cdef class Kernel:
         pages -= pmap_kernel_ptps(self.host.m) + radix_pages(self.host.m)
         return {"processes": ps.processes, "groups": ps.groups, "objects": vs.objects, "maps": vs.maps,
                 "entries": vs.entries, "chunks": pv.chunks, "pipes": fs.pipes, "pipe_kva": fs.amountpipekva,
-                "pages": pages}
+                "vnodes": fs.vnodes, "nodes": fs.nodes, "dirents": fs.dirents, "files": fs.files, "pages": pages}

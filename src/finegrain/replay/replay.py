@@ -15,8 +15,9 @@ from finegrain.design import Design
 from finegrain.errors import UserError
 from finegrain.machine.memory import Segment
 from finegrain.machine.simulated import SimulatedMachine
-from finegrain.options import KernelOptions
+from finegrain.options import IMAGES, KernelOptions
 from finegrain.replay.kernel import Kernel
+from finegrain.replay.trees import Trees
 from finegrain.workload import program as pr
 from finegrain.workload.program import Program
 from finegrain.workload.start import Start, Starts
@@ -71,20 +72,23 @@ def _live_rows(program: Program, start: Start, past_first: int) -> list[tuple[in
     return rows
 
 
-def _fill_runs(program: Program) -> list[Run]:
-    """Divide the files that are ever mapped into pieces to be filled, in order."""
+def _fill_runs(program: Program, trees: Trees) -> tuple[list[Run], list[Run]]:
+    """Divide the files that are ever mapped into pieces to be filled, in order: each builder's own, and shared ones."""
     mapped = np.unique(program.map_file[program.arg2[program.op == pr.MMAP]])
-    return [
-        (number, page, min(_PIECE, pages - page))
-        for number, pages in ((int(k), int(program.file_pages[k])) for k in mapped if k >= 0)
-        for page in range(0, pages, _PIECE)
-    ]
+    own: list[Run] = []
+    shared: list[Run] = []
+    for file in (int(k) for k in mapped if k >= 0 and trees.filled[k]):
+        pages = int(program.file_pages[file])
+        runs = shared if trees.file_shared[file] else own
+        runs += [(file, page, min(_PIECE, pages - page)) for page in range(0, pages, _PIECE)]
+    return own, shared
 
 
 class Replay:
     """A kernel of one design on `machine` and memory `segments`, with `jobs` builders that replay `program`.
 
-    `images` is "private" (each builder maps a copy of its own of every file) or "shared" (one for all). Without
+    `images` is "private" (each builder has a copy of its own of every file), "shared" (one for all) or "mixed" (one of
+    what a host lends its jails: see trees.py). Without
     `stagger` all builders begin at the recording's beginning. `free_memory` is "used" (mixed before the replay, as on a
     machine in long use, see age.pyx) or "fresh" (whole, as after boot). Results depend on `seed`, the machine and the
     arguments alone. Raises UserError when `images` or `free_memory` is neither of these, or the images do not fit in
@@ -106,22 +110,24 @@ class Replay:
         free_memory: str = "used",
     ) -> None:
         """Build the kernel and what the builders need; nothing runs yet."""
-        if images not in ("private", "shared"):
-            raise UserError(f"images {images!r}: there are private and shared")
+        if images not in IMAGES:
+            raise UserError(f"images {images!r}: there are {', '.join(IMAGES[:-1])} and {IMAGES[-1]}")
         if free_memory not in ("used", "fresh"):
             raise UserError(f"free memory {free_memory!r}: there are used and fresh")
         self.machine = machine
         self.program = program
-        runs = _fill_runs(program)
-        self._check_memory(segments, runs, jobs, images)
+        self._trees = Trees(program, images)
+        own, shared = _fill_runs(program, self._trees)
+        self._check_memory(segments, own, shared, jobs)
         self.kernel = Kernel(machine, segments, design, options)
         random = np.random.Generator(np.random.PCG64(seed))
         at = (np.arange(jobs) + random.random(jobs)) / jobs * (program.duration_ns if stagger else 0)
-        self._load(at.astype(np.int64), runs, images == "shared", free_memory == "used", random)
+        self._load(at.astype(np.int64), own, shared, free_memory == "used", random)
 
     @staticmethod
-    def _check_memory(segments: list[Segment], runs: list[Run], jobs: int, images: str) -> None:
-        needed = sum(pages for *_, pages in runs) * pr.PAGE_BYTES * (1 if images == "shared" else jobs)
+    def _check_memory(segments: list[Segment], own: list[Run], shared: list[Run], jobs: int) -> None:
+        needed = sum(pages for *_, pages in own) * jobs + sum(pages for *_, pages in shared)
+        needed *= pr.PAGE_BYTES
         memory = sum(end - start for start, end, _ in segments)
         if needed > memory * _IMAGES_SHARE:
             raise UserError(
@@ -132,27 +138,35 @@ class Replay:
     def _load(
         self,
         at: npt.NDArray[np.int64],
-        runs: list[Run],
-        shared: bool,
+        own: list[Run],
+        shared: list[Run],
         used: bool,
         random: np.random.Generator,
     ) -> None:
         """Load the kernel with builders that begin at these recording times (ns)."""
-        program, jobs = self.program, len(at)
+        program, trees, jobs = self.program, self._trees, len(at)
         seeds = random.integers(1, 1 << 62, jobs)
         starts = Starts(program)
         past: list[Start] = []
         live: list[tuple[int, ...]] = []
         pipes: list[tuple[int, ...]] = []
         builders: list[tuple[int, ...]] = []
+        entries = [rows for _, rows in trees.shared()]
+        ends = np.cumsum([0] + [len(rows) for rows in entries]).tolist()
+        lent = list(zip(trees.roots, ends[:-1], ends[1:], strict=True))
+        there = int(ends[-1])
         steps = 0
         for k in range(jobs):
             start = starts.at(int(at[k]))
             rows = _live_rows(program, start, steps)
-            share = (len(runs) * k // jobs, len(runs) * (k + 1) // jobs) if shared else (0, len(runs))
+            entries.append(trees.at(int(at[k])))
+            share = [len(own) + len(shared) * i // jobs for i in (k, k + 1)]
             age = _written(start) + CACHED_PAGES if used else 0
             alive = (len(live), len(live) + len(rows))
-            builders.append((*share, *alive, len(pipes), len(pipes) + len(start.pipes), age, int(seeds[k])))
+            tree = (there, there + len(entries[-1]))
+            there = tree[1]
+            piped = (len(pipes), len(pipes) + len(start.pipes))
+            builders.append((0, len(own), *share, *tree, *alive, *piped, age, int(seeds[k])))
             pipes += start.pipes
             live += [(n, p + len(live) if p >= 0 else -1, *rest) for n, p, *rest in rows]
             past.append(start)
@@ -161,7 +175,9 @@ class Replay:
             np.concatenate([getattr(start, name) for start in past])
             for name in ("op", "arg0", "arg1", "arg2")
         ]
-        self.kernel.load(program, columns, live, pipes, runs, builders, shared=shared)
+        file_shared = trees.file_shared.astype(np.uint8)
+        files = np.concatenate(entries)
+        self.kernel.load(program, columns, live, pipes, own + shared, file_shared, files, lent, builders)
 
     def prepare(self) -> int:
         """Fill the images, put what was alive in place, and go to where the replay begins.

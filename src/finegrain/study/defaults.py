@@ -12,7 +12,6 @@ PRECISION_LIMIT_S = (
 )
 DEFAULT_MEMORY = 512 << 30  # the default machine's, bytes
 MAX_JOBS = 4096
-IMAGES = ("private", "shared")
 FREE_MEMORY = ("used", "fresh")
 
 

@@ -16,7 +16,7 @@ from finegrain.design import DEFAULT_DESIGNS, Design, check_distinct, parse_desi
 from finegrain.errors import UserError
 from finegrain.machine.costs import CostModel
 from finegrain.machine.shape import DEFAULT_SHAPE, Shape, shape_of
-from finegrain.options import KernelOptions
+from finegrain.options import IMAGES, KernelOptions
 from finegrain.study.clusters import Cluster, Run, measure_sent
 from finegrain.study.defaults import (
     DEFAULT_MEMORY,
@@ -24,7 +24,6 @@ from finegrain.study.defaults import (
     DEFAULT_WARMUP,
     DEFAULT_WORKLOAD,
     FREE_MEMORY,
-    IMAGES,
     MAX_JOBS,
     PRECISION_LIMIT_S,
     PRECISION_REPLICATIONS,
@@ -153,7 +152,7 @@ def _check(
     if not 1 <= jobs <= MAX_JOBS:
         raise UserError(f"{jobs} jobs: give 1 to {MAX_JOBS}")
     if images not in IMAGES:
-        raise UserError(f"images {images!r}: there are {' and '.join(IMAGES)}")
+        raise UserError(f"images {images!r}: there are {', '.join(IMAGES[:-1])} and {IMAGES[-1]}")
     if free_memory not in FREE_MEMORY:
         raise UserError(f"free memory {free_memory!r}: there are {' and '.join(FREE_MEMORY)}")
     if not 0.001 <= seconds <= 1000:

@@ -1,6 +1,7 @@
 """Compiles a recording into a program; the rules of inference are explained in docs/recordings.md."""
 
 from bisect import bisect_right
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -9,6 +10,8 @@ from finegrain.workload import program as pr
 from finegrain.workload import recording as rec
 from finegrain.workload.clock import Pause, pauses
 from finegrain.workload.draft import UNKNOWN, Draft, lay_out
+from finegrain.workload.file_steps import FileSteps, interned
+from finegrain.workload.file_tree import Paths, paths_of, tree_of
 from finegrain.workload.pipes import unexplained
 from finegrain.workload.program import Program
 from finegrain.workload.recording import Recording
@@ -23,6 +26,13 @@ _PIPE_OPS = {rec.PIPE: pr.PIPE, rec.READ: pr.READ, rec.WRITE: pr.WRITE, rec.CLOS
 _RW = pr.PROT_READ | pr.PROT_WRITE
 # by protection and access: whether the one allows the other
 _ALLOWED = [(prot & pr.PROT_READ, prot & pr.PROT_WRITE, prot & pr.PROT_EXEC, 0) for prot in range(8)]
+
+
+def _paths_of_files(recording: Recording, paths: Paths) -> list[int]:
+    """Return the path of each file that is mapped; NO_PATH where no call names it."""
+    named = {i for i in paths.of_recording if i >= 0}
+    numbers = [paths.of_files.get(name, pr.NO_PATH) for name in recording.files]
+    return [i if i in named else pr.NO_PATH for i in numbers]
 
 
 class _Compiler:
@@ -40,6 +50,11 @@ class _Compiler:
         self.inferred = self.draft.inferred
         self.snapshots: dict[int, tuple[Space, bool]] = {}
         self.unexplained = unexplained(rows)
+        self.paths = paths_of(recording)
+        self.files = FileSteps(recording, rows, self.paths, self.draft)
+        self.names = recording.files
+        self.file_path = _paths_of_files(recording, self.paths)
+        self.taken = set(self.file_path)
 
     # one row each
 
@@ -54,6 +69,8 @@ class _Compiler:
             return
         stack = bool(info & rec.MAP_STACK)
         region = Region(page, page + pages, info & 7, backing, offset - page if file else 0, stack)
+        if file and self.file_path[backing] < 0:
+            self.file_path[backing] = self._opened_as(backing)
         if stack:
             region = region._replace(start=self._stack_start(row, space, region.start))
         flags = pr.MAP_SHARED if info & rec.MAP_SHARED else pr.MAP_PRIVATE
@@ -63,6 +80,15 @@ class _Compiler:
             self._map_or_protect(row, space, region, flags)
         else:
             self._put(row, space, region, flags)
+
+    def _opened_as(self, file: int) -> int:
+        """Return the path by which the process has a file open that is mapped under another name, or NO_PATH."""
+        directory = self.names[file].rpartition("/")[0]
+        for path in self.files.last_opened():
+            if self.paths.names[path].rpartition("/")[0] == directory and path not in self.taken:
+                self.taken.add(path)
+                return path
+        return pr.NO_PATH
 
     def _put(self, row: int, space: Space, region: Region, flags: int) -> None:
         if space.map(region):
@@ -170,8 +196,10 @@ class _Compiler:
                 break
             _, _, _, info, file = self._args(int(later))
             if file and info & rec.MAP_EXEC and file - 1 not in self.special:
+                self.files.exec(row, self.file_path[file - 1])
                 self.draft.add(row, pr.EXEC, file - 1)
                 return
+        self.files.exec(row, pr.NO_PATH)
         self.draft.add(row, pr.EXEC, 0)
 
     def _touches(self, first: int, stop: int, space: Space, borrowed: bool) -> None:
@@ -237,6 +265,7 @@ class _Compiler:
                 if self.rows.parent[child] == process and child not in forked:
                     forked.add(child)
                     self.snapshots[child] = (space.copy(), bool(lent))
+                    self.files.fork(row, child)
                     self.draft.add(row, pr.VFORK if lent else pr.FORK, child)
             elif kind == rec.EXEC:
                 space, borrowed = Space(), False
@@ -264,6 +293,8 @@ class _Compiler:
                 _, number, _, pipe, _ = self._args(row)
                 if pipe not in self.unexplained:
                     self.draft.add(row, _PIPE_OPS[kind], pipe, number)
+            elif kind >= rec.FILE_OPEN:
+                self.files.call(row, kind, self.calls[row])
             elif kind == rec.EXIT:
                 self.draft.add(row, pr.EXIT)
                 return
@@ -279,6 +310,12 @@ class _Compiler:
             for name in ("page", "pages", "offset", "info", "file")
         )
         self.columns = dict(zip(rows, zip(*table, strict=True), strict=True))
+        calls = np.flatnonzero(self.rows.kind >= rec.FILE_OPEN)
+        table = (
+            self.rows.events[name].to_numpy()[calls].tolist()
+            for name in ("page", "pages", "info", "path", "path2", "error")
+        )
+        self.calls = dict(zip(calls.tolist(), zip(*table, strict=True), strict=True))
         self.kinds = dict(zip(rows, self.rows.kind[others].tolist(), strict=True))
         self.rows_of_maps = np.flatnonzero(self.rows.kind == rec.MAP)
         self.pages = self.rows.page.tolist()
@@ -288,6 +325,7 @@ class _Compiler:
         limits = np.searchsorted(others, self.rows.bounds)
         for process in range(self.rows.processes):
             self.draft.process = process
+            self.files.begin(process)
             rows = others[limits[process] : limits[process + 1]].tolist()
             self._process(process, rows, waits, waited)
         if self.unexplained:
@@ -300,4 +338,22 @@ def compile_program(recording: Recording) -> Program:
     rows = ready(recording)
     compiler = _Compiler(recording, rows)
     compiler.run()
-    return lay_out(recording, rows, compiler.draft)
+    program = lay_out(recording, rows, compiler.draft)
+    if not recording.paths:
+        return program
+    file_path = [
+        path if path >= 0 else compiler.paths.of_files.get(name, pr.NO_PATH)
+        for path, name in zip(compiler.file_path, recording.files, strict=True)
+    ]
+    tree = tree_of(recording, compiler.paths, [path for path in file_path if path >= 0])
+    path_name, names = interned(compiler.paths)
+    return replace(
+        program,
+        file_path=np.array(file_path, np.int32),
+        path_parent=compiler.paths.parent,
+        path_name=path_name,
+        names=names,
+        tree_time=tree.time,
+        tree_path=tree.path,
+        tree_bytes=tree.bytes,
+    )

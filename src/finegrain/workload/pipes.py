@@ -122,7 +122,8 @@ class PipeStates:
         steps = np.flatnonzero(np.isin(program.op, ops)) if piped else np.zeros(0, np.int64)
         self._steps = steps[np.argsort(program.time[steps], kind="stable")]
         self._times = program.time[self._steps]
-        self._process = np.searchsorted(program.first_step, self._steps, side="right") - 1
+        lists = np.searchsorted(program.first_step, self._steps, side="right") - 1
+        self._process = program.process_of(lists)
         self._restart()
 
     def _restart(self) -> None:

@@ -15,7 +15,13 @@ docs/recordings.md), so that a program is consistent in itself:
   has before it: READ for as many bytes as it says, READ of 0 for the last CLOSE or EXIT of a process with the write
   end, WRITE for room in 64 KB. So no order in which a replay's processes run makes them wait for each other in a ring.
 
-Addresses and lengths are in bytes and multiples of 4096.
+Addresses and lengths are in bytes and multiples of 4096. Paths are numbers: `path_parent` and `path_name` tell what
+they stand for, and `tree_*` what is there when; a file call may find another state and fail, as any program's may.
+
+A process's first thread takes the list of steps with the process's index; the lists of further threads follow those of
+all processes, and `thread_process` names the process of each. Their steps are in the order of their own time. Where a
+thread's step needs what another one has done to their address space, an AWAIT before it waits for a step that the
+recording has before it; so does the first thread before it EXITs, for all others.
 
 | op | arg0 | arg1 | arg2 |
 |---|---|---|---|
@@ -36,12 +42,24 @@ Addresses and lengths are in bytes and multiples of 4096.
 | READ, WRITE | pipe's index | bytes; READ of 0 is the end of file | |
 | CLOSE | pipe's index | PIPE_READ_END or PIPE_WRITE_END | |
 | HOLD | likewise; in a Start alone: the process has that end | | |
+| THREAD | index of the new thread's list of steps | | |
+| AWAIT | index of a list of steps of this process | step in it that must have been taken | |
+| FILE_OPEN | path | | OPEN_* bits |
+| FILE_CLOSE, FILE_FSTAT | path of a file that the process has open | | |
+| FILE_READ, FILE_WRITE | likewise | offset, bytes | bytes |
+| FILE_GETDENTS | likewise; a directory | | bytes of the answer |
+| FILE_TRUNCATE | path | new size, bytes | 1: by a descriptor |
+| FILE_STAT | path; look it up | | |
+| FILE_LSTAT | the same; a symbolic link at the end is what is meant | | |
+| FILE_UNLINK, FILE_RMDIR, FILE_MKDIR, FILE_CHDIR, FILE_SETATTR | path | | |
+| FILE_RENAME, FILE_LINK | old path | new path | |
+| FILE_SYMLINK | path of the link | path that it names | |
 
 After EXEC come MMAP steps with MAP_EXEC: the segments of the program and of its interpreter, and the stack.
 """
 
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -57,7 +75,7 @@ EXEC: Final = 7
 EXIT: Final = 8
 WAIT: Final = 9
 SLEEP: Final = 10
-# 11 is not used yet
+THREAD: Final = 11
 SETPGID: Final = 12
 SETSID: Final = 13
 KILLPG: Final = 14
@@ -66,12 +84,41 @@ READ: Final = 16
 WRITE: Final = 17
 CLOSE: Final = 18
 HOLD: Final = 19
+AWAIT: Final = 20
+FILE_OPEN: Final = 21
+FILE_CLOSE: Final = 22
+FILE_FSTAT: Final = 23
+FILE_READ: Final = 24
+FILE_WRITE: Final = 25
+FILE_GETDENTS: Final = 26
+FILE_TRUNCATE: Final = 27
+FILE_STAT: Final = 28
+FILE_LSTAT: Final = 29
+FILE_UNLINK: Final = 30
+FILE_RMDIR: Final = 31
+FILE_MKDIR: Final = 32
+FILE_CHDIR: Final = 33
+FILE_SETATTR: Final = 34
+FILE_RENAME: Final = 35
+FILE_LINK: Final = 36
+FILE_SYMLINK: Final = 37
 OP_NAMES: Final = (
     "touch", "mmap", "munmap", "mprotect", "brk", "fork", "vfork", "exec", "exit", "wait", "sleep",
-    "", "setpgid", "setsid", "killpg", "pipe", "read", "write", "close", "hold",
+    "thread", "setpgid", "setsid", "killpg", "pipe", "read", "write", "close", "hold", "await",
+    "file_open", "file_close", "file_fstat", "file_read", "file_write", "file_getdents", "file_truncate",
+    "file_stat", "file_lstat", "file_unlink", "file_rmdir", "file_mkdir", "file_chdir", "file_setattr",
+    "file_rename", "file_link", "file_symlink",
 )  # fmt: skip
 PIPE_READ_END: Final = 0
 PIPE_WRITE_END: Final = 1
+
+# of FILE_OPEN; as FreeBSD's sys/fcntl.h has them
+OPEN_READ: Final = 1
+OPEN_WRITE: Final = 2
+OPEN_APPEND: Final = 8
+OPEN_CREAT: Final = 0x200
+OPEN_TRUNC: Final = 0x400
+OPEN_EXCL: Final = 0x800
 
 TOUCH_WRITE: Final = 1
 TOUCH_EXEC: Final = 2
@@ -87,7 +134,12 @@ MAP_EXEC: Final = 8  # made by exec
 MAP_FIXED: Final = 16  # something live lies in the range and is replaced
 
 NO_FILE: Final = -1
+NO_PATH: Final = -1
 PAGE_BYTES: Final = 4096
+
+
+def _none() -> npt.NDArray[Any]:
+    return np.zeros(0, np.int32)
 
 
 @dataclass(frozen=True)
@@ -101,7 +153,7 @@ class Program:
     parent: npt.NDArray[np.int32]  # -1: there from the start
     start: npt.NDArray[np.int64]  # recording time (ns) of creation
     end: npt.NDArray[np.int64]  # recording time (ns) of exit, or the recording's end
-    first_step: npt.NDArray[np.int64]  # length P + 1: process p's steps are first_step[p]:first_step[p + 1]
+    first_step: npt.NDArray[np.int64]  # list p's steps are first_step[p]:first_step[p + 1]; P lists and T more
     # steps, each process's together and in order
     op: npt.NDArray[np.uint8] = field(repr=False)
     user_ns: npt.NDArray[np.uint32] = field(repr=False)  # user time before the step
@@ -117,7 +169,22 @@ class Program:
     # files
     file_name: list[str] = field(repr=False)
     file_pages: npt.NDArray[np.int64] = field(repr=False)  # size, in pages, as far as mappings reach
+    file_path: npt.NDArray[np.int32] = field(default_factory=_none, repr=False)  # of files mapped; NO_PATH
+    # paths, each after its directory; the first is the root. None: the recording has no file calls
+    path_parent: npt.NDArray[np.int32] = field(default_factory=_none, repr=False)
+    path_name: npt.NDArray[np.uint32] = field(default_factory=_none, repr=False)  # index into `names`
+    names: list[str] = field(default_factory=list, repr=False)
+    # what becomes of each path, in order of time: see file_tree.Tree
+    tree_time: npt.NDArray[np.int64] = field(default_factory=_none, repr=False)
+    tree_path: npt.NDArray[np.int32] = field(default_factory=_none, repr=False)
+    tree_bytes: npt.NDArray[np.int64] = field(default_factory=_none, repr=False)
+    thread_process: npt.NDArray[np.int32] = field(default_factory=_none, repr=False)  # of the T further threads
     inferred: dict[str, int] = field(default_factory=dict)  # how many steps which rule made or changed
+
+    def process_of(self, lists: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+        """Return the process of each list of steps."""
+        own = np.arange(len(self.parent), dtype=np.int64)
+        return np.concatenate([own, self.thread_process.astype(np.int64)])[lists]
 
     def alive_at(self, t_ns: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
         """Return which processes are alive at recording time `t_ns`, and the next step of each.
@@ -125,7 +192,8 @@ class Program:
         A process is alive from its FORK step on (`start <= t_ns`) and as long as its EXIT is still to come.
         A WAIT that is still to come may name a child that exited before `t_ns`: it does not wait.
         """
-        alive = np.flatnonzero((self.start <= t_ns) & (self.time[self.first_step[1:] - 1] > t_ns))
+        last = self.first_step[1 : len(self.start) + 1] - 1
+        alive = np.flatnonzero((self.start <= t_ns) & (self.time[last] > t_ns))
         next_step = np.empty(len(alive), np.int64)
         for i, process in enumerate(alive):
             first, last = self.first_step[process], self.first_step[process + 1]

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from finegrain.workload import program as pr
+from finegrain.workload.file_states import FileStates
 from finegrain.workload.pipes import PipeStates
 from finegrain.workload.program import Program
 
@@ -32,7 +33,8 @@ class Start:
     # Steps that put it there. A process first appears in an EXEC of its own (with nothing mapped before), or
     # as the child of a FORK or VFORK; one that no FORK in the recording explains begins with nothing mapped.
     # Ops are TOUCH, MMAP, MUNMAP, MPROTECT, BRK, EXEC, FORK and VFORK, and before them HOLD for each end of a pipe that
-    # the process has; what its parent has at its fork is not its.
+    # the process has, FILE_CHDIR to its working directory and FILE_OPEN for each file that it has open; what its parent
+    # has at its fork is not its.
     process: npt.NDArray[np.int32]
     op: npt.NDArray[np.uint8]
     arg0: npt.NDArray[np.uint64]
@@ -53,6 +55,7 @@ class Starts:
         self._fork_step[program.arg0[forks].astype(np.int64)] = forks
         self._execs = np.flatnonzero(program.op == pr.EXEC)
         self._pipes = PipeStates(program)
+        self._files = FileStates(program)
 
     def _exec_before(self, process: int, upto: int) -> int:
         """Return the last EXEC step of `process` before step `upto`, or -1."""
@@ -122,14 +125,14 @@ class Starts:
         process_of, step, access = made[:, 0], made[:, 1], made[:, 2]
         touch = access >= 0
         pipes, held = self._pipes.at(t_ns)
-        ends = [(process, pipe, end) for process in upto for pipe, end in held.get(process, ())]
-        holds = np.array(ends, np.int64).reshape(-1, 3)
+        ends = [(process, pr.HOLD, pipe, end, 0) for process in upto for pipe, end in held.get(process, ())]
+        ends += [step for step in self._files.at(t_ns) if step[0] in upto]
+        holds = np.array(ends, np.int64).reshape(-1, 5)
         process_of = np.concatenate([holds[:, 0], process_of])
         order = np.argsort(process_of, kind="stable")
 
-        def column(of_holds: npt.ArrayLike, of_steps: npt.NDArray[Any]) -> npt.NDArray[Any]:
-            first = np.broadcast_to(np.asarray(of_holds), len(holds)).astype(of_steps.dtype)
-            return np.concatenate([first, of_steps])[order]
+        def column(of_holds: npt.NDArray[Any], of_steps: npt.NDArray[Any]) -> npt.NDArray[Any]:
+            return np.concatenate([of_holds.astype(of_steps.dtype), of_steps])[order]
 
         accesses = np.where(touch, _ACCESS[np.maximum(access, 0)], program.arg2[step])
         return Start(
@@ -137,9 +140,9 @@ class Starts:
             alive=alive,
             next_step=next_step,
             process=process_of[order].astype(np.int32),
-            op=column(pr.HOLD, program.op[step]),
-            arg0=column(holds[:, 1], program.arg0[step]),
-            arg1=column(holds[:, 2], program.arg1[step]),
-            arg2=column(0, accesses.astype(np.uint32)),
+            op=column(holds[:, 1], program.op[step]),
+            arg0=column(holds[:, 2], program.arg0[step]),
+            arg1=column(holds[:, 3], program.arg1[step]),
+            arg2=column(holds[:, 4], accesses.astype(np.uint32)),
             pipes=pipes,
         )

@@ -11,7 +11,7 @@ AT_FDCWD = (1 << 32) - 100  # linux/fcntl.h, as the low 32 bits of an argument
 AT_EMPTY_PATH = 0x1000
 AT_REMOVEDIR = 0x200
 # linux/fcntl.h, x86-64
-O_ACCMODE, O_CREAT, O_TRUNC, O_APPEND, O_CLOEXEC = 3, 0o100, 0o1000, 0o2000, 0o2000000
+O_ACCMODE, O_CREAT, O_EXCL, O_TRUNC, O_APPEND, O_CLOEXEC = 3, 0o100, 0o200, 0o1000, 0o2000, 0o2000000
 ERROR = (1 << 64) - 4095  # from here on, what a system call returned is an error
 
 # the arguments that are a directory's descriptor (None: the current directory) and a name

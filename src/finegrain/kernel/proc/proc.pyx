@@ -31,7 +31,7 @@ from finegrain.kernel.types cimport vm_object, vm_page, vmspace
 from finegrain.kernel.vfs cimport fdcopy, fdescfree, pfs_exit
 from finegrain.kernel.vm cimport vmspace_exec, vmspace_exit
 from finegrain.machine.seam cimport (
-    arena_alloc, charge, leave_run_time, panic, raw_lock, raw_unlock, spawn, touch_read, touch_write, unlikely)
+    arena_alloc, charge, leave_run_time, raw_lock, raw_unlock, spawn, touch_read, touch_write)
 from finegrain.machine.thread cimport machine, ps_t, thread
 
 cdef uint16_t NAME_PROC = lock_name(b"sleep mutex", b"process lock")
@@ -308,9 +308,8 @@ cdef vm_page* proc_exec_begin(thread* td, proc* p, vm_object* program) noexcept 
     if program != NULL:
         rw_wlock(td, &program.lock, SITE_FIRST_PAGE)
         m = vm_page_lookup(td, program, 0)
-        if unlikely(m == NULL):
-            panic(td, b"exec: the program's first page is not in memory")
-        vm_page_wire(td, m)
+        if m != NULL:                   # else a hole in the file, which FreeBSD fills with zeros and fails to run
+            vm_page_wire(td, m)
         rw_wunlock(td, &program.lock)
     p.p_vmspace = vmspace_exec(td, p.p_vmspace)
     return m

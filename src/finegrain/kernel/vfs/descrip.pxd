@@ -5,7 +5,8 @@
 
 from libc.stdint cimport int32_t, uint32_t
 
-from finegrain.kernel.vfs.types cimport openfile, pipepair
+from finegrain.kernel.vfs.files cimport start_dirs
+from finegrain.kernel.vfs.types cimport openfile, pipepair, vnode
 from finegrain.machine.thread cimport thread
 
 cdef enum:
@@ -23,6 +24,8 @@ cdef struct filedesc:
     fd_end* ends                        # s: in the order in which they came
     uint32_t count                      # s
     uint32_t capacity                   # s: kept when a process's memory is used for another
+    int32_t directory                   # s: what the process knows its working directory by
+    start_dirs dirs                     # s: where its paths begin; NULL: it knows no files
 
 # Add a descriptor, whose reference goes over to it.
 cdef void fdinstall(thread* td, filedesc* fdp, pipepair* pp, int32_t number, int32_t end) noexcept nogil
@@ -33,9 +36,13 @@ cdef openfile* fdlookup_file(filedesc* fdp, int32_t number) noexcept nogil
 cdef pipepair* fdlookup(filedesc* fdp, int32_t number, int32_t end) noexcept nogil
 # Close a descriptor, if it is there: `end` FD_FILE for a file's.  None held; as pipe_close(), fdrop().
 cdef void fdclose(thread* td, filedesc* fdp, int32_t number, int32_t end) noexcept nogil
-# A child's descriptors, which were none: its parent's.
+# The root directory, which is the working directory too: one user more of it.
+cdef void fdinit(thread* td, filedesc* fdp, vnode* root, int32_t directory) noexcept nogil
+# A child's descriptors and directories, which were none: its parent's.
 cdef void fdcopy(thread* td, filedesc* fdp, filedesc* child) noexcept nogil
 # Close all.  None held; as pipe_close(), fdrop().
+cdef void fdcloseall(thread* td, filedesc* fdp) noexcept nogil
+# The same, and leave the directories.  None held; besides as vrele().
 cdef void fdescfree(thread* td, filedesc* fdp) noexcept nogil
 # Have those who sleep on these pipes look again: the run is to stop.  None held; takes pipe mutexes.
 cdef void fdwake(thread* td, filedesc* fdp) noexcept nogil

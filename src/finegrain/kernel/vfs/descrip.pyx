@@ -4,6 +4,7 @@ from libc.string cimport memcpy, memmove
 
 from finegrain.kernel.vfs.files cimport fdrop, fhold
 from finegrain.kernel.vfs.pipe cimport pipe_close, pipe_wake
+from finegrain.kernel.vfs.vnode cimport vref, vrele
 from finegrain.machine.seam cimport arena_alloc, arena_free, atomic_fetchadd, charge
 
 cdef enum:
@@ -116,6 +117,18 @@ cdef void fdclose(thread* td, filedesc* fdp, int32_t number, int32_t end) noexce
 # Locks in:   none.
 # Locks out:  none.
 # May block:  never.
+# Stands for: FreeBSD fdinit(), pwd_set().
+cdef void fdinit(thread* td, filedesc* fdp, vnode* root, int32_t directory) noexcept nogil:
+    vref(td, root)
+    vref(td, root)
+    fdp.dirs.root = root
+    fdp.dirs.cwd = root
+    fdp.directory = directory
+
+
+# Locks in:   none.
+# Locks out:  none.
+# May block:  never.
 # Stands for: FreeBSD fdcopy().
 cdef void fdcopy(thread* td, filedesc* fdp, filedesc* child) noexcept nogil:
     cdef uint32_t i
@@ -128,18 +141,36 @@ cdef void fdcopy(thread* td, filedesc* fdp, filedesc* child) noexcept nogil:
             atomic_fetchadd(td, &fdp.ends[i].pipe.f_count[fdp.ends[i].end], 1)
         child.ends[i] = fdp.ends[i]
     child.count = fdp.count
+    if fdp.dirs.root != NULL:
+        vref(td, fdp.dirs.root)
+        vref(td, fdp.dirs.cwd)
+    child.dirs = fdp.dirs
+    child.directory = fdp.directory
     charge(td, td.machine.cost.op, OPS_FD * fdp.count)
 
 
 # Locks in:   none.
 # Locks out:  none.
 # May block:  as closef(): sleeps.
-# Stands for: FreeBSD fdescfree().
-cdef void fdescfree(thread* td, filedesc* fdp) noexcept nogil:
+# Stands for: the loop of FreeBSD fdescfree().
+cdef void fdcloseall(thread* td, filedesc* fdp) noexcept nogil:
     cdef uint32_t i
     for i in range(fdp.count):
         closef(td, &fdp.ends[i])
     fdp.count = 0
+
+
+# Locks in:   none.
+# Locks out:  none.
+# May block:  as closef() and vrele(): sleeps.
+# Stands for: FreeBSD fdescfree().
+cdef void fdescfree(thread* td, filedesc* fdp) noexcept nogil:
+    fdcloseall(td, fdp)
+    if fdp.dirs.root != NULL:
+        vrele(td, fdp.dirs.cwd)
+        vrele(td, fdp.dirs.root)
+        fdp.dirs.root = NULL
+        fdp.dirs.cwd = NULL
 
 
 # Locks in:   none.
