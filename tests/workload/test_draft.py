@@ -1,6 +1,6 @@
 from finegrain.workload import program as pr
 from finegrain.workload import recording as rec
-from finegrain.workload.draft import Draft, lay_out
+from finegrain.workload.draft import END, Draft, lay_out
 from finegrain.workload.rows import ready
 from finegrain.workload.space import ANONYMOUS, Region
 
@@ -22,8 +22,8 @@ def test_touches_and_other_steps_come_in_the_order_of_their_rows(make_recording)
     draft.mmap(1, Region(7, 9, 3, 0, -5), pr.MAP_PRIVATE)
     draft.mmap(1, Region(20, 24, 3, ANONYMOUS, 0), pr.MAP_PRIVATE)
     draft.add(3, pr.EXIT)
-    draft.process = 1
-    draft.add(5, pr.EXIT)  # added where the recording has none
+    draft.to = 1
+    draft.add(END, pr.EXIT)  # added where the recording has none
     program = lay_out(recording, rows, draft)
     assert [pr.OP_NAMES[op] for op in program.op] == [
         "exec",

@@ -16,7 +16,10 @@ Designs = Annotated[str, typer.Option(help="Designs to compare, separated by com
 Shape = Annotated[str | None, typer.Option(help="Exact shape: SOCKETSxCORESxTHREADS.  [default: 2x26x2]")]
 Jobs = Annotated[int | None, typer.Option(help="Builders.  [default: one a CPU]")]
 Workload = Annotated[str, typer.Option(help="A bundled recording's name, or a file.")]
-Images = Annotated[str, typer.Option(help="Copies of files: private: one a builder; shared: one for all; mixed: as jails have.")]
+Images = Annotated[
+    str,
+    typer.Option(help="Copies of files: private: one a builder; shared: one for all; mixed: as jails have."),
+]
 FreeMemory = Annotated[
     str, typer.Option(help="used: as on a machine in long use, its pages in no order; fresh: as after boot.")
 ]

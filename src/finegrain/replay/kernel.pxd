@@ -30,6 +30,27 @@ cdef struct live_process:
     int64_t pause_ns                    # after so much time off the CPU
     int64_t user_ns                     # and this much user time
 
+# A further thread of a process that is alive when a builder starts.
+cdef struct live_thread:
+    int64_t live                        # index of the process among all live ones
+    int64_t list                        # its steps, from here on; as of a process
+    int64_t step                        # the list's end: it has ended already
+    int64_t pause_ns
+    int64_t user_ns
+
+# How far the threads of a process have come: the next step of each, in order of their lists, the process's own first.
+cdef struct progress:
+    int64_t count
+    int64_t next[1]                     # [count]; NEVER once a list has come to its end
+
+# What a thread is to run.
+cdef struct thread_plan:
+    proc* p
+    int64_t list
+    int64_t step
+    ps_t pause
+    ps_t user
+
 # A pipe that is there when a builder starts.
 cdef struct live_pipe:
     int32_t number
@@ -60,7 +81,10 @@ cdef struct builder:
 cdef struct replay_state:
     steps program
     steps past
-    const int64_t* first_step           # of each process, and the end
+    const int64_t* first_step           # of each list, and the end
+    const int64_t* thread_first         # of each process, and the end: the lists of its further threads
+    live_thread* threads
+    int64_t nthreads
     const int32_t* map_file
     const int64_t* map_page
     const uint8_t* map_prot

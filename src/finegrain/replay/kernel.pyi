@@ -21,6 +21,7 @@ class Kernel:
         program: Program,
         past: Sequence[npt.NDArray[Any]],
         live: Sequence[tuple[int, ...]],
+        threads: Sequence[tuple[int, ...]],
         pipes: Sequence[tuple[int, ...]],
         runs: Sequence[tuple[int, int, int]],
         file_shared: npt.NDArray[Any],

@@ -11,6 +11,7 @@
 # user time is only summed up until something does.
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memset
 
 from finegrain.kernel.boot cimport kernel_config, kernel_config_from, kernel_create
 from finegrain.kernel.locks cimport lock_name, lock_site, msleep, mtx_init, mtx_lock, mtx_unlock, wakeup
@@ -19,8 +20,8 @@ from finegrain.kernel.pmap cimport (
     CHUNKS_FREED_MAX, pmap_access, pmap_activate, pmap_kernel_ptps, pmap_state, pv_reset, pv_state, pvlock_state,
     radix_pages)
 from finegrain.kernel.proc cimport (
-    WAIT_ANY, killpg, listing_start, proc_exec_begin, proc_exec_end, proc_exit, proc_fork, proc_of, proc_plan,
-    proc_reaper, proc_state, proc_wait, sys_setpgid, sys_setsid)
+    WAIT_ANY, kern_thr_exit, kern_thr_new, killpg, listing_start, proc_exec_begin, proc_exec_end, proc_exit, proc_fork, proc_of, proc_plan,
+    proc_reaper, proc_state, proc_wait, sys_setpgid, sys_setsid, thread_single)
 from finegrain.kernel.types cimport (
     PAGE_SIZE, VM_PROT_EXECUTE, VM_PROT_READ, VM_PROT_WRITE, vm_object, vm_offset_t, vm_page, vmspace)
 from finegrain.kernel.vfs cimport (
@@ -32,11 +33,13 @@ from finegrain.kernel.vm cimport (
     FAULT_ZERO, PREMAP_FULL, PREMAP_NONE, PREMAP_PARTIAL, map_request, vm_audit, vm_fault, vm_map_brk,
     vm_map_mmap, vm_map_mprotect, vm_map_munmap, vm_pageout_start, vm_state, vmspace_alloc, vmspace_fork, vmspace_ref)
 from finegrain.machine.machine cimport Machine
-from finegrain.machine.seam cimport arena_alloc, charge, now, sleep_for, stopping, unlikely, user
+from finegrain.machine.seam cimport arena_alloc, arena_free, charge, now, sleep_for, stopping, unlikely, user
 from finegrain.machine.thread cimport ps_t, thread
 from finegrain.replay.age cimport memory_age
 from finegrain.replay.files cimport file_find, file_step, is_file_step, tree_plant
 from finegrain.replay.image cimport image_fill, image_free
+
+import numpy as np
 
 from finegrain.workload import program as pr
 
@@ -47,6 +50,11 @@ cdef enum:
     PS_PER_NS = 1000
     MAX_PENDING_PS = 200000000          # user time is passed at least this often
     START_GRID_PS = 1000000000          # the replay begins at a whole millisecond
+    # How often a thread that needs another one's step looks whether it has been taken [A].  A program's would sleep on
+    # a lock of its own until then.
+    AWAIT_PS = 50000000
+
+cdef int64_t NEVER = <int64_t>1 << 62
 
 
 # Kinds of steps and their flags: workload.program numbers them.
@@ -69,6 +77,8 @@ cdef uint8_t OP_READ = pr.READ
 cdef uint8_t OP_WRITE = pr.WRITE
 cdef uint8_t OP_CLOSE = pr.CLOSE
 cdef uint8_t OP_HOLD = pr.HOLD
+cdef uint8_t OP_THREAD = pr.THREAD
+cdef uint8_t OP_AWAIT = pr.AWAIT
 cdef uint32_t TOUCH_WRITE = pr.TOUCH_WRITE
 cdef uint32_t TOUCH_EXEC = pr.TOUCH_EXEC
 cdef uint8_t MAP_SHARED = pr.MAP_SHARED
@@ -284,13 +294,49 @@ cdef void do_hold(thread* td, proc* p, int32_t number, int32_t end) noexcept nog
             return
 
 
-# Take steps number i up to, not including, end of a list of steps.  Stops at an EXIT, and when the run is to end.
+# Which of a process's threads a list of steps is: 0, the first one.
+cdef inline int64_t thread_of(replay_state* r, proc* p, int64_t list) noexcept nogil:
+    return 0 if list == p.p_plan.number else list - r.thread_first[p.p_plan.number] + 1
+
+
+# Begin with what a thread is to run.
+#
+# Locks in:   none.
+# Locks out:  none.
+# May block:  as kern_thr_new().
+# Stands for: FreeBSD sys_thr_new().
+cdef void do_thread(thread* td, proc* p, int64_t list, int64_t step, ps_t pause, ps_t user) noexcept nogil:
+    cdef thread_plan* plan = <thread_plan*>arena_alloc(td.machine, sizeof(thread_plan))
+    plan.p = p
+    plan.list = list
+    plan.step = step
+    plan.pause = pause
+    plan.user = user
+    kern_thr_new(td, p, thread_main, plan)
+
+
+# Wait until another thread has come to a step of its list.
+#
+# Locks in:   none.
+# Locks out:  none.
+# May block:  sleeps.
+# Stands for: what a program's threads do to agree with each other.
+cdef void do_await(thread* td, proc* p, int64_t list, int64_t step) noexcept nogil:
+    cdef progress* of = <progress*>p.p_threads
+    cdef int64_t k = thread_of(replay_of(td), p, list)
+    while of != NULL and of.next[k] < step and not stopping(td.machine):
+        sleep_for(td, AWAIT_PS)
+
+
+# Take steps number i up to, not including, end of a list of steps.  Stops at an EXIT, and when the run is to end.  next:
+# where to say how far it has come; NULL: nobody asks.
 #
 # Locks in:   none.
 # Locks out:  none.
 # May block:  as faults and system calls do: sleeps.  User time passes in between.
 # Stands for: a user program.
-cdef void run_steps(thread* td, proc* p, const steps* s, int64_t i, int64_t end, ps_t pending) noexcept nogil:
+cdef void run_steps(thread* td, proc* p, const steps* s, int64_t i, int64_t end, ps_t pending,
+                    int64_t* next) noexcept nogil:
     cdef uint8_t op
     cdef int prot
     cdef uint64_t arg0
@@ -298,6 +344,8 @@ cdef void run_steps(thread* td, proc* p, const steps* s, int64_t i, int64_t end,
     if not first:
         pending = 0
     while i < end:
+        if next != NULL:
+            next[0] = i
         if s.user_ns != NULL and not first:
             pending += <ps_t>s.user_ns[i] * PS_PER_NS
         first = False
@@ -325,6 +373,10 @@ cdef void run_steps(thread* td, proc* p, const steps* s, int64_t i, int64_t end,
             pending = 0
         if unlikely(stopping(td.machine)) or op == OP_EXIT:
             return
+        if op == OP_AWAIT:
+            do_await(td, p, <int64_t>arg0, <int64_t>s.arg1[i])
+            i += 1
+            continue
         charge(td, td.machine.cost.syscall, 1)
         if op == OP_MMAP:
             do_mmap(td, p, arg0, s.arg1[i], s.arg2[i])
@@ -359,6 +411,8 @@ cdef void run_steps(thread* td, proc* p, const steps* s, int64_t i, int64_t end,
             fdclose(td, &p.p_fd, <int32_t>arg0, <int32_t>s.arg1[i])
         elif op == OP_HOLD:
             do_hold(td, p, <int32_t>arg0, <int32_t>s.arg1[i])
+        elif op == OP_THREAD:
+            do_thread(td, p, <int64_t>arg0, replay_of(td).first_step[arg0], 0, -1)
         elif is_file_step(op):
             file_step(td, &p.p_fd, &replay_of(td).paths, op, <int32_t>arg0, s.arg1[i], s.arg2[i])
         i += 1
@@ -412,28 +466,89 @@ cdef void arrive(thread* td, replay_state* r, bint wait) noexcept nogil:
         sleep_for(td, r.start - now(td))
 
 
+# Where the process's threads say how far they have come; NULL: it has one.
+cdef progress* progress_of(thread* td, replay_state* r, proc* p) noexcept nogil:
+    cdef int64_t count = r.thread_first[p.p_plan.number + 1] - r.thread_first[p.p_plan.number]
+    cdef progress* of
+    if count == 0:
+        return NULL
+    of = <progress*>arena_alloc(td.machine, sizeof(progress) + count * sizeof(int64_t))
+    memset(of, 0, sizeof(progress) + count * sizeof(int64_t))
+    of.count = count + 1
+    p.p_threads = of
+    return of
+
+
+# A further thread of a process.
+#
+# Locks in:   none.
+# Locks out:  none.
+# May block:  as run_steps() and kern_thr_exit(): sleeps.
+# Stands for: the program after FreeBSD thr_new().
+cdef void thread_main(thread* td, void* argument) noexcept nogil:
+    cdef thread_plan plan = (<thread_plan*>argument)[0]
+    cdef replay_state* r = replay_of(td)
+    cdef int64_t* next = &(<progress*>plan.p.p_threads).next[thread_of(r, plan.p, plan.list)]
+    arena_free(td.machine, argument, sizeof(thread_plan))
+    pmap_activate(td, &plan.p.p_vmspace.pm)
+    sleep_for(td, plan.pause)
+    run_steps(td, plan.p, &r.program, plan.step, r.first_step[plan.list + 1], plan.user, next)
+    next[0] = NEVER
+    kern_thr_exit(td, plan.p)
+
+
+# The further threads that a process has where the replay begins.
+#
+# Locks in:   none.
+# Locks out:  none.
+# May block:  as do_thread().
+# Stands for: nothing in FreeBSD.
+cdef void make_live_threads(thread* td, replay_state* r, proc* p, progress* of) noexcept nogil:
+    cdef live_thread* one
+    cdef int64_t i, k
+    of.next[0] = p.p_plan.step
+    for i in range(r.nthreads):
+        one = &r.threads[i]
+        if one.live != p.p_plan.live:
+            continue
+        k = thread_of(r, p, one.list)
+        of.next[k] = one.step
+        if one.step == r.first_step[one.list + 1]:
+            of.next[k] = NEVER
+        else:
+            do_thread(td, p, one.list, one.step, one.pause_ns * PS_PER_NS, one.user_ns * PS_PER_NS)
+
+
 # A process, from fork to exit.
 #
 # Locks in:   none.
 # Locks out:  none.
-# May block:  as run_steps() and proc_exit(): sleeps.
+# May block:  as run_steps(), make_live_threads(), thread_single() and proc_exit(): sleeps.
 # Stands for: FreeBSD fork_exit() and the program after it.
 cdef void process_main(thread* td, void* argument) noexcept nogil:
     cdef proc* p = <proc*>argument
     cdef replay_state* r = replay_of(td)
     cdef live_process* live
+    cdef progress* of = progress_of(td, r, p)
     pmap_activate(td, &p.p_vmspace.pm)
     if p.p_plan.live >= 0:
         live = &r.live[p.p_plan.live]
         fdcloseall(td, &p.p_fd)                         # its past says which ends of pipes and files it has
-        run_steps(td, p, &r.past, live.past, live.past_end, -1)
+        run_steps(td, p, &r.past, live.past, live.past_end, -1, NULL)
         if r.start == 0:                                # else it slept in vfork while the replay began
             fork_live(td, p, p.p_plan.live)
             arrive(td, r, True)
+        if of != NULL:
+            make_live_threads(td, r, p, of)
     sleep_for(td, p.p_plan.pause)
-    run_steps(td, p, &r.program, p.p_plan.step, p.p_plan.end, p.p_plan.user)
+    run_steps(td, p, &r.program, p.p_plan.step, p.p_plan.end, p.p_plan.user, &of.next[0] if of != NULL else NULL)
     if unlikely(stopping(td.machine)):
         fdwake(td, &p.p_fd)                             # nobody else may come who writes, or reads, what is waited for
+    if of != NULL:
+        of.next[0] = NEVER
+        thread_single(td, p)
+        p.p_threads = NULL
+        arena_free(td.machine, of, sizeof(progress) + (of.count - 1) * sizeof(int64_t))
     proc_exit(td, p)
 
 
@@ -627,12 +742,13 @@ cdef class Kernel:
         view = array.reshape(-1).view("u1")
         return &view[0]
 
-    def load(self, program, past, live, pipes, runs, file_shared, entries, trees, builders):
+    def load(self, program, past, live, threads, pipes, runs, file_shared, entries, trees, builders):
         """Give the kernel what the builders run.
 
         `program` is a workload.program.Program. `past` is a Start's `op`, `arg0`, `arg1`, `arg2`, of all builders
         together; `live` has a row (number, parent, inherits, past, past_end, step, pause_ns, user_ns) for each process
-        alive at the start, `pipes` a row (number, bytes, readers, writers) for each pipe there, `runs` a row (file,
+        alive at the start, `threads` a row (index in `live`, list, step, pause_ns, user_ns) for each further thread of
+        theirs that has begun, `pipes` a row (number, bytes, readers, writers) for each pipe there, `runs` a row (file,
         page, pages) for each piece of an image; `file_shared` says of each file whether all builders map one. `entries` has a
         row (path, file, bytes) for each file of the builders' file systems, `trees` a row (path, first, last entry)
         for each directory that they share, and `builders` a row (fill_first, fill_last, share_first, share_last,
@@ -650,6 +766,8 @@ cdef class Kernel:
         r.past.arg1 = <const uint64_t*>self._keep(past[2], "u8")
         r.past.arg2 = <const uint32_t*>self._keep(past[3], "u4")
         r.first_step = <const int64_t*>self._keep(program.first_step, "i8")
+        of_process = np.searchsorted(program.thread_process, np.arange(len(program.parent) + 1))
+        r.thread_first = <const int64_t*>self._keep((of_process + len(program.parent)).astype(np.int64), "i8")
         r.map_file = <const int32_t*>self._keep(program.map_file, "i4")
         r.map_page = <const int64_t*>self._keep(program.map_page, "i8")
         r.map_prot = <const uint8_t*>self._keep(program.map_prot, "u1")
@@ -671,6 +789,11 @@ cdef class Kernel:
         for i, row in enumerate(live):
             (r.live[i].number, r.live[i].parent, r.live[i].inherits, r.live[i].past, r.live[i].past_end,
              r.live[i].step, r.live[i].pause_ns, r.live[i].user_ns) = row
+        r.nthreads = len(threads)
+        r.threads = <live_thread*>arena_alloc(self.host.m, max(1, r.nthreads) * sizeof(live_thread))
+        for i, row in enumerate(threads):
+            (r.threads[i].live, r.threads[i].list, r.threads[i].step, r.threads[i].pause_ns,
+             r.threads[i].user_ns) = row
         r.pipes = <live_pipe*>arena_alloc(self.host.m, max(1, len(pipes)) * sizeof(live_pipe))
         for i, row in enumerate(pipes):
             r.pipes[i].number, r.pipes[i].bytes, r.pipes[i].holders[0], r.pipes[i].holders[1] = row

@@ -84,6 +84,20 @@ def _fill_runs(program: Program, trees: Trees) -> tuple[list[Run], list[Run]]:
     return own, shared
 
 
+def _thread_rows(program: Program, start: Start) -> list[tuple[int, ...]]:
+    """Give the rows of `Kernel.load()`'s `threads` for one builder, with indices among its own live processes."""
+    alive = {process: i for i, process in enumerate(start.alive.tolist())}
+    rows: list[tuple[int, ...]] = []
+    for number, step in start.threads:
+        pause_ns, user_ns = 0, 0
+        if step < program.first_step[number + 1]:
+            left_ns = max(0, int(program.time[step]) - start.time)
+            user_ns = min(int(program.user_ns[step]), left_ns)
+        process = int(program.thread_process[number - len(program.parent)])
+        rows.append((alive[process], number, step, pause_ns, user_ns))
+    return rows
+
+
 class Replay:
     """A kernel of one design on `machine` and memory `segments`, with `jobs` builders that replay `program`.
 
@@ -149,6 +163,7 @@ class Replay:
         starts = Starts(program)
         past: list[Start] = []
         live: list[tuple[int, ...]] = []
+        threads: list[tuple[int, ...]] = []
         pipes: list[tuple[int, ...]] = []
         builders: list[tuple[int, ...]] = []
         entries = [rows for _, rows in trees.shared()]
@@ -168,6 +183,7 @@ class Replay:
             piped = (len(pipes), len(pipes) + len(start.pipes))
             builders.append((0, len(own), *share, *tree, *alive, *piped, age, int(seeds[k])))
             pipes += start.pipes
+            threads += [(p + len(live), *rest) for p, *rest in _thread_rows(program, start)]
             live += [(n, p + len(live) if p >= 0 else -1, *rest) for n, p, *rest in rows]
             past.append(start)
             steps += len(start.op)
@@ -177,7 +193,9 @@ class Replay:
         ]
         file_shared = trees.file_shared.astype(np.uint8)
         files = np.concatenate(entries)
-        self.kernel.load(program, columns, live, pipes, own + shared, file_shared, files, lent, builders)
+        self.kernel.load(
+            program, columns, live, threads, pipes, own + shared, file_shared, files, lent, builders
+        )
 
     def prepare(self) -> int:
         """Fill the images, put what was alive in place, and go to where the replay begins.

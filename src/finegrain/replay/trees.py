@@ -82,7 +82,9 @@ class Trees:
 
     def shared(self) -> list[tuple[int, npt.NDArray[Any]]]:
         """Return each shared directory's path and what is in it."""
-        return [(root, self._entries(self._first, np.flatnonzero(self._below == root))) for root in self.roots]
+        return [
+            (root, self._entries(self._first, np.flatnonzero(self._below == root))) for root in self.roots
+        ]
 
     def at(self, t_ns: int) -> npt.NDArray[Any]:
         """Return what else there is at recording time `t_ns`: a builder's own files."""

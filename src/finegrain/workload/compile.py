@@ -9,7 +9,7 @@ import numpy.typing as npt
 from finegrain.workload import program as pr
 from finegrain.workload import recording as rec
 from finegrain.workload.clock import Pause, pauses
-from finegrain.workload.draft import UNKNOWN, Draft, lay_out
+from finegrain.workload.draft import END, UNKNOWN, Draft, lay_out
 from finegrain.workload.file_steps import FileSteps, interned
 from finegrain.workload.file_tree import Paths, paths_of, tree_of
 from finegrain.workload.pipes import unexplained
@@ -17,6 +17,7 @@ from finegrain.workload.program import Program
 from finegrain.workload.recording import Recording
 from finegrain.workload.rows import Rows, ready
 from finegrain.workload.space import ANONYMOUS, SPECIAL, Region, Space
+from finegrain.workload.threads import Threads
 
 # A region is inferred around a touched page as far as later touches are no more than this many pages apart.
 _NEAR_PAGES = 16
@@ -132,6 +133,7 @@ class _Compiler:
     def _infer(self, row: int, space: Space, access: int) -> None:
         """Map anonymous memory around a touched page for which no mapping was recorded."""
         page = int(self.rows.page[row])
+        self.draft.to = int(self.rows.lists[row])
         low, high = space.gap(page)
         above = space.find(high)
         if above is not None and above.stack and high - page <= _STACK_PAGES:
@@ -243,12 +245,20 @@ class _Compiler:
         first, stop = int(self.rows.bounds[process]), int(self.rows.bounds[process + 1])
         space, borrowed = self.snapshots.pop(process, (Space(), False))
         forked: set[int] = set()
+        threads = Threads(self.rows, process, self.draft) if self.threaded[process] else None
         at = first
         for row in rows:
             if at < row:
                 self._touches(at, row, space, borrowed)
+                if threads is not None:
+                    threads.touch(at, row)
             at = row + 1
             kind = self.kinds[row]
+            if threads is not None:
+                self.draft.to = int(self.rows.lists[row])
+                if self.draft.to in threads.ended:
+                    continue
+                threads.row(row, kind, self._args(row), space.heap_end)
             if kind == rec.MAP:
                 self._map(row, space, borrowed)
             elif kind == rec.BREAK:
@@ -296,10 +306,16 @@ class _Compiler:
             elif kind >= rec.FILE_OPEN:
                 self.files.call(row, kind, self.calls[row])
             elif kind == rec.EXIT:
+                if threads is not None:
+                    threads.end()
                 self.draft.add(row, pr.EXIT)
                 return
         self._touches(at, stop, space, borrowed)
-        self.draft.add(stop, pr.EXIT)
+        if threads is not None:
+            threads.touch(at, stop)
+            self.draft.to = process
+            threads.end()
+        self.draft.add(END, pr.EXIT)
 
     def run(self) -> None:
         """Make the steps of all processes."""
@@ -319,12 +335,14 @@ class _Compiler:
         self.kinds = dict(zip(rows, self.rows.kind[others].tolist(), strict=True))
         self.rows_of_maps = np.flatnonzero(self.rows.kind == rec.MAP)
         self.pages = self.rows.page.tolist()
-        found = pauses(self.rows.events, self.rows.parent, self.rows.start, self.rows.end)
-        waits = {pause.row: pause for pause in found}
+        in_lists = self.rows.in_lists
+        found = pauses(self.rows.events[in_lists], self.rows.parent, self.rows.start, self.rows.end)
+        waits = {int(in_lists[pause.row]): pause for pause in found}
+        self.threaded = np.isin(np.arange(self.rows.processes), self.rows.thread_process).tolist()
         waited = {pause.child for pause in found if pause.child >= 0}
         limits = np.searchsorted(others, self.rows.bounds)
         for process in range(self.rows.processes):
-            self.draft.process = process
+            self.draft.to = process
             self.files.begin(process)
             rows = others[limits[process] : limits[process + 1]].tolist()
             self._process(process, rows, waits, waited)

@@ -14,6 +14,7 @@ from finegrain.workload.recording import Recording
 from finegrain.workload.rows import Rows
 from finegrain.workload.space import Region
 
+END = -1  # in a row's place: after the last one of its list
 UNKNOWN = 3  # an access not told by the recording, beside the TOUCH_* bits
 _UINT32_MAX = (1 << 32) - 1
 
@@ -24,15 +25,15 @@ class Draft:
 
     dropped: bytearray
     access: bytearray  # of each row that is a fault: TOUCH_* bits or UNKNOWN
-    process: int = 0  # the one whose steps are being made
-    out: list[tuple[int, int, int, int, int, int]] = field(default_factory=list)  # process, row, op, args
+    to: int = 0  # the list to which steps are being added
+    out: list[tuple[int, int, int, int, int, int]] = field(default_factory=list)  # list, row, op, args
     # file, page of it, protection, flags -> index
     maps: dict[tuple[int, int, int, int], int] = field(default_factory=dict)
     inferred: Counter[str] = field(default_factory=Counter)
 
     def add(self, row: int, op: int, arg0: int = 0, arg1: int = 0, arg2: int = 0) -> None:
-        """Add a step at `row`, after those that are there."""
-        self.out.append((self.process, row, op, arg0, arg1, arg2))
+        """Add a step at `row` (or END), after those that are there. An AWAIT's arg1 is a row."""
+        self.out.append((self.to, row, op, arg0, arg1, arg2))
 
     def mmap(self, row: int, region: Region, flags: int) -> None:
         """Add the step that maps `region`."""
@@ -45,18 +46,27 @@ class Draft:
 
 def lay_out(recording: Recording, rows: Rows, draft: Draft) -> Program:
     """Put touches and other steps into one order, with their times."""
-    # both kinds of step are in order already; at the same row, a touch comes last
+    # all rows in the order of the lists; at the same row, a touch comes last
+    order = rows.in_lists
+    place = np.empty_like(order)
+    place[order] = np.arange(len(order))
+    kinds = rows.kind[order]
+    lists = np.arange(rows.processes + len(rows.thread_process) + 1)
+    bounds = np.searchsorted(rows.lists[order], lists)
     others = np.array(draft.out, np.int64).reshape(-1, 6)
-    other_process, other_row = others[:, 0], others[:, 1]
-    dropped = np.frombuffer(draft.dropped, np.uint8)
-    touches = np.flatnonzero((rows.kind == rec.FAULT) & (dropped == 0))
+    added = others[:, 1] == END
+    other_row = np.where(added, bounds[others[:, 0] + 1], place[others[:, 1]] if len(place) else 0)
+    sort = np.lexsort((other_row, others[:, 0]))
+    others, other_row, added = others[sort], other_row[sort], added[sort]
+    other_list = others[:, 0]
+    dropped = np.frombuffer(draft.dropped, np.uint8)[order]
+    touches = np.flatnonzero((kinds == rec.FAULT) & (dropped == 0))
     total = len(others) + len(touches)
+    # what is added at a list's end comes before the next one's touches
     other_at = np.arange(len(others)) + np.searchsorted(touches, other_row)
     is_touch = np.ones(total, np.bool_)
     is_touch[other_at] = False
-    first_step = np.searchsorted(touches, rows.bounds) + np.searchsorted(
-        other_process, np.arange(rows.processes + 1)
-    )
+    first_step = np.searchsorted(touches, bounds) + np.searchsorted(other_list, lists)
 
     def column(of_others: npt.NDArray[np.int64], of_touches: npt.ArrayLike) -> npt.NDArray[np.int64]:
         both = np.empty(total, np.int64)
@@ -65,18 +75,21 @@ def lay_out(recording: Recording, rows: Rows, draft: Draft) -> Program:
         return both
 
     # a pause ends when the ON row after it says; an EXIT that was added, when the recording does
-    times = np.append(rows.events["time"].to_numpy(), recording.duration_ns)
-    row_end = rows.bounds[other_process + 1]
-    added = other_row >= row_end
-    kind = np.append(rows.kind, 0)
+    times = np.append(rows.events["time"].to_numpy()[order], recording.duration_ns)
+    kind = np.append(kinds, 0)
     paused = ~added & np.isin(others[:, 2], [pr.SLEEP, pr.WAIT]) & (kind[other_row] == rec.OFF)
     other_time = np.where(added, recording.duration_ns, times[other_row + paused])
 
-    before = np.concatenate([[0], np.cumsum(user_time(rows.events)[0])])
-    upto = column(before[np.minimum(other_row + 1, row_end)], before[touches + 1])
+    before = np.concatenate([[0], np.cumsum(user_time(rows.events)[0][order])])
+    upto = column(before[np.minimum(other_row + 1, bounds[other_list + 1])], before[touches + 1])
     since = np.empty_like(upto)
     since[1:] = upto[:-1]
-    since[first_step[:-1]] = before[rows.bounds[:-1]]
+    since[first_step[:-1]] = before[bounds[:-1]]
+    row_of = column(other_row, touches)
+    waits = others[:, 2] == pr.AWAIT
+    if waits.any():
+        steps = np.searchsorted(row_of, place[others[waits, 4]], side="right")
+        others[waits, 4] = np.where(steps > first_step[others[waits, 3]], steps, 0)
 
     user = upto - since
     if (user > _UINT32_MAX).any():
@@ -88,7 +101,7 @@ def lay_out(recording: Recording, rows: Rows, draft: Draft) -> Program:
     file_pages = np.zeros(len(recording.files), np.int64)
     reach = of[:, 1] + mapped[:, 4] // pr.PAGE_BYTES
     np.maximum.at(file_pages, of[of[:, 0] >= 0, 0], reach[of[:, 0] >= 0])
-    access = np.frombuffer(draft.access, np.uint8)[touches]
+    access = np.frombuffer(draft.access, np.uint8)[order][touches]
     return Program(
         name=recording.name,
         kind=recording.kind,
@@ -100,7 +113,7 @@ def lay_out(recording: Recording, rows: Rows, draft: Draft) -> Program:
         op=column(others[:, 2], pr.TOUCH).astype(np.uint8),
         user_ns=np.minimum(user, _UINT32_MAX).astype(np.uint32),
         time=column(other_time, times[touches]),
-        arg0=column(others[:, 3], rows.page[touches] * pr.PAGE_BYTES).astype(np.uint64),
+        arg0=column(others[:, 3], rows.page[order][touches] * pr.PAGE_BYTES).astype(np.uint64),
         arg1=column(others[:, 4], 0).astype(np.uint64),
         arg2=column(others[:, 5], access).astype(np.uint32),
         map_file=maps[:, 0].astype(np.int32),
@@ -109,5 +122,6 @@ def lay_out(recording: Recording, rows: Rows, draft: Draft) -> Program:
         map_flags=maps[:, 3].astype(np.uint8),
         file_name=list(recording.files),
         file_pages=file_pages,
+        thread_process=rows.thread_process,
         inferred=dict(sorted(draft.inferred.items())),
     )

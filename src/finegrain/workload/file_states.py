@@ -18,7 +18,9 @@ class FileStates:
     def __init__(self, program: Program) -> None:
         """Find the steps that change them."""
         self._program = program
-        steps = np.flatnonzero(np.isin(program.op, _OPS)) if len(program.path_parent) else np.zeros(0, np.int64)
+        steps = (
+            np.flatnonzero(np.isin(program.op, _OPS)) if len(program.path_parent) else np.zeros(0, np.int64)
+        )
         self._steps = steps[np.argsort(program.time[steps], kind="stable")]
         self._times = program.time[self._steps]
         process = np.searchsorted(program.first_step, self._steps, side="right") - 1
@@ -57,7 +59,9 @@ class FileStates:
         program = self._program
         for i in range(self._next, upto):
             step = self._steps[i]
-            self._take(self._process[i], int(program.op[step]), int(program.arg0[step]), int(program.arg2[step]))
+            self._take(
+                self._process[i], int(program.op[step]), int(program.arg0[step]), int(program.arg2[step])
+            )
         self._next = upto
         steps = [(process, pr.FILE_CHDIR, path, 0, 0) for process, path in self._directory.items()]
         for process, files in self._open.items():

@@ -43,7 +43,7 @@ recording has before it; so does the first thread before it EXITs, for all other
 | CLOSE | pipe's index | PIPE_READ_END or PIPE_WRITE_END | |
 | HOLD | likewise; in a Start alone: the process has that end | | |
 | THREAD | index of the new thread's list of steps | | |
-| AWAIT | index of a list of steps of this process | step in it that must have been taken | |
+| AWAIT | index of a list of steps of this process | step in it that it must have come to | |
 | FILE_OPEN | path | | OPEN_* bits |
 | FILE_CLOSE, FILE_FSTAT | path of a file that the process has open | | |
 | FILE_READ, FILE_WRITE | likewise | offset, bytes | bytes |
@@ -153,7 +153,9 @@ class Program:
     parent: npt.NDArray[np.int32]  # -1: there from the start
     start: npt.NDArray[np.int64]  # recording time (ns) of creation
     end: npt.NDArray[np.int64]  # recording time (ns) of exit, or the recording's end
-    first_step: npt.NDArray[np.int64]  # list p's steps are first_step[p]:first_step[p + 1]; P lists and T more
+    first_step: npt.NDArray[
+        np.int64
+    ]  # list p's steps are first_step[p]:first_step[p + 1]; P lists and T more
     # steps, each process's together and in order
     op: npt.NDArray[np.uint8] = field(repr=False)
     user_ns: npt.NDArray[np.uint32] = field(repr=False)  # user time before the step
@@ -178,7 +180,9 @@ class Program:
     tree_time: npt.NDArray[np.int64] = field(default_factory=_none, repr=False)
     tree_path: npt.NDArray[np.int32] = field(default_factory=_none, repr=False)
     tree_bytes: npt.NDArray[np.int64] = field(default_factory=_none, repr=False)
-    thread_process: npt.NDArray[np.int32] = field(default_factory=_none, repr=False)  # of the T further threads
+    thread_process: npt.NDArray[np.int32] = field(
+        default_factory=_none, repr=False
+    )  # of the T further threads
     inferred: dict[str, int] = field(default_factory=dict)  # how many steps which rule made or changed
 
     def process_of(self, lists: npt.NDArray[Any]) -> npt.NDArray[np.int64]:

@@ -21,6 +21,11 @@ class Rows:
     parent: npt.NDArray[np.int32]  # -1: there from the start, or its fork was not seen
     start: npt.NDArray[np.int64]  # recording time, ns
     end: npt.NDArray[np.int64]  # recording time, ns; the recording's end without an exit
+    # which list of steps each row belongs to: its process's, or beyond those its thread's
+    lists: npt.NDArray[np.int64]
+    thread_process: npt.NDArray[np.int32]  # of the threads that have a list, in order of the lists
+    list_of: dict[tuple[int, int], int]  # by process and thread
+    in_lists: npt.NDArray[np.int64]  # the rows in order of their lists
 
     @property
     def processes(self) -> int:
@@ -63,6 +68,34 @@ def _tuck_exec_maps(events: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+def _threads(events: pl.DataFrame) -> list[tuple[int, int]]:
+    """Return the process and number of each thread that can have steps of its own.
+
+    The threads of a process of which one is not seen to begin, or which execs with several, are taken for one.
+    """
+    kind = events["kind"]
+    if not (kind == rec.THREAD).any():
+        return []
+    begun = events.with_row_index("row").filter(pl.col("kind") == rec.THREAD)
+    began = begun.select("process", pl.col("info").alias("thread"), pl.col("row").alias("began"))
+    if began.select("process", "thread").is_duplicated().any():
+        began = began.unique(["process", "thread"], keep="first", maintain_order=True)
+    seen = (
+        events.with_row_index("row")
+        .filter(pl.col("thread") > 0)
+        .group_by("process", "thread")
+        .agg(pl.col("row").min())
+        .join(began, on=["process", "thread"], how="left")
+    )
+    unsound = seen.filter(pl.col("began").is_null() | (pl.col("row") < pl.col("began")))["process"]
+    first = began.group_by("process").agg(pl.col("began").min())
+    execs = events.with_row_index("row").filter(pl.col("kind") == rec.EXEC).join(first, on="process")
+    bad = {*unsound.to_list(), *execs.filter(pl.col("row") > pl.col("began"))["process"].to_list()}
+    return sorted(
+        pair for pair in began.select("process", "thread").iter_rows() if pair[0] not in bad and pair[1]
+    )
+
+
 def ready(recording: Recording) -> Rows:
     """Put the rows of `recording` right, and find out who forked whom, and when."""
     events = _tuck_exec_maps(_until_exit(recording.events))
@@ -81,6 +114,13 @@ def ready(recording: Recording) -> Rows:
     first = events.group_by("process").agg(pl.col("time").min())
     unforked = first.filter(pl.col("process").is_in(np.flatnonzero(parent < 0)))
     start[unforked["process"].to_numpy()] = unforked["time"].to_numpy()
+    threads = _threads(events)
+    list_of = {pair: count + i for i, pair in enumerate(threads)}
+    lists = events["process"].to_numpy().astype(np.int64)
+    if threads:
+        others = np.flatnonzero(events["thread"].to_numpy() > 0)
+        of = zip(lists[others].tolist(), events["thread"].to_numpy()[others].tolist(), strict=True)
+        lists[others] = [list_of.get(pair, pair[0]) for pair in of]
     return Rows(
         events=events,
         kind=events["kind"].to_numpy(),
@@ -89,4 +129,8 @@ def ready(recording: Recording) -> Rows:
         parent=parent,
         start=start,
         end=end,
+        lists=lists,
+        thread_process=np.array([process for process, _ in threads], np.int32),
+        list_of=list_of,
+        in_lists=np.argsort(lists, kind="stable"),
     )

@@ -40,6 +40,8 @@ class Start:
     arg0: npt.NDArray[np.uint64]
     arg1: npt.NDArray[np.uint64]
     arg2: npt.NDArray[np.uint32]
+    # the further threads that have begun in them: list of steps, and the step of it that is next, or the list's end
+    threads: list[tuple[int, int]]
     # the pipes that somebody alive has an end of: index, bytes in it, processes with its read end, with its write end
     pipes: list[tuple[int, int, int, int]]
 
@@ -54,6 +56,13 @@ class Starts:
         self._fork_step = np.full(len(program.parent), -1, np.int64)
         self._fork_step[program.arg0[forks].astype(np.int64)] = forks
         self._execs = np.flatnonzero(program.op == pr.EXEC)
+        begun = np.flatnonzero(program.op == pr.THREAD)
+        self._begun = dict(
+            zip(program.arg0[begun].tolist(), begun.tolist(), strict=True)
+        )  # by list: its THREAD
+        self._lists: dict[int, list[int]] = {}  # of processes with several threads
+        for number, process in enumerate(program.thread_process.tolist(), len(program.parent)):
+            self._lists.setdefault(process, [process]).append(number)
         self._pipes = PipeStates(program)
         self._files = FileStates(program)
 
@@ -63,37 +72,70 @@ class Starts:
         found = int(self._execs[i]) if i >= 0 else -1
         return found if found >= self.program.first_step[process] else -1
 
-    def _ranges(self, process: int, upto: int) -> list[tuple[int, int]]:
-        """Return the steps that made the address space that `process` has at its step `upto`."""
-        ranges: list[tuple[int, int]] = []
+    def _steps(self, process: int, first: int, t_ns: int, upto: int) -> npt.NDArray[np.int64]:
+        """Return what the threads of `process` have done, in order: its own steps first..upto, the others' to `t_ns`."""
+        own = np.arange(first, upto, dtype=np.int64)
+        if process not in self._lists:
+            return own
+        program = self.program
+        parts = [own]
+        for number in self._lists[process][1:]:
+            a, b = int(program.first_step[number]), int(program.first_step[number + 1])
+            parts.append(
+                np.arange(a, a + int(np.searchsorted(program.time[a:b], t_ns, side="right")), dtype=np.int64)
+            )
+        steps = np.concatenate(parts)
+        return steps[np.argsort(program.time[steps], kind="stable")]
+
+    def _ranges(self, process: int, t_ns: int, upto: int) -> list[npt.NDArray[np.int64]]:
+        """Return the steps that made the address space that `process` has at its step `upto`, at time `t_ns`."""
+        program = self.program
+        ranges: list[npt.NDArray[np.int64]] = []
         while process >= 0:
             last_exec = self._exec_before(process, upto)
             if last_exec >= 0:
-                return [(last_exec, upto), *ranges]
-            ranges.insert(0, (int(self.program.first_step[process]), upto))
-            upto = int(self._fork_step[process])
-            process = int(self.program.parent[process])
+                return [self._steps(process, last_exec, t_ns, upto), *ranges]
+            ranges.insert(0, self._steps(process, int(program.first_step[process]), t_ns, upto))
+            fork = int(self._fork_step[process])
+            process = int(program.parent[process])
+            if fork >= 0:
+                t_ns = int(program.time[fork])
+                a, b = int(program.first_step[process]), int(program.first_step[process + 1])
+                by_first_thread = a <= fork < b
+                upto = (
+                    fork
+                    if by_first_thread
+                    else a + int(np.searchsorted(program.time[a:b], t_ns, side="right"))
+                )
         return ranges
 
-    def _lasting(self, first: int, last: int, forks: list[int]) -> npt.NDArray[np.int64]:
-        """Return steps first..last without what leaves nothing behind; touches once a page.
+    def _lasting(self, steps: npt.NDArray[np.int64], forks: list[int]) -> npt.NDArray[np.int64]:
+        """Return those of `steps` that leave something behind; touches once a page.
 
         Each row is step, access. `forks` are the FORK steps to keep.
         """
-        op = self.program.op[first:last]
-        kept = _LASTS[op]
-        kept[np.array(forks, np.int64) - first] = True
+        op = self.program.op[steps]
+        kept = _LASTS[op] | np.isin(steps, forks)
         segment = np.cumsum(kept)
         touch = np.flatnonzero(op == pr.TOUCH)
-        page = (self.program.arg0[first:last][touch] // pr.PAGE_BYTES).astype(np.int64)
-        rank = _RANK[self.program.arg2[first:last][touch]]
+        page = (self.program.arg0[steps][touch] // pr.PAGE_BYTES).astype(np.int64)
+        rank = _RANK[self.program.arg2[steps][touch]]
         key = (segment[touch] << _PAGE_BITS) | page
         order = np.argsort(key * len(_ACCESS) + rank, kind="stable")
         best = order[np.append(np.diff(key[order]) != 0, True)] if len(order) else order
-        steps = np.concatenate([np.flatnonzero(kept), touch[best]])
+        found = np.concatenate([np.flatnonzero(kept), touch[best]])
         place = np.concatenate([segment[kept] << _PAGE_BITS, key[best]])
         access = np.concatenate([np.full(int(kept.sum()), -1), rank[best]])
-        return np.stack([steps + first, access], axis=1)[np.argsort(place, kind="stable")]
+        return np.stack([steps[found], access], axis=1)[np.argsort(place, kind="stable")]
+
+    def _threads(self, t_ns: int, alive: list[int]) -> list[tuple[int, int]]:
+        program, threads = self.program, []
+        for process in alive:
+            for number in self._lists.get(process, [])[1:]:
+                if number in self._begun and program.time[self._begun[number]] <= t_ns:
+                    a, b = int(program.first_step[number]), int(program.first_step[number + 1])
+                    threads.append((number, a + int(np.searchsorted(program.time[a:b], t_ns, side="right"))))
+        return threads
 
     def at(self, t_ns: int) -> Start:
         """Return the state at recording time `t_ns`."""
@@ -106,20 +148,20 @@ class Starts:
             if (
                 self._exec_before(process, upto[process]) < 0
                 and parent in upto
+                and program.first_step[parent] <= fork < program.first_step[parent + 1]
                 and self._exec_before(parent, upto[parent]) <= fork
             ):
                 inherits[fork] = process
         parts = []
         children = set(inherits.values())
         for process in upto:
-            own = [(int(program.first_step[process]), upto[process])]
-            for first, last in own if process in children else self._ranges(process, upto[process]):
-                forks = [
-                    fork
-                    for fork, child in inherits.items()
-                    if first <= fork < last and program.parent[child] == process
-                ]
-                steps = self._lasting(first, last, forks)
+            if process in children:
+                ranges = [self._steps(process, int(program.first_step[process]), t_ns, upto[process])]
+            else:
+                ranges = self._ranges(process, t_ns, upto[process])
+            forks = [fork for fork, child in inherits.items() if program.parent[child] == process]
+            for of_one in ranges:
+                steps = self._lasting(of_one, forks)
                 parts.append(np.column_stack([np.full(len(steps), process), steps]))
         made = np.concatenate(parts) if parts else np.zeros((0, 3), np.int64)
         process_of, step, access = made[:, 0], made[:, 1], made[:, 2]
@@ -144,5 +186,6 @@ class Starts:
             arg0=column(holds[:, 2], program.arg0[step]),
             arg1=column(holds[:, 3], program.arg1[step]),
             arg2=column(holds[:, 4], accesses.astype(np.uint32)),
+            threads=self._threads(t_ns, alive.tolist()),
             pipes=pipes,
         )

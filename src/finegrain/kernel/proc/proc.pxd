@@ -1,7 +1,7 @@
 # Processes: fork, vfork, exec, exit, wait.  Locks: "proctree", "allproc", "process lock", "pidhash", "procid",
 # "sigacts".
 #
-# Each process has one thread.  The last process in every tree is its reaper, which gets the children of those that
+# A process begins with one thread (see threads.pxd for more).  The last process in every tree is its reaper, which gets the children of those that
 # end before their children do.
 
 from libc.stdint cimport int32_t

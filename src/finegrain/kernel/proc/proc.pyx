@@ -134,6 +134,8 @@ cdef proc* proc_allocate(machine* m, thread* td) noexcept nogil:
     p.p_state = PRS_NORMAL
     p.p_vmspace = NULL
     p.p_thread = NULL
+    p.p_numthreads = 1
+    p.p_threads = NULL
     p.p_children = NULL
     p.p_reaplist = NULL
     p.p_orphans = NULL
@@ -338,7 +340,7 @@ cdef void proc_exec_end(thread* td, proc* p, vm_page* first_page) noexcept nogil
 
 # End the process.
 #
-# Locks in:   none.
+# Locks in:   none; the thread is the process's only one.
 # Locks out:  none; the process is the parent's to reap.
 # May block:  on process locks, "pfs_vncache"; as fdescfree() and vmspace_exit(), which sleep; sleeps on allproc and
 #             proctree.

@@ -62,8 +62,10 @@ cdef struct pgrp:
 cdef struct proc:
     proc* p_list_next                   # a: all processes
     proc* p_list_prev
-    thread* p_thread                    # p: its only thread; NULL: none yet
-    uint64_t p_slock[5]                 # the rest of the list of threads, the spin lock
+    thread* p_thread                    # p: its first thread; NULL: none yet
+    uint32_t p_numthreads               # p
+    uint32_t p_numthreads_pad
+    uint64_t p_slock[4]                 # the rest of the list of threads, the spin lock
     uint64_t p_ucred[13]                # 64: credentials, descriptors, statistics, limits and their callout
     sigacts* p_sigacts                  # 168 c
     uint32_t p_flag                     # p
@@ -94,6 +96,7 @@ cdef struct proc:
     filedesc p_fd                       # s: the descriptors, a struct of their own in FreeBSD
     int32_t p_builder                   # c
     proc_plan p_plan                    # c
+    void* p_threads                     # s: replay/kernel's: how far its threads have come; NULL: it has one
 
 # machine.proc points here.  Counts are statistics.
 cdef struct proc_state:
