@@ -73,7 +73,7 @@ class Starts:
         return found if found >= self.program.first_step[process] else -1
 
     def _steps(self, process: int, first: int, t_ns: int, upto: int) -> npt.NDArray[np.int64]:
-        """Return what the threads of `process` have done, in order: its own steps first..upto, the others' to `t_ns`."""
+        """Return what the threads of `process` have done, in order: its steps first..upto, the others' to `t_ns`."""
         own = np.arange(first, upto, dtype=np.int64)
         if process not in self._lists:
             return own
