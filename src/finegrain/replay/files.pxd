@@ -36,4 +36,5 @@ cdef void file_step(thread* td, filedesc* fdp, const file_paths* paths, uint8_t 
 # Is it one?
 cdef bint is_file_step(uint8_t op) noexcept nogil
 # The vnode of a path, used, NULL if there is nothing; pages[0]: a regular file's, else NULL.
-cdef vnode* file_find(thread* td, filedesc* fdp, const file_paths* paths, int32_t path, vm_object** pages) noexcept nogil
+cdef vnode* file_find(thread* td, filedesc* fdp, const file_paths* paths, int32_t path,
+                      vm_object** pages) noexcept nogil

@@ -106,7 +106,8 @@ cdef void tree_plant(thread* td, const file_paths* paths, tmpfs_mount* mp, int32
 # --- calls
 
 # Put together what a program would say: names from the working directory on, or from the root.
-cdef void path_from(filedesc* fdp, const file_paths* paths, int32_t path, uint32_t* names, path_arg* arg) noexcept nogil:
+cdef void path_from(filedesc* fdp, const file_paths* paths, int32_t path, uint32_t* names,
+                    path_arg* arg) noexcept nogil:
     cdef uint32_t n = PATH_COMPONENTS
     while path != 0 and path != fdp.directory and n > 0:
         n -= 1
@@ -121,7 +122,8 @@ cdef void path_from(filedesc* fdp, const file_paths* paths, int32_t path, uint32
 # Locks out:  none.
 # May block:  as kern_find(): sleeps.
 # Stands for: the look-up of FreeBSD do_execve().
-cdef vnode* file_find(thread* td, filedesc* fdp, const file_paths* paths, int32_t path, vm_object** pages) noexcept nogil:
+cdef vnode* file_find(thread* td, filedesc* fdp, const file_paths* paths, int32_t path,
+                      vm_object** pages) noexcept nogil:
     cdef uint32_t names[PATH_COMPONENTS]
     cdef path_arg arg
     cdef vnode* vp
