@@ -749,9 +749,9 @@ cdef class Kernel:
         together; `live` has a row (number, parent, inherits, past, past_end, step, pause_ns, user_ns) for each process
         alive at the start, `threads` a row (index in `live`, list, step, pause_ns, user_ns) for each further thread of
         theirs that has begun, `pipes` a row (number, bytes, readers, writers) for each pipe there, `runs` a row (file,
-        page, pages) for each piece of an image; `file_shared` says of each file whether all builders map one. `entries` has
-        a row (path, file, bytes) for each file of the builders' file systems, `trees` a row (path, first, last entry)
-        for each directory that they share, and `builders` a row (fill_first, fill_last, share_first, share_last,
+        page, pages) for each piece of an image; `file_shared` says of each file whether all builders map one. `entries`
+        has a row (path, file, bytes) for each file of the builders' file systems, `trees` a row (path, first, last
+        entry) for each directory that they share, and `builders` a row (fill_first, fill_last, share_first, share_last,
         tree_first, tree_last, live_first, live_last, pipe_first, pipe_last, age_pages, seed) for each builder.
         """
         cdef replay_state* r = self.r
