@@ -4,7 +4,7 @@
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
-from finegrain.kernel.locks cimport mtx
+from finegrain.kernel.locks cimport lockmgr, mtx
 from finegrain.kernel.proc cimport proc
 from finegrain.kernel.vfs cimport pipepair, tmpfs_mount, vnode
 from finegrain.machine.thread cimport ps_t
@@ -29,6 +29,11 @@ cdef struct live_process:
     int64_t step                        # where it then goes on in the program
     int64_t pause_ns                    # after so much time off the CPU
     int64_t user_ns                     # and this much user time
+
+# The first process of a part of the program, which a builder draws when a random number is below `upto`.
+cdef struct part_root:
+    int32_t number
+    uint64_t upto                       # in 2**32; ascending
 
 # A further thread of a process that is alive when a builder starts.
 cdef struct live_thread:
@@ -75,6 +80,7 @@ cdef struct builder:
     int64_t pipe_last
     int64_t age_pages                   # free memory that it mixes before the replay
     uint64_t seed
+    int32_t root                        # the process that is its part's first, in the part that it is in
     proc* reaper
 
 # machine.proc's replay.  All constant while it runs, but for the last group.
@@ -96,6 +102,7 @@ cdef struct replay_state:
     tree_entry* entries
     shared_tree* shared
     int64_t nshared
+    part_root* roots                    # of each part
     live_process* live
     live_pipe* pipes
     fill_run* runs
@@ -103,6 +110,7 @@ cdef struct replay_state:
     int64_t nbuilders
     image* images                       # each builder's, and the last one: what all share
     int64_t nimages
+    lockmgr turn                        # whose turn it is to put its past in place
     mtx lock                            # guards what follows
     int64_t filled                      # builders whose part of an image is filled
     bint planted                        # the shared trees are

@@ -27,6 +27,7 @@ class Kernel:
         file_shared: npt.NDArray[Any],
         entries: npt.NDArray[Any],
         trees: Sequence[tuple[int, int, int]],
+        roots: Sequence[tuple[int, int]],
         builders: Sequence[tuple[int, ...]],
     ) -> None: ...
     def start(self) -> None: ...

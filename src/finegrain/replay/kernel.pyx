@@ -14,7 +14,8 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from finegrain.kernel.boot cimport kernel_config, kernel_config_from, kernel_create
-from finegrain.kernel.locks cimport lock_name, lock_site, msleep, mtx_init, mtx_lock, mtx_unlock, wakeup
+from finegrain.kernel.locks cimport (
+    lock_name, lock_site, lockmgr_init, lockmgr_unlock, lockmgr_xlock, msleep, mtx_init, mtx_lock, mtx_unlock, wakeup)
 from finegrain.kernel.phys cimport phys_allocated_pages, phys_reservations_broken
 from finegrain.kernel.pmap cimport (
     CHUNKS_FREED_MAX, pmap_access, pmap_activate, pmap_kernel_ptps, pmap_state, pv_reset, pv_state, pvlock_state,
@@ -38,18 +39,21 @@ from finegrain.machine.thread cimport ps_t, thread
 from finegrain.replay.age cimport memory_age
 from finegrain.replay.files cimport file_find, file_step, is_file_step, tree_plant
 from finegrain.replay.image cimport image_fill, image_free
+from finegrain.replay.random cimport next_random
 
 import numpy as np
 
 from finegrain.workload import program as pr
 
 cdef uint16_t NAME_REPLAY = lock_name(b"sleep mutex", b"replay")
+cdef uint16_t NAME_TURN = lock_name(b"lockmgr", b"replay")
 cdef uint16_t SITE_READY = lock_site(b"replay/ready")
 
 cdef enum:
     PS_PER_NS = 1000
     MAX_PENDING_PS = 200000000          # user time is passed at least this often
     START_GRID_PS = 1000000000          # the replay begins at a whole millisecond
+    READY_GRIDS = 20                    # how often, in those, who is ready looks whether all are
     # How often a thread that needs another one's step looks whether it has been taken [A].  A program's would sleep on
     # a lock of its own until then.
     AWAIT_PS = 50000000
@@ -228,6 +232,7 @@ cdef void do_fork(thread* td, proc* p, int32_t child, bint vfork) noexcept nogil
                 plan_live(r, i, &plan)
                 if r.live[i].inherits == 2:
                     # The parent will not be back before the replay begins.
+                    lockmgr_unlock(td, &r.turn)
                     fork_live(td, p, p.p_plan.live)
                     arrive(td, r, False)
     if vfork:
@@ -328,8 +333,8 @@ cdef void do_await(thread* td, proc* p, int64_t list, int64_t step) noexcept nog
         sleep_for(td, AWAIT_PS)
 
 
-# Take steps number i up to, not including, end of a list of steps.  Stops at an EXIT, and when the run is to end.  next:
-# where to say how far it has come; NULL: nobody asks.
+# Take steps number i up to, not including, end of a list.  Stops at an EXIT, and when the run is to end.  next: where
+# to say how far it has come; NULL: nobody asks.
 #
 # Locks in:   none.
 # Locks out:  none.
@@ -456,12 +461,12 @@ cdef void arrive(thread* td, replay_state* r, bint wait) noexcept nogil:
     mtx_lock(td, &r.lock, SITE_READY)
     r.arrived += 1
     if r.arrived == r.nlive:
-        r.start = (now(td) // START_GRID_PS + 2) * START_GRID_PS
+        r.start = (now(td) // START_GRID_PS + 2 + READY_GRIDS) * START_GRID_PS
     mtx_unlock(td, &r.lock)
     if not wait:
         return
     while r.start == 0:
-        sleep_for(td, START_GRID_PS)                    # not on a lock: nothing of it may reach into the replay
+        sleep_for(td, READY_GRIDS * <ps_t>START_GRID_PS)    # not on a lock: nothing of it may reach into the replay
     if now(td) < r.start:
         sleep_for(td, r.start - now(td))
 
@@ -534,8 +539,11 @@ cdef void process_main(thread* td, void* argument) noexcept nogil:
     if p.p_plan.live >= 0:
         live = &r.live[p.p_plan.live]
         fdcloseall(td, &p.p_fd)                         # its past says which ends of pipes and files it has
+        # One after another: what nobody waits for takes the host a third of the time.
+        lockmgr_xlock(td, &r.turn, SITE_READY)
         run_steps(td, p, &r.past, live.past, live.past_end, -1, NULL)
         if r.start == 0:                                # else it slept in vfork while the replay began
+            lockmgr_unlock(td, &r.turn)
             fork_live(td, p, p.p_plan.live)
             arrive(td, r, True)
         if of != NULL:
@@ -577,7 +585,7 @@ cdef void make_live_pipes(thread* td, replay_state* r, const builder* b) noexcep
 
 # --- builders
 
-# Fork the recording's first process.
+# Fork the first process of a recording: the builder draws which.
 #
 # Locks in:   none.
 # Locks out:  none.
@@ -585,11 +593,17 @@ cdef void make_live_pipes(thread* td, replay_state* r, const builder* b) noexcep
 # Stands for: what starts a builder: a fork by whoever drives the build.
 cdef void fork_root(thread* td, proc* reaper) noexcept nogil:
     cdef replay_state* r = replay_of(td)
+    cdef builder* b = &r.builders[reaper.p_builder]
+    cdef uint64_t drawn = next_random(&b.seed) >> 32
+    cdef part_root* root = r.roots
     cdef proc_plan plan
-    plan.number = 0
+    while drawn >= root.upto:
+        root += 1
+    b.root = root.number
+    plan.number = b.root
     plan.live = -1
-    plan.step = r.first_step[0]
-    plan.end = r.first_step[1]
+    plan.step = r.first_step[b.root]
+    plan.end = r.first_step[b.root + 1]
     plan.pause = 0
     plan.user = -1
     proc_fork(td, reaper, vmspace_alloc(td), False, &plan, process_main)
@@ -672,14 +686,16 @@ cdef void builder_main(thread* td, void* argument) noexcept nogil:
         if r.file_shared[i]:
             b.files.files[i] = r.images[r.nbuilders].files[i]
     make_live_pipes(td, r, b)
+    lockmgr_xlock(td, &r.turn, SITE_READY)
     memory_age(td, b.age_pages, ~b.seed)
+    lockmgr_unlock(td, &r.turn)
     fork_live(td, reaper, -1)
     while True:
         ended = proc_wait(td, reaper, WAIT_ANY)
         if stopping(td.machine):
             if ended < 0:
                 break
-        elif ended == 0:
+        elif ended == b.root:
             fork_root(td, reaper)
     if b.mount != NULL:
         free_tree(td, r, b, reaper)
@@ -727,6 +743,7 @@ cdef class Kernel:
         self.pages_before = phys_allocated_pages(host.m)
         self.r = <replay_state*>arena_alloc(host.m, sizeof(replay_state))
         mtx_init(&self.r.lock, NAME_REPLAY, 0)
+        lockmgr_init(&self.r.turn, NAME_TURN, 0)
         (<proc_state*>host.m.proc).replay = self.r
         self.kept = []
         self.baseline = {}
@@ -742,7 +759,7 @@ cdef class Kernel:
         view = array.reshape(-1).view("u1")
         return &view[0]
 
-    def load(self, program, past, live, threads, pipes, runs, file_shared, entries, trees, builders):
+    def load(self, program, past, live, threads, pipes, runs, file_shared, entries, trees, roots, builders):
         """Give the kernel what the builders run.
 
         `program` is a workload.program.Program. `past` is a Start's `op`, `arg0`, `arg1`, `arg2`, of all builders
@@ -751,8 +768,8 @@ cdef class Kernel:
         theirs that has begun, `pipes` a row (number, bytes, readers, writers) for each pipe there, `runs` a row (file,
         page, pages) for each piece of an image; `file_shared` says of each file whether all builders map one. `entries`
         has a row (path, file, bytes) for each file of the builders' file systems, `trees` a row (path, first, last
-        entry) for each directory that they share, and `builders` a row (fill_first, fill_last, share_first, share_last,
-        tree_first, tree_last, live_first, live_last, pipe_first, pipe_last, age_pages, seed) for each builder.
+        entry) for each directory that they share, `roots` a row (process, upto) for each part, and `builders` a row (fill_first, fill_last, share_first, share_last,
+        tree_first, tree_last, live_first, live_last, pipe_first, pipe_last, age_pages, seed, root) for each builder.
         """
         cdef replay_state* r = self.r
         cdef int64_t i
@@ -800,6 +817,9 @@ cdef class Kernel:
         r.runs = <fill_run*>arena_alloc(self.host.m, max(1, len(runs)) * sizeof(fill_run))
         for i, row in enumerate(runs):
             r.runs[i].file, r.runs[i].page, r.runs[i].pages = row
+        r.roots = <part_root*>arena_alloc(self.host.m, len(roots) * sizeof(part_root))
+        for i, row in enumerate(roots):
+            r.roots[i].number, r.roots[i].upto = row
         r.nbuilders = len(builders)
         r.nimages = r.nbuilders + 1
         r.images = <image*>arena_alloc(self.host.m, r.nimages * sizeof(image))
@@ -815,7 +835,8 @@ cdef class Kernel:
             r.builders[i].covered = <vnode**>arena_alloc(self.host.m, max(1, r.nshared) * sizeof(vnode*))
             (r.builders[i].fill_first, r.builders[i].fill_last, r.builders[i].share_first, r.builders[i].share_last,
              r.builders[i].tree_first, r.builders[i].tree_last, r.builders[i].live_first, r.builders[i].live_last,
-             r.builders[i].pipe_first, r.builders[i].pipe_last, r.builders[i].age_pages, r.builders[i].seed) = row
+             r.builders[i].pipe_first, r.builders[i].pipe_last, r.builders[i].age_pages, r.builders[i].seed,
+             r.builders[i].root) = row
 
     def start(self):
         """Put the builders' threads on the machine."""

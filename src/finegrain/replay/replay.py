@@ -98,6 +98,15 @@ def _thread_rows(program: Program, start: Start) -> list[tuple[int, ...]]:
     return rows
 
 
+def _roots(program: Program) -> list[tuple[int, int]]:
+    """Give the rows of `Kernel.load()`'s `roots`: how often each part is drawn, so that its share of time comes out."""
+    if program.parts == 1:
+        return [(0, 1 << 32)]
+    often = program.part_share / program.part_duration
+    upto = np.cumsum(often / often.sum())
+    return [(program.processes_of(i)[0], round(float(end) * (1 << 32))) for i, end in enumerate(upto)]
+
+
 class Replay:
     """A kernel of one design on `machine` and memory `segments`, with `jobs` builders that replay `program`.
 
@@ -135,8 +144,16 @@ class Replay:
         self._check_memory(segments, own, shared, jobs)
         self.kernel = Kernel(machine, segments, design, options)
         random = np.random.Generator(np.random.PCG64(seed))
-        at = (np.arange(jobs) + random.random(jobs)) / jobs * (program.duration_ns if stagger else 0)
-        self._load(at.astype(np.int64), own, shared, free_memory == "used", random)
+        at = (np.arange(jobs) + random.random(jobs)) / jobs
+        part = np.zeros(jobs, np.int64)
+        if program.parts > 1:
+            random.shuffle(at)
+            ends = np.cumsum(program.part_share)
+            part = np.minimum(np.searchsorted(ends, at, side="right"), program.parts - 1)
+            at = (at - (ends - program.part_share)[part]) / program.part_share[part]
+        durations = np.array([program.duration_of(i) for i in range(program.parts)])
+        at = np.clip(at, 0, 1) * durations[part] * stagger
+        self._load(part.tolist(), at.astype(np.int64), own, shared, free_memory == "used", random)
 
     @staticmethod
     def _check_memory(segments: list[Segment], own: list[Run], shared: list[Run], jobs: int) -> None:
@@ -151,16 +168,17 @@ class Replay:
 
     def _load(
         self,
+        part: list[int],
         at: npt.NDArray[np.int64],
         own: list[Run],
         shared: list[Run],
         used: bool,
         random: np.random.Generator,
     ) -> None:
-        """Load the kernel with builders that begin at these recording times (ns)."""
+        """Load the kernel with builders that begin in these parts at these recording times (ns)."""
         program, trees, jobs = self.program, self._trees, len(at)
         seeds = random.integers(1, 1 << 62, jobs)
-        starts = Starts(program)
+        starts = [Starts(program, i) for i in range(program.parts)]
         past: list[Start] = []
         live: list[tuple[int, ...]] = []
         threads: list[tuple[int, ...]] = []
@@ -171,17 +189,23 @@ class Replay:
         lent = list(zip(trees.roots, ends[:-1], ends[1:], strict=True))
         there = int(ends[-1])
         steps = 0
+        made: dict[int, tuple[Start, npt.NDArray[Any]]] = {}
+        for k in sorted(
+            range(jobs), key=lambda k: (part[k], int(at[k]))
+        ):  # a part's states come in order of time
+            made[k] = starts[part[k]].at(int(at[k])), trees.at(int(at[k]), part[k])
         for k in range(jobs):
-            start = starts.at(int(at[k]))
+            start, files = made.pop(k)
             rows = _live_rows(program, start, steps)
-            entries.append(trees.at(int(at[k])))
+            entries.append(files)
             share = [len(own) + len(shared) * i // jobs for i in (k, k + 1)]
             age = _written(start) + CACHED_PAGES if used else 0
             alive = (len(live), len(live) + len(rows))
             tree = (there, there + len(entries[-1]))
             there = tree[1]
             piped = (len(pipes), len(pipes) + len(start.pipes))
-            builders.append((0, len(own), *share, *tree, *alive, *piped, age, int(seeds[k])))
+            root = program.processes_of(part[k])[0]
+            builders.append((0, len(own), *share, *tree, *alive, *piped, age, int(seeds[k]), root))
             pipes += start.pipes
             threads += [(p + len(live), *rest) for p, *rest in _thread_rows(program, start)]
             live += [(n, p + len(live) if p >= 0 else -1, *rest) for n, p, *rest in rows]
@@ -192,10 +216,10 @@ class Replay:
             for name in ("op", "arg0", "arg1", "arg2")
         ]
         file_shared = trees.file_shared.astype(np.uint8)
-        files = np.concatenate(entries)
         self.kernel.load(
-            program, columns, live, threads, pipes, own + shared, file_shared, files, lent, builders
-        )
+            program, columns, live, threads, pipes, own + shared, file_shared, np.concatenate(entries), lent,
+            _roots(program), builders,
+        )  # fmt: skip
 
     def prepare(self) -> int:
         """Fill the images, put what was alive in place, and go to where the replay begins.

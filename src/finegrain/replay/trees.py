@@ -27,7 +27,8 @@ class Trees:
         count = len(program.path_parent)
         first = np.full(count, GONE, np.int64)
         from_start = program.tree_time < 0
-        first[program.tree_path[from_start]] = program.tree_bytes[from_start]
+        # what two parts differ about is as the first of them has it
+        first[program.tree_path[from_start][::-1]] = program.tree_bytes[from_start][::-1]
         self.roots = self._shared_roots(first, images)
         below = np.full(count, -1, np.int32)  # the shared root that a path lies below
         for path in range(1, count):
@@ -86,14 +87,19 @@ class Trees:
             (root, self._entries(self._first, np.flatnonzero(self._below == root))) for root in self.roots
         ]
 
-    def at(self, t_ns: int) -> npt.NDArray[Any]:
-        """Return what else there is at recording time `t_ns`: a builder's own files."""
+    def at(self, t_ns: int, part: int = 0) -> npt.NDArray[Any]:
+        """Return what else there is for a builder at recording time `t_ns` of a part: its own files.
+
+        Of the other parts there is what they begin with.
+        """
         program = self.program
         if not self._there:
             return np.zeros(0, ENTRY)
-        upto = int(np.searchsorted(program.tree_time, t_ns, side="right"))
-        what = np.full(len(program.path_parent), GONE, np.int64)
-        what[program.tree_path[:upto]] = program.tree_bytes[:upto]  # the last one of each path counts
+        done = program.tree_time <= t_ns
+        if len(program.tree_part):
+            done &= program.tree_part == part
+        what = self._first.copy()
+        what[program.tree_path[done]] = program.tree_bytes[done]  # the last one of each path counts
         rows = self._entries(what, np.flatnonzero(self._below < 0))
         # what has been made since the start and is mapped has as many pages as that needs
         mapped = {path: file for file, path in enumerate(program.file_path.tolist()) if path != NO_PATH}

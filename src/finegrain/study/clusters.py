@@ -16,7 +16,7 @@ from typing import Any, Final
 from finegrain.errors import UserError
 from finegrain.study.measure import Measurement, Task, measure
 from finegrain.study.workers import Arrived, Call
-from finegrain.workload.stored import store_program
+from finegrain.workload.stored import store_sent
 
 BACKENDS: Final = ("local", "dask", "ray")
 _PACKAGES: Final = {"dask": "distributed", "ray": "ray"}
@@ -134,11 +134,9 @@ def _compiled(recording: bytes) -> str:
     if place.is_dir():
         return str(place)
     with tempfile.TemporaryDirectory(prefix=f".{name}.") as beside:
-        source = Path(beside, "recording")
-        source.write_bytes(recording)
         made = Path(beside, "program")
         made.mkdir()
-        store_program(str(source), str(made))
+        store_sent(recording, str(made))
         try:
             made.rename(place)
         except OSError:

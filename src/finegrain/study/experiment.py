@@ -35,7 +35,7 @@ from finegrain.study.points import Points
 from finegrain.study.result import Result
 from finegrain.study.summarise import summarise, widest
 from finegrain.study.workers import Call, workers
-from finegrain.workload.stored import open_program, recording_bytes, store_program
+from finegrain.workload.stored import open_program, store_program, workload_bytes
 
 # Entered while tasks run: the name of each bar, and a function that gives how far each is, from 0 to 1.
 Progress = Callable[[Sequence[str], Callable[[], Sequence[float]]], AbstractContextManager[None]]
@@ -83,7 +83,7 @@ def compare(
         with workers(1) as run:
             list(run([(store_program, workload, directory)]))
         program = open_program(directory)
-        sent = recording_bytes(workload) if points is not None or cluster is not None else b""
+        sent = workload_bytes(workload) if points is not None or cluster is not None else b""
         kept = None if points is None else (points, hashlib.sha256(sent).hexdigest())
         tasks = [
             Task(

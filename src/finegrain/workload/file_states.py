@@ -15,12 +15,13 @@ _KEPT = pr.OPEN_READ | pr.OPEN_WRITE | pr.OPEN_APPEND
 class FileStates:
     """The open files and working directories of a program at one time after another."""
 
-    def __init__(self, program: Program) -> None:
-        """Find the steps that change them."""
+    def __init__(self, program: Program, part: int = 0) -> None:
+        """Find the steps of a part that change them."""
         self._program = program
         steps = (
             np.flatnonzero(np.isin(program.op, _OPS)) if len(program.path_parent) else np.zeros(0, np.int64)
         )
+        steps = steps[program.in_part(steps, part)]
         self._steps = steps[np.argsort(program.time[steps], kind="stable")]
         self._times = program.time[self._steps]
         process = np.searchsorted(program.first_step, self._steps, side="right") - 1

@@ -114,12 +114,13 @@ def unexplained(rows: Rows) -> set[int]:
 class PipeStates:
     """The pipes of a program at one time after another."""
 
-    def __init__(self, program: Program) -> None:
-        """Find the steps that change them."""
+    def __init__(self, program: Program, part: int = 0) -> None:
+        """Find the steps of a part that change them."""
         ops = [pr.PIPE, pr.READ, pr.WRITE, pr.CLOSE, pr.FORK, pr.VFORK, pr.EXIT]
         self._program = program
         piped = bool((program.op == pr.PIPE).any())
         steps = np.flatnonzero(np.isin(program.op, ops)) if piped else np.zeros(0, np.int64)
+        steps = steps[program.in_part(steps, part)]
         self._steps = steps[np.argsort(program.time[steps], kind="stable")]
         self._times = program.time[self._steps]
         lists = np.searchsorted(program.first_step, self._steps, side="right") - 1

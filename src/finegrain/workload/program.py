@@ -180,24 +180,54 @@ class Program:
     tree_time: npt.NDArray[np.int64] = field(default_factory=_none, repr=False)
     tree_path: npt.NDArray[np.int32] = field(default_factory=_none, repr=False)
     tree_bytes: npt.NDArray[np.int64] = field(default_factory=_none, repr=False)
+    tree_part: npt.NDArray[np.int32] = field(default_factory=_none, repr=False)  # none: all of part 0
     thread_process: npt.NDArray[np.int32] = field(
         default_factory=_none, repr=False
     )  # of the T further threads
     inferred: dict[str, int] = field(default_factory=dict)  # how many steps which rule made or changed
+    # the recordings that it is made of (see mix.py); none: one, which is all of it
+    part_name: list[str] = field(default_factory=list, repr=False)
+    part_process: npt.NDArray[np.int32] = field(
+        default_factory=_none, repr=False
+    )  # of each part, the first; and P
+    part_duration: npt.NDArray[np.int64] = field(default_factory=_none, repr=False)  # ns
+    part_share: npt.NDArray[np.float64] = field(default_factory=_none, repr=False)  # of builders' time
+
+    @property
+    def parts(self) -> int:
+        """How many recordings it is made of."""
+        return max(1, len(self.part_share))
+
+    def processes_of(self, part: int) -> tuple[int, int]:
+        """Return the first process of a part, and the first one that is not its any more."""
+        if not len(self.part_share):
+            return 0, len(self.parent)
+        return int(self.part_process[part]), int(self.part_process[part + 1])
+
+    def duration_of(self, part: int) -> int:
+        """Return how long a part's recording took, ns."""
+        return int(self.part_duration[part]) if len(self.part_share) else self.duration_ns
 
     def process_of(self, lists: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
         """Return the process of each list of steps."""
         own = np.arange(len(self.parent), dtype=np.int64)
         return np.concatenate([own, self.thread_process.astype(np.int64)])[lists]
 
-    def alive_at(self, t_ns: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
-        """Return which processes are alive at recording time `t_ns`, and the next step of each.
+    def in_part(self, steps: npt.NDArray[np.int64], part: int) -> npt.NDArray[np.bool_]:
+        """Say of each step whether it is a part's."""
+        first, stop = self.processes_of(part)
+        process = self.process_of(np.searchsorted(self.first_step, steps, side="right") - 1)
+        return (first <= process) & (process < stop)
+
+    def alive_at(self, t_ns: int, part: int = 0) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+        """Return which processes of a part are alive at recording time `t_ns`, and the next step of each.
 
         A process is alive from its FORK step on (`start <= t_ns`) and as long as its EXIT is still to come.
         A WAIT that is still to come may name a child that exited before `t_ns`: it does not wait.
         """
-        last = self.first_step[1 : len(self.start) + 1] - 1
-        alive = np.flatnonzero((self.start <= t_ns) & (self.time[last] > t_ns))
+        first, stop = self.processes_of(part)
+        ends = self.time[self.first_step[first + 1 : stop + 1] - 1]
+        alive = first + np.flatnonzero((self.start[first:stop] <= t_ns) & (ends > t_ns))
         next_step = np.empty(len(alive), np.int64)
         for i, process in enumerate(alive):
             first, last = self.first_step[process], self.first_step[process + 1]

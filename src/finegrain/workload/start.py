@@ -47,11 +47,12 @@ class Start:
 
 
 class Starts:
-    """Makes starts in one program."""
+    """Makes starts in one part of a program."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, part: int = 0) -> None:
         """Note where processes are forked and where they exec."""
         self.program = program
+        self.part = part
         forks = np.flatnonzero((program.op == pr.FORK) | (program.op == pr.VFORK))
         self._fork_step = np.full(len(program.parent), -1, np.int64)
         self._fork_step[program.arg0[forks].astype(np.int64)] = forks
@@ -63,8 +64,8 @@ class Starts:
         self._lists: dict[int, list[int]] = {}  # of processes with several threads
         for number, process in enumerate(program.thread_process.tolist(), len(program.parent)):
             self._lists.setdefault(process, [process]).append(number)
-        self._pipes = PipeStates(program)
-        self._files = FileStates(program)
+        self._pipes = PipeStates(program, part)
+        self._files = FileStates(program, part)
 
     def _exec_before(self, process: int, upto: int) -> int:
         """Return the last EXEC step of `process` before step `upto`, or -1."""
@@ -140,7 +141,7 @@ class Starts:
     def at(self, t_ns: int) -> Start:
         """Return the state at recording time `t_ns`."""
         program = self.program
-        alive, next_step = program.alive_at(t_ns)
+        alive, next_step = program.alive_at(t_ns, self.part)
         upto = dict(zip(alive.tolist(), next_step.tolist(), strict=True))
         inherits: dict[int, int] = {}  # FORK step -> child that still has the address space it was given
         for process in upto:
