@@ -310,13 +310,13 @@ cdef inline int64_t thread_of(replay_state* r, proc* p, int64_t list) noexcept n
 # Locks out:  none.
 # May block:  as kern_thr_new().
 # Stands for: FreeBSD sys_thr_new().
-cdef void do_thread(thread* td, proc* p, int64_t list, int64_t step, ps_t pause, ps_t user) noexcept nogil:
+cdef void do_thread(thread* td, proc* p, int64_t list, int64_t step, ps_t pause, ps_t user_ps) noexcept nogil:
     cdef thread_plan* plan = <thread_plan*>arena_alloc(td.machine, sizeof(thread_plan))
     plan.p = p
     plan.list = list
     plan.step = step
     plan.pause = pause
-    plan.user = user
+    plan.user = user_ps
     kern_thr_new(td, p, thread_main, plan)
 
 
@@ -768,8 +768,9 @@ cdef class Kernel:
         theirs that has begun, `pipes` a row (number, bytes, readers, writers) for each pipe there, `runs` a row (file,
         page, pages) for each piece of an image; `file_shared` says of each file whether all builders map one. `entries`
         has a row (path, file, bytes) for each file of the builders' file systems, `trees` a row (path, first, last
-        entry) for each directory that they share, `roots` a row (process, upto) for each part, and `builders` a row (fill_first, fill_last, share_first, share_last,
-        tree_first, tree_last, live_first, live_last, pipe_first, pipe_last, age_pages, seed, root) for each builder.
+        entry) for each directory that they share, `roots` a row (process, upto) for each part, and `builders` a row
+        (fill_first, fill_last, share_first, share_last, tree_first, tree_last, live_first, live_last, pipe_first,
+        pipe_last, age_pages, seed, root) for each builder.
         """
         cdef replay_state* r = self.r
         cdef int64_t i

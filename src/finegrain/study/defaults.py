@@ -2,7 +2,7 @@
 
 from finegrain.machine.shape import DEFAULT_SHAPE
 
-DEFAULT_WORKLOAD = "hello"
+DEFAULT_WORKLOAD = "poudriere"
 DEFAULT_SECONDS = 0.04  # of each run, on the default machine and smaller ones
 DEFAULT_WARMUP = 0.05  # by then PV list waiting in head has nearly stopped rising (docs/statistics.md)
 DEFAULT_REPLICATIONS = 5
