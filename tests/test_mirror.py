@@ -30,6 +30,8 @@ TOGETHER = (
     "kernel/locks/test_random",
     "kernel/pmap/test_model",
     "kernel/pmap/test_threads",
+    "kernel/vfs/test_model",
+    "kernel/vfs/test_threads",
     "kernel/vm/test_model",
     "lab/test_arguments",
     "lab/test_docs",

@@ -1,5 +1,6 @@
 # Test door to files: file systems, calls on paths and open files, on the threads of a lab.
 
+from libc.errno cimport EBADF, EMFILE
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from finegrain.kernel.boot cimport KERNEL_VFS, kernel_config, kernel_config_from, kernel_create
@@ -157,8 +158,7 @@ cdef int64_t op_fullpath(thread* td, lab_call* c) noexcept nogil:
 # --- open files
 
 cdef openfile* file_at(lab_call* c) noexcept nogil:
-    cdef openfile* fp = world_of(c).fds[c.a[0]]
-    return NULL if lacks(c, fp != NULL, b"the descriptor is not open") else fp
+    return world_of(c).fds[c.a[0]]
 
 
 cdef int64_t op_open(thread* td, lab_call* c) noexcept nogil:
@@ -166,8 +166,10 @@ cdef int64_t op_open(thread* td, lab_call* c) noexcept nogil:
     cdef path_arg* path = path_at(c, 1)
     cdef openfile* fp
     cdef int error
-    if lacks_mount(c) or lacks(c, w.fds[c.a[2]] == NULL, b"the descriptor is open"):
+    if lacks_mount(c):
         return 0
+    if w.fds[c.a[2]] != NULL:
+        return -EMFILE
     error = vn_open(td, dirs_at(c), path.names, path.count, path.absolute, <int>c.a[3], &fp)
     if error == 0:
         w.fds[c.a[2]] = fp
@@ -176,42 +178,44 @@ cdef int64_t op_open(thread* td, lab_call* c) noexcept nogil:
 
 cdef int64_t op_close(thread* td, lab_call* c) noexcept nogil:
     cdef openfile* fp = file_at(c)
-    if fp != NULL:
-        world_of(c).fds[c.a[0]] = NULL
-        fdrop(td, fp)
+    if fp == NULL:
+        return -EBADF
+    world_of(c).fds[c.a[0]] = NULL
+    fdrop(td, fp)
     return 0
 
 
 cdef int64_t op_read(thread* td, lab_call* c) noexcept nogil:
     cdef openfile* fp = file_at(c)
-    return 0 if fp == NULL else vn_read(td, fp, c.a[2], <uint64_t>c.a[1])
+    return -EBADF if fp == NULL else vn_read(td, fp, c.a[2], <uint64_t>c.a[1])
 
 
 cdef int64_t op_write(thread* td, lab_call* c) noexcept nogil:
     cdef openfile* fp = file_at(c)
-    return 0 if fp == NULL else vn_write(td, fp, c.a[2], <uint64_t>c.a[1])
+    return -EBADF if fp == NULL else vn_write(td, fp, c.a[2], <uint64_t>c.a[1])
 
 
 cdef int64_t op_seek(thread* td, lab_call* c) noexcept nogil:
     cdef openfile* fp = file_at(c)
-    if fp != NULL:
-        vn_seek(td, fp, <uint64_t>c.a[1])
+    if fp == NULL:
+        return -EBADF
+    vn_seek(td, fp, <uint64_t>c.a[1])
     return 0
 
 
 cdef int64_t op_list(thread* td, lab_call* c) noexcept nogil:
     cdef openfile* fp = file_at(c)
-    return 0 if fp == NULL else vn_getdirentries(td, fp, <uint64_t>c.a[1])
+    return -EBADF if fp == NULL else vn_getdirentries(td, fp, <uint64_t>c.a[1])
 
 
 cdef int64_t op_fstat(thread* td, lab_call* c) noexcept nogil:
     cdef openfile* fp = file_at(c)
-    return 0 if fp == NULL else <int64_t>vn_stat(td, fp)
+    return -EBADF if fp == NULL else <int64_t>vn_stat(td, fp)
 
 
 cdef int64_t op_ftruncate(thread* td, lab_call* c) noexcept nogil:
     cdef openfile* fp = file_at(c)
-    return 0 if fp == NULL else -vn_truncate(td, fp, <uint64_t>c.a[1])
+    return -EBADF if fp == NULL else -vn_truncate(td, fp, <uint64_t>c.a[1])
 
 
 cdef int64_t op_pages(thread* td, lab_call* c) noexcept nogil:
@@ -345,6 +349,7 @@ cdef class Files(Lab):
     def tree(self, int place):
         """What is mounted there: {name: size, or {name: ...}, or a link's path}."""
         words = {number: word for word, number in self.names.items()}
+        words |= {<uint32_t>NAME_DOT: ".", <uint32_t>NAME_DOTDOT: ".."}
         return self.tree_of(self.w.mounts[place].tm_root, words)
 
     def audit(self):

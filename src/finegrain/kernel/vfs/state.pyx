@@ -133,6 +133,8 @@ cdef int vfs_audit(machine* m, tmpfs_mount* mp, char* why, uint64_t why_size) no
     audit_directory(&a, mp.tm_root)
     while node != NULL:
         nodes += 1
+        if node.tn_links == 0 and (node.tn_vnode == NULL or node.tn_vnode.v_usecount == 0):
+            found(&a, b"node %lu has no name, and nobody uses it", node.tn_id)
         if node.tn_type == VDIR:
             directories += 1
         else:

@@ -1,0 +1,27 @@
+"""File systems on a small machine: what tests of several modules need."""
+
+from typing import Any
+
+from doors.files import Files
+from finegrain.machine.simulated import SimulatedMachine
+
+
+def make(cpus: int = 2, **options: Any) -> Files:
+    machine = SimulatedMachine(sockets=1, cores=cpus, threads=1, memory=64 << 20, seed=1)
+    return Files(machine, **options)
+
+
+def in_use(files: Files) -> dict[str, int]:
+    """What a model knows as well: vnodes and names may be kept."""
+    return {what: n for what, n in files.in_use().items() if what not in ("vnodes", "entries")}
+
+
+def nothing_left(files: Files) -> None:
+    assert files.in_use() == dict.fromkeys(files.in_use(), 0)
+
+
+def run_threads(files: Files, *programs: Any) -> list[list[int | None]]:
+    """Run each program on a thread of its own, all at once: their answers."""
+    threads = [files.start(program) for program in programs]
+    files.machine.run()
+    return [files.results(thread) for thread in threads]
