@@ -6,8 +6,8 @@ from doors.files import Files
 from finegrain.machine.simulated import SimulatedMachine
 
 
-def make(cpus: int = 2, **options: Any) -> Files:
-    machine = SimulatedMachine(sockets=1, cores=cpus, threads=1, memory=64 << 20, seed=1)
+def make(cpus: int = 2, sockets: int = 1, **options: Any) -> Files:
+    machine = SimulatedMachine(sockets=sockets, cores=cpus // sockets, threads=1, memory=64 << 20, seed=1)
     return Files(machine, **options)
 
 
