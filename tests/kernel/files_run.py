@@ -1,8 +1,10 @@
 """File systems on a small machine: what tests of several modules need."""
 
+from collections import Counter
 from typing import Any
 
 from doors.files import Files
+from finegrain.lab.profile import read_profile, reset_profile
 from finegrain.machine.simulated import SimulatedMachine
 
 
@@ -25,3 +27,13 @@ def run_threads(files: Files, *programs: Any) -> list[list[int | None]]:
     threads = [files.start(program) for program in programs]
     files.machine.run()
     return [files.results(thread) for thread in threads]
+
+
+def locks_of(files: Files, *operations: Any) -> dict[str, int]:
+    """How often the operations took each lock: {its name: how often}."""
+    reset_profile(files.machine, files.machine.time_ps)
+    files.run(*operations)
+    counts: Counter[str] = Counter()
+    for row in read_profile(files.machine):
+        counts[row["name"]] += row["acquisitions"]
+    return dict(counts)
