@@ -14,11 +14,11 @@ from finegrain.kernel.vfs cimport (
     tmpfs_unmount, vfs_audit, vfs_mount_on, vfs_state, vn_getdirentries, vn_mmap, vn_open, vn_read, vn_seek, vn_stat,
     vn_truncate, vn_write, vnode, vref, vrele)
 from finegrain.kernel.vfs.cache cimport cache_audit
-from finegrain.kernel.vfs.types cimport tmpfs_dirent
+from finegrain.kernel.vfs.types cimport tmpfs_dirent, vfs_of
 from finegrain.kernel.vm cimport vm_audit, vm_state
 from finegrain.lab.memory cimport add_times
 from finegrain.lab.run cimport Lab, Operations, checked_config, fresh, lab_call, lab_world, lacks, whole
-from finegrain.machine.seam cimport arena_alloc
+from finegrain.machine.seam cimport arena_alloc, arena_offset
 from finegrain.machine.simulated.simulated cimport SimulatedMachine
 from finegrain.machine.thread cimport thread
 
@@ -155,6 +155,18 @@ cdef int64_t op_fullpath(thread* td, lab_call* c) noexcept nogil:
     return sum if n >= 0 else -1
 
 
+cdef int64_t op_ncvn(thread* td, lab_call* c) noexcept nogil:
+    cdef vnode* vp
+    cdef int error
+    if lacks_mount(c):
+        return 0
+    error = kern_find(td, dirs_at(c), path_at(c, 1), &vp)
+    if error:
+        return -error
+    vrele(td, vp)
+    return arena_offset(td.machine, vp) >> 8 & vfs_of(td).nc.vnode_mask
+
+
 # --- open files
 
 cdef openfile* file_at(lab_call* c) noexcept nogil:
@@ -252,6 +264,7 @@ OPERATIONS.add("link", "place old:path path", op_link, "give a file one name mor
 OPERATIONS.add("rename", "place old:path path", op_rename, "give a file another name")
 OPERATIONS.add("chdir", "place path", op_chdir, "another working directory")
 OPERATIONS.add("fullpath", "place path", op_fullpath, "names up to the root as digits of 1000; or -1")
+OPERATIONS.add("ncvn", "place path", op_ncvn, "which mutex of the name cache is the file's")
 OPERATIONS.add("open", "place path fd flags=1", op_open, "open a file")
 OPERATIONS.add("close", "fd", op_close, "close it")
 OPERATIONS.add("read", "fd size offset=-1", op_read, "read: how many bytes")

@@ -10,12 +10,12 @@ LINKS = 32
 DIRENT = 40
 
 
-class Failed(Exception):
+class CallError(Exception):
     """A call fails with an error of errno.h."""
 
 
-def fail(name: str) -> Failed:
-    return Failed(-getattr(errno, name))
+def fail(name: str) -> CallError:
+    return CallError(-getattr(errno, name))
 
 
 @dataclass(eq=False)
@@ -52,7 +52,7 @@ class Model:
     def call(self, name: str, *arguments: object) -> int:
         try:
             return getattr(self, name)(*arguments) or 0
-        except Failed as error:
+        except CallError as error:
             return int(error.args[0])
 
     # --- paths

@@ -10,13 +10,20 @@ FDS = 4
 NAMES = ["a", "b", "c"]
 name = st.sampled_from(NAMES)
 component = st.sampled_from([*NAMES * 3, ".", ".."])
-path = st.builds(lambda up, names: up + "/".join(names), st.sampled_from(["", "/"]), st.lists(component, max_size=4))
-given_path = st.one_of(path, st.builds(lambda a, b: f"/{a}/{b}", name, name), st.builds(lambda a: "/" + a, name))
+path = st.builds(
+    lambda up, names: up + "/".join(names), st.sampled_from(["", "/"]), st.lists(component, max_size=4)
+)
+given_path = st.one_of(
+    path, st.builds(lambda a, b: f"/{a}/{b}", name, name), st.builds(lambda a: "/" + a, name)
+)
 size = st.sampled_from([0, 1, 4095, 4096, 4097, 10_000, 30_000])
 offset = st.sampled_from([-1, -1, -1, 0, 5000, 20_000])
 fd = st.integers(0, FDS - 1)
-flags = st.builds(lambda mode, more: mode | more, st.sampled_from([READ, WRITE, READ | WRITE]),
-                  st.sampled_from([0, CREAT, CREAT, CREAT, CREAT | EXCL, CREAT | TRUNC, TRUNC, APPEND | CREAT]))
+flags = st.builds(
+    lambda mode, more: mode | more,
+    st.sampled_from([READ, WRITE, READ | WRITE]),
+    st.sampled_from([0, CREAT, CREAT, CREAT, CREAT | EXCL, CREAT | TRUNC, TRUNC, APPEND | CREAT]),
+)
 target = st.one_of(path, st.just("/"), st.just("a"), st.just("../b"))
 call = st.one_of(
     *[st.tuples(st.just("mkdir"), given_path)] * 4,
@@ -33,7 +40,19 @@ call = st.one_of(
     st.tuples(st.just("ftruncate"), fd, size),
     st.tuples(st.sampled_from(["fstat", "pages"]), fd),
 )
-ON_PATHS = {"mkdir", "open", "rename", "stat", "rmdir", "unlink", "setattr", "chdir", "truncate", "symlink", "link"}
+ON_PATHS = {
+    "mkdir",
+    "open",
+    "rename",
+    "stat",
+    "rmdir",
+    "unlink",
+    "setattr",
+    "chdir",
+    "truncate",
+    "symlink",
+    "link",
+}
 
 
 @settings(max_examples=150, deadline=None)
@@ -42,7 +61,9 @@ def test_any_calls(calls):
     files, model = make(), Model()
     ops, expected = [("mount", 0)], [0]
     for what, *arguments in calls:
-        if what not in ON_PATHS and arguments[0] not in model.fds or what == "open" and arguments[1] in model.fds:
+        if (what not in ON_PATHS and arguments[0] not in model.fds) or (
+            what == "open" and arguments[1] in model.fds
+        ):
             continue
         ops.append((what, 0, *arguments) if what in ON_PATHS else (what, *arguments))
         expected.append(model.call(what, *arguments))

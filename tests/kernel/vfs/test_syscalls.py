@@ -1,9 +1,9 @@
 """Calls on paths: what concerns several file systems, and which locks a call takes."""
 
-from errno import EBUSY, ENOENT, EXDEV
+from errno import EBUSY, EXDEV
 
-from kernel.file_model import CREAT, READ, WRITE
-from kernel.files_run import make, nothing_left
+from kernel.file_model import CREAT, WRITE
+from kernel.files_run import make
 
 MOUNTED = [("mount", 0), ("mount", 1), ("mkdir", 0, "/m"), ("mount_on", 0, "/m", 1)]
 

@@ -2,7 +2,6 @@
 
 import random
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,19 +15,39 @@ NAMES = ["x", "y", "z"]
 def program(rng: random.Random, thread: int, count: int) -> list[tuple[object, ...]]:
     """Calls on few names in few directories; descriptors are the thread's own, some on files without names."""
     out: list[tuple[object, ...]] = []
-    is_open: set[int] = set()
 
     def path() -> str:
         return f"{rng.choice(DIRS)}/{rng.choice(NAMES)}"
 
     for _ in range(count):
         what = rng.choices(
-            ["open", "close", "io", "rename", "move", "unlink", "mkdir", "rmdir", "stat", "link", "symlink", "up"],
+            [
+                "open",
+                "close",
+                "io",
+                "rename",
+                "move",
+                "unlink",
+                "mkdir",
+                "rmdir",
+                "stat",
+                "link",
+                "symlink",
+                "up",
+            ],
             [8, 8, 4, 6, 4, 6, 2, 2, 6, 2, 1, 3],
         )[0]
         fd = 10 * thread + rng.randrange(4)
         if what == "open":
-            out.append(("open", 0, path(), fd, rng.choice([READ, READ | CREAT, WRITE | CREAT | rng.choice([0, EXCL, TRUNC])])))
+            out.append(
+                (
+                    "open",
+                    0,
+                    path(),
+                    fd,
+                    rng.choice([READ, READ | CREAT, WRITE | CREAT | rng.choice([0, EXCL, TRUNC])]),
+                )
+            )
         elif what == "close":
             out.append(("close", fd))
         elif what == "io":
@@ -36,7 +55,7 @@ def program(rng: random.Random, thread: int, count: int) -> list[tuple[object, .
         elif what == "rename":
             out.append(("rename", 0, path(), path()))
         elif what == "move":
-            out.append(("rename", 0, rng.choice(DIRS[:-1]), rng.choice(DIRS[:-1] + [path()])))
+            out.append(("rename", 0, rng.choice(DIRS[:-1]), rng.choice([*DIRS[:-1], path()])))
         elif what in ("mkdir", "rmdir"):
             out.append((what, 0, rng.choice(DIRS[:-1])))
         elif what == "unlink":
@@ -52,7 +71,7 @@ def program(rng: random.Random, thread: int, count: int) -> list[tuple[object, .
     return out
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(st.integers(0, 1 << 30), st.integers(2, 8), st.integers(2, 12))
 def test_any_calls_at_once(seed, cpus, threads):
     rng = random.Random(seed)
