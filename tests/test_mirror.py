@@ -11,7 +11,6 @@ ELSEWHERE = {
     "kernel/pmap/pt": "tests/kernel/pmap/test_model.py, which compares every entry and counts page tables",
     "kernel/vfs/state": "every test of files, which ends with its audit",
     "kernel/vfs/tmpfs_dir": "tests/kernel/vfs/test_model.py, and test_files.py: names read in pieces",
-    "kernel/vfs/tmpfs_subr": "tests/kernel/vfs/test_model.py and test_threads.py, which unmount and count what is left",
     "kernel/vfs/tmpfs_vnops": "tests/kernel/vfs/test_model.py, and test_files.py: who has which lock",
     "lab/run": "tests/lab/test_arguments.py and test_fuzz.py, and every test that uses a lab",
     "machine/errors": "a class without anything to go wrong",

@@ -98,7 +98,7 @@ def crossed(files):
             path = f"{where}/{i}"
             files.run(("open", 0, path, 0, CREAT | READ), ("close", 0))
             if files.run(("ncvn", 0, path)) == [other]:
-                files.run(("rename", 0, path, f"{where}/f"))
+                files.run(("rename", 0, path, f"{where}/f"), ("link", 0, f"{where}/f", f"{where}/h"))
                 break
         else:
             raise AssertionError("no file has the directory's mutex")
@@ -118,6 +118,7 @@ def test_mutexes_of_two_vnodes_are_taken_in_order():
                         call
                         for _ in range(3)
                         for call in (
+                            ("stat", 0, f"{where}/h"),  # a name that rename() has to purge
                             ("rename", 0, f"{where}/f", f"{where}/g"),
                             ("stat", 0, f"{where}/g"),
                             ("rename", 0, f"{where}/g", f"{where}/f"),

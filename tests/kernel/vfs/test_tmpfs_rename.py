@@ -65,3 +65,20 @@ def test_what_a_rename_refuses():
     calls = [("rename", 0, "/a", "/a/x"), ("rename", 0, "/a", "/a/c/d/x"), ("rename", 0, "/a/c", "/a")]
     assert files.run(*calls, ("rename", 0, "/b", "/a/c")) == [-EINVAL, -EINVAL, -ENOTEMPTY, -ENOTEMPTY]
     assert files.audit() == ""
+
+
+def test_that_nothing_has_the_new_name_is_forgotten():
+    """While the rename waits for the file, somebody looks the new name up."""
+    files = make(4)
+    files.run(*TWO, *[("mkdir", 0, f"/{i}") for i in range(30)], ("open", 0, "/a/x", 0, CREAT | READ | WRITE))
+    files.run(("write", 0, 1 << 20))
+    look, rename = ("stat", 0, "/b/x"), ("rename", 0, "/a/x", "/b/x")
+    rows = run_threads(
+        files,
+        [("read", 0, 1 << 20, 0)],
+        [("charge", 1_000_000), rename],
+        [("charge", 20_000_000), look],
+    )
+    assert (rows[1][1], rows[2][1]) == (0, -ENOENT)
+    assert files.audit() == ""
+    assert files.run(look) == [1 << 20]
