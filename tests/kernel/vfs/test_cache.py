@@ -108,7 +108,7 @@ def test_mutexes_of_two_vnodes_are_taken_in_order():
     """Two threads enter and purge names of the same two mutexes, one the other way round: neither waits for ever."""
     files = make()
     crossed(files)
-    for later in range(0, 1_500_000, 10_000):
+    for later in range(0, 12_000_000, 30_000):
         run_threads(
             files,
             *[
