@@ -1,5 +1,6 @@
 # Test door to files: file systems, calls on paths and open files, on the threads of a lab.
 
+from libc.errno cimport EBADF, EMFILE
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from finegrain.kernel.boot cimport KERNEL_VFS, kernel_config, kernel_config_from, kernel_create
@@ -13,11 +14,11 @@ from finegrain.kernel.vfs cimport (
     tmpfs_unmount, vfs_audit, vfs_mount_on, vfs_state, vn_getdirentries, vn_mmap, vn_open, vn_read, vn_seek, vn_stat,
     vn_truncate, vn_write, vnode, vref, vrele)
 from finegrain.kernel.vfs.cache cimport cache_audit
-from finegrain.kernel.vfs.types cimport tmpfs_dirent
+from finegrain.kernel.vfs.types cimport tmpfs_dirent, vfs_of
 from finegrain.kernel.vm cimport vm_audit, vm_state
 from finegrain.lab.memory cimport add_times
 from finegrain.lab.run cimport Lab, Operations, checked_config, fresh, lab_call, lab_world, lacks, whole
-from finegrain.machine.seam cimport arena_alloc
+from finegrain.machine.seam cimport arena_alloc, arena_offset
 from finegrain.machine.simulated.simulated cimport SimulatedMachine
 from finegrain.machine.thread cimport thread
 
@@ -154,11 +155,22 @@ cdef int64_t op_fullpath(thread* td, lab_call* c) noexcept nogil:
     return sum if n >= 0 else -1
 
 
+cdef int64_t op_ncvn(thread* td, lab_call* c) noexcept nogil:
+    cdef vnode* vp
+    cdef int error
+    if lacks_mount(c):
+        return 0
+    error = kern_find(td, dirs_at(c), path_at(c, 1), &vp)
+    if error:
+        return -error
+    vrele(td, vp)
+    return arena_offset(td.machine, vp) >> 8 & vfs_of(td).nc.vnode_mask
+
+
 # --- open files
 
 cdef openfile* file_at(lab_call* c) noexcept nogil:
-    cdef openfile* fp = world_of(c).fds[c.a[0]]
-    return NULL if lacks(c, fp != NULL, b"the descriptor is not open") else fp
+    return world_of(c).fds[c.a[0]]
 
 
 cdef int64_t op_open(thread* td, lab_call* c) noexcept nogil:
@@ -166,8 +178,10 @@ cdef int64_t op_open(thread* td, lab_call* c) noexcept nogil:
     cdef path_arg* path = path_at(c, 1)
     cdef openfile* fp
     cdef int error
-    if lacks_mount(c) or lacks(c, w.fds[c.a[2]] == NULL, b"the descriptor is open"):
+    if lacks_mount(c):
         return 0
+    if w.fds[c.a[2]] != NULL:
+        return -EMFILE
     error = vn_open(td, dirs_at(c), path.names, path.count, path.absolute, <int>c.a[3], &fp)
     if error == 0:
         w.fds[c.a[2]] = fp
@@ -176,42 +190,44 @@ cdef int64_t op_open(thread* td, lab_call* c) noexcept nogil:
 
 cdef int64_t op_close(thread* td, lab_call* c) noexcept nogil:
     cdef openfile* fp = file_at(c)
-    if fp != NULL:
-        world_of(c).fds[c.a[0]] = NULL
-        fdrop(td, fp)
+    if fp == NULL:
+        return -EBADF
+    world_of(c).fds[c.a[0]] = NULL
+    fdrop(td, fp)
     return 0
 
 
 cdef int64_t op_read(thread* td, lab_call* c) noexcept nogil:
     cdef openfile* fp = file_at(c)
-    return 0 if fp == NULL else vn_read(td, fp, c.a[2], <uint64_t>c.a[1])
+    return -EBADF if fp == NULL else vn_read(td, fp, c.a[2], <uint64_t>c.a[1])
 
 
 cdef int64_t op_write(thread* td, lab_call* c) noexcept nogil:
     cdef openfile* fp = file_at(c)
-    return 0 if fp == NULL else vn_write(td, fp, c.a[2], <uint64_t>c.a[1])
+    return -EBADF if fp == NULL else vn_write(td, fp, c.a[2], <uint64_t>c.a[1])
 
 
 cdef int64_t op_seek(thread* td, lab_call* c) noexcept nogil:
     cdef openfile* fp = file_at(c)
-    if fp != NULL:
-        vn_seek(td, fp, <uint64_t>c.a[1])
+    if fp == NULL:
+        return -EBADF
+    vn_seek(td, fp, <uint64_t>c.a[1])
     return 0
 
 
 cdef int64_t op_list(thread* td, lab_call* c) noexcept nogil:
     cdef openfile* fp = file_at(c)
-    return 0 if fp == NULL else vn_getdirentries(td, fp, <uint64_t>c.a[1])
+    return -EBADF if fp == NULL else vn_getdirentries(td, fp, <uint64_t>c.a[1])
 
 
 cdef int64_t op_fstat(thread* td, lab_call* c) noexcept nogil:
     cdef openfile* fp = file_at(c)
-    return 0 if fp == NULL else <int64_t>vn_stat(td, fp)
+    return -EBADF if fp == NULL else <int64_t>vn_stat(td, fp)
 
 
 cdef int64_t op_ftruncate(thread* td, lab_call* c) noexcept nogil:
     cdef openfile* fp = file_at(c)
-    return 0 if fp == NULL else -vn_truncate(td, fp, <uint64_t>c.a[1])
+    return -EBADF if fp == NULL else -vn_truncate(td, fp, <uint64_t>c.a[1])
 
 
 cdef int64_t op_pages(thread* td, lab_call* c) noexcept nogil:
@@ -248,6 +264,7 @@ OPERATIONS.add("link", "place old:path path", op_link, "give a file one name mor
 OPERATIONS.add("rename", "place old:path path", op_rename, "give a file another name")
 OPERATIONS.add("chdir", "place path", op_chdir, "another working directory")
 OPERATIONS.add("fullpath", "place path", op_fullpath, "names up to the root as digits of 1000; or -1")
+OPERATIONS.add("ncvn", "place path", op_ncvn, "which mutex of the name cache is the file's")
 OPERATIONS.add("open", "place path fd flags=1", op_open, "open a file")
 OPERATIONS.add("close", "fd", op_close, "close it")
 OPERATIONS.add("read", "fd size offset=-1", op_read, "read: how many bytes")
@@ -345,6 +362,7 @@ cdef class Files(Lab):
     def tree(self, int place):
         """What is mounted there: {name: size, or {name: ...}, or a link's path}."""
         words = {number: word for word, number in self.names.items()}
+        words |= {<uint32_t>NAME_DOT: ".", <uint32_t>NAME_DOTDOT: ".."}
         return self.tree_of(self.w.mounts[place].tm_root, words)
 
     def audit(self):

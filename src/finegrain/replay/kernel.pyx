@@ -21,8 +21,8 @@ from finegrain.kernel.pmap cimport (
     CHUNKS_FREED_MAX, pmap_access, pmap_activate, pmap_kernel_ptps, pmap_state, pv_reset, pv_state, pvlock_state,
     radix_pages)
 from finegrain.kernel.proc cimport (
-    WAIT_ANY, kern_thr_exit, kern_thr_new, killpg, listing_start, proc_exec_begin, proc_exec_end, proc_exit, proc_fork, proc_of, proc_plan,
-    proc_reaper, proc_state, proc_wait, sys_setpgid, sys_setsid, thread_single)
+    WAIT_ANY, kern_thr_exit, kern_thr_new, killpg, listing_start, proc_exec_begin, proc_exec_end, proc_exit,
+    proc_fork, proc_of, proc_plan, proc_reaper, proc_state, proc_wait, sys_setpgid, sys_setsid, thread_single)
 from finegrain.kernel.types cimport (
     PAGE_SIZE, VM_PROT_EXECUTE, VM_PROT_READ, VM_PROT_WRITE, vm_object, vm_offset_t, vm_page, vmspace)
 from finegrain.kernel.vfs cimport (

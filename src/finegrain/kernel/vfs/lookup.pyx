@@ -230,10 +230,14 @@ cdef int namei(thread* td, nameidata* nd) noexcept nogil:
                 vref(td, dp)
                 vn_lock_retry(td, dp, LK_SHARED, SITE_LOOKUP)
             i = 0
-            if nd.ni_count == 0:
+            if nd.ni_count > 0:
+                continue
+            if not last or wants_parent or nd.ni_op != LOOKUP:      # a link that says nothing, or the root
                 vput(td, dp)
-                return ENOENT
-            continue
+                return EISDIR if last else ENOENT
+            if leaf == LK_EXCLUSIVE:
+                make_exclusive(td, dp)
+            return leave(td, nd, NULL, dp)
         if last:
             nd.ni_last = name
             return leave(td, nd, dp if dp != vp else NULL, vp)

@@ -27,7 +27,7 @@ cdef struct auditor:
     char* why
     uint64_t why_size
     int faults
-    uint64_t nodes                      # found below the root, the root included; a file by its first name
+    uint64_t nodes                      # directories found below the root, the root included
     uint64_t names                      # of files other than directories
     uint64_t links                      # of those files
 
@@ -133,16 +133,18 @@ cdef int vfs_audit(machine* m, tmpfs_mount* mp, char* why, uint64_t why_size) no
     audit_directory(&a, mp.tm_root)
     while node != NULL:
         nodes += 1
+        if node.tn_links == 0 and (node.tn_vnode == NULL or node.tn_vnode.v_usecount == 0):
+            found(&a, b"node %lu has no name, and nobody uses it", node.tn_id)
         if node.tn_type == VDIR:
-            directories += 1
+            directories += node.tn_links != 0           # a removed one is somebody's working directory, or open
         else:
             audit_node(&a, node)
             a.links += node.tn_links
         node = node.tn_entries_next
     if nodes != mp.tm_nodes_inuse:
         found(&a, b"%lu nodes are on the mount's list, and not as many as are counted", nodes)
-    if directories > a.nodes and mp.tm_root_vnode.v_usecount == 1:
-        found(&a, b"%lu directories are on the mount's list, and not as many below its root", directories)
+    if directories != a.nodes:
+        found(&a, b"%lu directories have links, and not as many are below the root", directories)
     if a.links != a.names:
         found(&a, b"%lu links are counted, and not as many names", a.links)
     if cache_audit(m) != 0:

@@ -1,6 +1,6 @@
 # System calls on paths: FreeBSD's vfs_syscalls.c.  See syscalls.pxd.
 
-from libc.errno cimport EBUSY, EEXIST, EINVAL, EISDIR, ENOTDIR, EPERM
+from libc.errno cimport EBUSY, EEXIST, EINVAL, EISDIR, ENOTDIR, EPERM, EXDEV
 from libc.stdint cimport uint16_t, uint64_t
 
 from finegrain.kernel.locks cimport lock_site, lockmgr_try_xlock
@@ -162,7 +162,7 @@ cdef int kern_link(thread* td, const start_dirs* at, const path_arg* old, const 
         if error != 0:
             break
         if nd.ni_dvp.v_mount != vp.v_mount:
-            error = EINVAL
+            error = EXDEV
         elif not lockmgr_try_xlock(td, &vp.v_lock, SITE_LINK):
             vput(td, nd.ni_dvp)
             vn_lock_retry(td, vp, LK_EXCLUSIVE, SITE_LINK)

@@ -222,16 +222,15 @@ cdef void vputx(thread* td, vnode* vp, bint locked) noexcept nogil:
             VOP_UNLOCK(td, vp)
         vdropl(td, vp)
         return
-    # The users' hold is this thread's now.
-    if not locked:
-        mtx_unlock(td, &vp.v_interlock)
+    # The users' hold is this thread's now.  Whoever shares the lock may be no user any more: to leave it to the others
+    # would be to leave it to nobody.  FreeBSD notes that it is owed (VI_OWEINACT), for whoever comes by.
+    exclusive = locked and (lockmgr_xlocked(td, &vp.v_lock) or lockmgr_try_upgrade(td, &vp.v_lock, SITE_PUT))
+    mtx_unlock(td, &vp.v_interlock)
+    if not exclusive:
+        if locked:
+            VOP_UNLOCK(td, vp)
         lockmgr_xlock(td, &vp.v_lock, SITE_PUT)
-        exclusive = True
-    else:
-        # Whoever else shares the lock is about to become a user, and will be the last in turn.
-        exclusive = lockmgr_xlocked(td, &vp.v_lock) or lockmgr_try_upgrade(td, &vp.v_lock, SITE_PUT)
-        mtx_unlock(td, &vp.v_interlock)
-    if exclusive and atomic_load(td, &vp.v_usecount) == 0 and not vp.v_iflag & VI_DOOMED:
+    if atomic_load(td, &vp.v_usecount) == 0 and not vp.v_iflag & VI_DOOMED:
         vgone(td, vp)
     VOP_UNLOCK(td, vp)
     vdrop(td, vp)
