@@ -1,13 +1,27 @@
+from collections.abc import Sequence
+
 import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from finegrain.errors import UserError
-from finegrain.profile.diff import diff_profiles, judge, moved
+from finegrain.profile.diff import Figures, diff_profiles, judge, moved, total_of
 from finegrain.profile.rules import parse_rule
-from finegrain.profile.table import Profile
+from finegrain.profile.table import Builder, Profile
 from make_profile import FINE, HEAD, profile
+
+
+def waits_of(figures: Sequence[Figures]) -> list[float | None]:
+    return [figure["wait_us"] for figure in figures]
+
+
+def timed(name: str, *locks: tuple[str, int, int | None, float, float]) -> Profile:
+    """A profile of (lock, acquired, contended, waited, longest wait)."""
+    builder = Builder(("lock_class", "lock", "role", "count", "contended", "wait_us", "wait_max_us"))
+    for lock, *figures in locks:
+        builder.add(("rw", lock, "lock", *figures))
+    return Profile(source=name, format="test", system="test", table=builder.finish())
 
 
 def test_joined_by_name_with_those_that_appear_and_vanish() -> None:
@@ -23,7 +37,7 @@ def test_joined_by_name_with_those_that_appear_and_vanish() -> None:
         "mutex:chunk": [None, 25.0],
     }
     assert [name for name, _ in comparison.rows][:2] == ["rw:pv list", "sx:map"]
-    assert comparison.totals == [1550.0, 805.0]
+    assert waits_of(comparison.totals) == [1550.0, 805.0]
     assert comparison.ranked[1][:2] == [(500.0, "sx:map"), (180.0, "mutex:page")]
 
 
@@ -73,7 +87,7 @@ def test_spans_scale_totals_and_counts_but_not_means() -> None:
 def test_an_empty_span_is_the_profile_s_own() -> None:
     own = profile("own", {"rw:pv list": 1.0}, span_s=2.0)
     comparison = diff_profiles([HEAD, own], spans="4s,")
-    assert comparison.totals == [1550.0, 2.0]
+    assert waits_of(comparison.totals) == [1550.0, 2.0]
 
 
 @pytest.mark.parametrize(
@@ -88,7 +102,7 @@ def test_spans_that_do_not_fit(spans: str, why: str) -> None:
 def test_differing_spans_are_told_and_left_alone() -> None:
     long = profile("long", {"rw:pv list": 1.0}, span_s=9.0)
     comparison = diff_profiles([HEAD, long])
-    assert comparison.totals[1] == 1.0
+    assert comparison.totals[1]["wait_us"] == 1.0
     assert (comparison.spans, comparison.factors) == ([None, 9.0], None)
 
 
@@ -147,3 +161,28 @@ def test_a_rule_that_cannot_be_judged_is_refused() -> None:
         judge(comparison, [parse_rule("rw:nothing wait > 3")])
     with pytest.raises(UserError, match="does not tell longest wait"):
         judge(comparison, [parse_rule("sx:map longest wait > 3")])
+
+
+TIMED = timed("before", ("a", 100, 50, 100.0, 9.0), ("b", 10, 2, 28.0, 20.0))
+
+
+def test_of_all_locks_the_longest_is_the_longest_and_the_mean_is_of_all_waits() -> None:
+    comparison = diff_profiles([TIMED, timed("after", ("a", 100, 1, 30.0, 30.0))])
+    before, after = comparison.totals
+    assert (before["wait_max_us"], before["wait_avg_us"]) == (20.0, 128 / 52)
+    assert (after["wait_max_us"], after["wait_avg_us"]) == (30.0, 30.0)
+    rules = [
+        "total longest wait > +9",
+        "total longest wait > 30",
+        "total mean wait > 30",
+        "total mean wait > 2",
+    ]
+    broken = judge(comparison, [parse_rule(rule) for rule in rules])
+    assert [(rule.rule.text, rule.before) for rule in broken] == [(rules[0], 20.0), (rules[3], 128 / 52)]
+
+
+def test_a_mean_of_all_is_not_told_where_a_count_is_missing() -> None:
+    whole = diff_profiles([timed("t", ("a", 8, None, 4.0, 1.0))] * 2).totals[0]
+    assert whole["wait_avg_us"] == 0.5
+    rows = [dict(whole), whole | {"count": None}]
+    assert total_of(rows)["wait_avg_us"] is None

@@ -1,7 +1,10 @@
 """The `finegrain` command: gathers the commands and turns user errors into one line and a status."""
 
+import errno
 import importlib
+import os
 import sys
+import traceback
 from typing import Any
 
 import typer
@@ -22,7 +25,12 @@ COMMANDS: dict[str, str] = {
     "tradeoff": "tradeoff",
 }
 
+# Status 1 is a broken `--fail-if` rule and nothing else.
+FAILED = 2
 INTERRUPTED = 130  # what shells give a command that Ctrl-C ended; Typer turns Ctrl-C into this status
+
+CLOSED_PIPE = 141  # what shells give a command that a closed pipe ended
+_NOT_WRITTEN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
 
 # Typer's usage error: its own class or, in older releases, click's.
 UsageError: Any = typer.BadParameter.__bases__[0]
@@ -53,21 +61,52 @@ def _register(arguments: list[str]) -> None:
             app.command(name)(module.command)
 
 
-def main() -> None:
-    """Run the command line and exit with its status."""
+def _open_streams() -> None:
+    """Give closed standard input and error something to stand for; UserError without standard output."""
+    if sys.stdin is None:
+        sys.stdin = os.fdopen(os.open(os.devnull, os.O_RDONLY))
+    if sys.stderr is None:  # else print() would take standard output for it
+        sys.stderr = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+    if sys.stdout is None:
+        raise UserError("standard output is closed: the answer cannot be written")
+
+
+def _drop_output() -> None:
+    """Let what was not written go: Python would try again at its end, and complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+def _run() -> object:
+    """Run the command; gives its status."""
     try:
+        _open_streams()
         _register(sys.argv[1:])
         status = app(standalone_mode=False)
+        sys.stdout.flush()
     except UserError as error:
         print(f"finegrain: {printable(str(error))}", file=sys.stderr)
-        sys.exit(error.exit_status)
+        return error.exit_status
     except UsageError as error:
         print(f"finegrain: {error.format_message()} (see 'finegrain --help')", file=sys.stderr)
-        sys.exit(2)
+        return FAILED
     except (KeyboardInterrupt, typer.Abort):
-        status = INTERRUPTED
-    except BrokenPipeError:
-        sys.exit(141)
+        return INTERRUPTED
+    except (BrokenPipeError, SystemExit):  # Typer makes the first into the second, and that of nothing else
+        _drop_output()
+        return CLOSED_PIPE
+    except Exception as error:
+        if not isinstance(error, OSError) or error.errno not in _NOT_WRITTEN:
+            traceback.print_exc()  # a defect, which is no broken rule
+            return FAILED
+        _drop_output()
+        print(f"finegrain: the answer cannot be written: {error.strerror}", file=sys.stderr)
+        return FAILED
+    return status
+
+
+def main() -> None:
+    """Run the command line and exit with its status."""
+    status = _run()
     if status == INTERRUPTED:
         print("finegrain: interrupted; nothing more is written", file=sys.stderr)
     sys.exit(status if isinstance(status, int) else 0)

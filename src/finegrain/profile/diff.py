@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from finegrain.errors import UserError
-from finegrain.profile.group import FIGURES, SUMS, Grouped, grouped, row_name
+from finegrain.profile.group import FIGURES, LONGEST, SUMS, Grouped, grouped, row_name
 from finegrain.profile.match import Key, Matched, match
 from finegrain.profile.rules import METRICS, Rule
 from finegrain.profile.spans import given_spans
@@ -28,7 +28,7 @@ class ProfileDiff:
     by: str
     rows: list[tuple[str, list[Figures | None]]]
     ranked: list[list[tuple[float | None, str]]]
-    totals: list[float | None]
+    totals: list[Figures]
     spans: list[float | None]
     factors: list[float] | None
     notes: list[str]
@@ -66,8 +66,8 @@ def diff_profiles(
     tables = [_figures(group, factors[at] if factors else 1.0) for at, group in enumerate(groups)]
     matched = match([list(table) for table in tables], exact=exact)
     notes += matched.notes
-    totals = [_total([figures["wait_us"] for figures in table.values()]) for table in tables]
-    if all(total is None for total in totals):
+    totals = [total_of(list(table.values())) for table in tables]
+    if all(total["wait_us"] is None for total in totals):
         raise UserError("none of these profiles has waiting times in it: there is nothing to compare")
     return ProfileDiff(
         names=[profile.name for profile in profiles],
@@ -127,9 +127,24 @@ def _joined(tables: list[dict[Key, Figures]], matched: Matched) -> list[tuple[st
     return sorted(rows, key=worst)
 
 
-def _total(values: Sequence[float | None]) -> float | None:
-    told = [value for value in values if value is not None]
-    return sum(told) if told else None
+def total_of(rows: Sequence[Figures | None]) -> Figures:
+    """The figures of all rows together: sums, the longest of all, the mean of all.
+
+    A mean is not told where a row has a time and no count to go with it.
+    """
+    figures: Figures = {}
+    for name in (*SUMS, *LONGEST):
+        told = [row[name] for row in rows if row is not None and row[name] is not None]
+        figures[name] = (sum(told) if name in SUMS else max(told)) if told else None
+    for mean, total, counts in (
+        ("wait_avg_us", "wait_us", ("contended", "count")),
+        ("hold_avg_us", "hold_us", ("count",)),
+    ):
+        timed = [row for row in rows if row is not None and row[total] is not None]
+        waits = [next((row[name] for name in counts if row[name] is not None), None) for row in timed]
+        known = sum(count for count in waits if count is not None)
+        figures[mean] = figures[total] / known if known and None not in waits else None
+    return figures
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,10 +225,7 @@ def judge(diff: ProfileDiff, rules: Sequence[Rule]) -> list[Broken]:
     for rule in rules:
         metric = METRICS[rule.metric]
         if rule.lock == TOTAL:
-            figures: list[Figures | None] = [
-                {metric: _total([(row[1][file] or {}).get(metric) for row in diff.rows])}
-                for file in range(len(diff.names))
-            ]
+            figures: list[Figures | None] = [*diff.totals]
         else:
             row = diff.row(rule.lock)
             if row is None:

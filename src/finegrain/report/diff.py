@@ -49,8 +49,7 @@ def _joined(diff: ProfileDiff, top: int) -> Table:
     for at in range(2, len(diff.names) + 1):
         headings += [f"[{at}] wait (us)", "change", "%"]
     rows: list[list[Cell]] = []
-    totals: list[Figures | None] = [{"wait_us": total} for total in diff.totals]
-    for name, figures in [*(diff.rows[:top] if top else diff.rows), ("total", totals)]:
+    for name, figures in [*(diff.rows[:top] if top else diff.rows), ("total", [*diff.totals])]:
         waits = [None if f is None else f["wait_us"] for f in figures]
         row: list[Cell] = [waits[0]]
         for file in range(1, len(waits)):
@@ -148,7 +147,7 @@ def as_json(diff: ProfileDiff, broken: list[Broken]) -> str:
         "profiles": diff.names,
         "by": diff.by,
         "locks": locks,
-        "total_wait_us": diff.totals,
+        "total_wait_us": [total["wait_us"] for total in diff.totals],
         "moved": [
             {
                 "profile": move.profile,
