@@ -1,6 +1,6 @@
 import pytest
 
-from finegrain.profile.group import grouped, row_name
+from finegrain.profile.group import Key, grouped
 from finegrain.profile.table import Builder, Profile
 
 FIELDS = ("lock_class", "lock", "site", "role", "count", "contended", "wait_us", "wait_max_us", "hold_us")
@@ -69,7 +69,8 @@ def test_what_is_not_told_falls_back_and_says_so() -> None:
 
 
 def test_names_of_rows() -> None:
-    assert row_name("rw", "a", None) == "rw:a"
-    assert row_name("rw", "a", "f") == "rw:a at f"
-    assert row_name(None, None, "f") == "f"
-    assert row_name("rw", None, "f") == "rw at f"
+    assert Key("rw", "a", None).name == "rw:a"
+    assert Key("rw", "a", "f").name == "rw:a at f"
+    assert Key(None, None, "f").name == "f"
+    assert Key("rw", "a", None, "read").name == "rw:a (read)"
+    assert Key("rw", None, "f").name == "rw at f"

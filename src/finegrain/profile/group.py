@@ -1,13 +1,14 @@
 """Add up a profile's rows by lock, by acquisition point or by class."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import polars as pl
 
 from finegrain.profile.names import full_name
 from finegrain.profile.table import DETAIL, Profile
 
-BY = ("lock", "site", "class", "row")
+BY = ("lock", "mode", "site", "class", "row")
 
 SUMS = ("count", "contended", "wait_us", "hold_us")
 LONGEST = ("wait_max_us", "hold_max_us")
@@ -15,9 +16,29 @@ MEANS = ("wait_avg_us", "hold_avg_us")
 FIGURES = (*SUMS, *LONGEST, *MEANS)
 
 
+class Key(NamedTuple):
+    """What tells a row of a grouped profile from the others; None is a part that is not told, or not asked for."""
+
+    lock_class: str | None = None
+    lock: str | None = None
+    site: str | None = None
+    mode: str | None = None
+
+    @property
+    def name(self) -> str:
+        """What the row is called: class:lock, or class:lock at site, and (mode); what is not told is left out."""
+        if self.site is None:
+            name = full_name(self.lock_class, self.lock)
+        elif self.lock is None and self.lock_class is None:
+            name = self.site
+        else:
+            name = f"{full_name(self.lock_class, self.lock)} at {self.site}"
+        return name if self.mode is None else f"{name} ({self.mode})"
+
+
 @dataclass(slots=True)
 class Grouped:
-    """A profile added up: `table` has name, lock_class, lock, site and FIGURES, worst wait first."""
+    """A profile added up: `table` has name, the parts of a Key and FIGURES, worst wait first."""
 
     by: str
     table: pl.DataFrame
@@ -48,9 +69,14 @@ def _rows(table: pl.DataFrame, by: str) -> tuple[pl.DataFrame, list[str]]:
 
 
 def _keys(rows: pl.DataFrame, by: str) -> tuple[str, list[str], list[str]]:
-    """What to group by; profiles without names of locks, or without points, fall back and say so."""
+    """What to group by; profiles without names of locks, or without points or modes, fall back and say so."""
     if by == "class":
         return by, ["lock_class"], []
+    if by == "mode":
+        by, keys, notes = _keys(rows, "lock")
+        if rows["mode"].null_count() == rows.height:
+            return by, keys, [*notes, "readers and writers are not told apart"]
+        return "mode", [*keys, "mode"], notes
     if by == "site" and rows["site"].null_count() == rows.height:
         return "lock", ["lock_class", "lock"], ["no acquisition points are told: rows are locks"]
     if by == "site":
@@ -60,15 +86,6 @@ def _keys(rows: pl.DataFrame, by: str) -> tuple[str, list[str], list[str]]:
         what = roles.get(str(rows["role"][0]), "points")
         return "site", ["lock_class", "site"], [f"no names of locks are told: rows are {what}"]
     return "lock", ["lock_class", "lock"], []
-
-
-def row_name(lock_class: str | None, lock: str | None, site: str | None) -> str:
-    """What a row is called: class:lock, or class:lock at site; what is not told is left out."""
-    if site is None:
-        return full_name(lock_class, lock)
-    if lock is None and lock_class is None:
-        return site
-    return f"{full_name(lock_class, lock)} at {site}"
 
 
 def grouped(profile: Profile, by: str = "lock") -> Grouped:
@@ -92,12 +109,10 @@ def grouped(profile: Profile, by: str = "lock") -> Grouped:
             wait_avg_us=pl.col("wait_us") / _positive(pl.coalesce("contended", "count")),
             hold_avg_us=pl.col("hold_us") / _positive(pl.col("count")),
         )
-        missing = [name for name in ("lock_class", "lock", "site") if name not in keys]
+        missing = [name for name in Key._fields if name not in keys]
         result = result.with_columns(*[pl.lit(None, pl.String).alias(name) for name in missing])
-    names = [
-        row_name(lock_class, lock, site)
-        for lock_class, lock, site in result.select("lock_class", "lock", "site").rows()
-    ]
+    keyed = result.select(Key._fields) if by != "row" else result.select(Key._fields[:3])
+    names = [Key(*row).name for row in keyed.rows()]
     result = result.with_columns(pl.Series("name", names, dtype=pl.String))
     order = ["wait_us", "hold_us", "contended", "count"]
     result = result.sort(

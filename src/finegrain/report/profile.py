@@ -24,7 +24,8 @@ COLUMNS = {
 _MAX_RANGES = 12
 
 
-def _title(profile: Profile) -> str:
+def title_of(profile: Profile) -> str:
+    """A profile in one line: its name, its format and system, how long, how many rows, its title."""
     parts = [profile.format]
     if profile.system and profile.system not in profile.format:
         parts.append(profile.system)
@@ -78,7 +79,7 @@ def text(file: File, by: str, top: int) -> str:
     for profile in file.profiles:
         group = grouped(profile, by)
         table = _table(group, top)
-        lines = [_title(profile), *[f"({note})" for note in group.notes], "", as_text(table)]
+        lines = [title_of(profile), *[f"({note})" for note in group.notes], "", as_text(table)]
         left_out = group.table.height - len(table.rows)
         if left_out:
             lines.append(f"... and {left_out:,} more (--top 0 shows all)")
@@ -91,7 +92,7 @@ def markdown_text(file: File, by: str, top: int) -> str:
     parts = []
     for profile in file.profiles:
         group = grouped(profile, by)
-        parts.append(f"**{markdown(_title(profile))}**\n\n{as_markdown(_table(group, top))}")
+        parts.append(f"**{markdown(title_of(profile))}**\n\n{as_markdown(_table(group, top))}")
     return "\n\n".join(parts) + "\n\n" + "\n".join(f"- {markdown(note)}" for note in notes_of(file))
 
 
