@@ -1,5 +1,7 @@
 import json
+from dataclasses import replace
 
+import polars as pl
 import pytest
 
 from finegrain.profile.group import BY
@@ -51,3 +53,14 @@ def test_what_was_skipped_is_said_by_its_lines() -> None:
     assert skipped_text(FILE) == said
     assert notes_of(FILE)[-1] == said
     assert skipped_text(read(HEADING + ROWS)) is None
+
+
+def test_rows_as_read_show_what_tells_them_apart() -> None:
+    table = FILE.profiles[0].table.with_columns(mode=pl.Series(["read", "write"]), pid=pl.Series([7, None]))
+    file = replace(FILE, profiles=[replace(FILE.profiles[0], table=table)])
+    lines = text(file, "row", 0).splitlines()
+    assert lines[2].endswith("mode   pid  lock, point")
+    assert lines[3].endswith("read   7    rw:a at /a.c:6")
+    assert lines[4].endswith("write       sx:=b|c at /b.c:7")
+    assert csv_text(file, "row", 0).splitlines()[1].endswith(",site,,read,7,,,,3")
+    assert csv_text(file, "mode", 0).splitlines()[1].endswith(",read")

@@ -38,11 +38,17 @@ class Key(NamedTuple):
 
 @dataclass(slots=True)
 class Grouped:
-    """A profile added up: `table` has name, the parts of a Key and FIGURES, worst wait first."""
+    """A profile added up: `table` has name, the parts of a Key and FIGURES, worst wait first.
+
+    `what` is what a row is, in a word: lock, class, caller ...; `telling` are the columns of `table` that tell rows
+    as they were read apart, where they were not added up.
+    """
 
     by: str
     table: pl.DataFrame
     notes: list[str]
+    what: str = "lock"
+    telling: tuple[str, ...] = ()
 
 
 def _sum(name: str) -> pl.Expr:
@@ -55,17 +61,51 @@ def _sum(name: str) -> pl.Expr:
     )
 
 
+_WHAT = {
+    "site": "caller",
+    "task": "thread",
+    "owner": "owner",
+    "cgroup": "cgroup",
+    "sample": "place",
+    "inclusive": "caller",
+}
+_ALONE = {
+    "waiter": "the rows of the locks are not in it: these are the points of their waiters",
+    "holder": "the rows of the locks are not in it: these are the points of their holders",
+    "inclusive": "counts are inclusive: a row holds those of the functions that it called",
+    "sample": "no locks are in it: rows are samples of where the CPUs were",
+}
+_TELLING = ("role", "event", "mode", "pid", "address")
+
+
 def _rows(table: pl.DataFrame, by: str) -> tuple[pl.DataFrame, list[str]]:
     """The rows to add up: a lock's own, or the points that its waits are split into, never both."""
     if by == "site":
         at_points = table.filter(pl.col("role").is_in(["site", "waiter"]) & pl.col("site").is_not_null())
         if at_points.height:
-            return at_points, []
+            return at_points, _left_out(table)
         holders = table.filter((pl.col("role") == "holder") & pl.col("site").is_not_null())
         if holders.height:
             return holders, ["the points are those of the holders: where waiters stood is not told"]
     own = table.filter(~pl.col("role").is_in(DETAIL))
-    return (own, []) if own.height else (table, [])
+    if own.height:
+        return own, _left_out(table)
+    for role, note in _ALONE.items():
+        rows = table.filter(pl.col("role") == role)
+        if rows.height:
+            return rows, [note]
+    return table, []
+
+
+def _left_out(table: pl.DataFrame) -> list[str]:
+    """Rows that are no part of a lock's own, and stand in no table but that of the rows as read."""
+    notes = []
+    for role, what in (("sample", "samples of where the CPUs were"), ("inclusive", "inclusive counts")):
+        count = table.filter(pl.col("role") == role).height
+        if count:
+            rows = f"{count:,} row{'s' if count > 1 else ''}"
+            notes.append(f"left out, being {what} and not locks: {rows} (--by row)")
+    return notes
 
 
 def _keys(rows: pl.DataFrame, by: str) -> tuple[str, list[str], list[str]]:
@@ -77,48 +117,76 @@ def _keys(rows: pl.DataFrame, by: str) -> tuple[str, list[str], list[str]]:
         if rows["mode"].null_count() == rows.height:
             return by, keys, [*notes, "readers and writers are not told apart"]
         return "mode", [*keys, "mode"], notes
+    if by == "site" and rows.height and rows["role"][0] == "sample":
+        return by, ["lock_class", "site"], []
     if by == "site" and rows["site"].null_count() == rows.height:
         return "lock", ["lock_class", "lock"], ["no acquisition points are told: rows are locks"]
     if by == "site":
         return by, ["lock_class", "lock", "site"], []
+    role = str(rows["role"][0]) if rows.height else ""
+    if role == "sample":
+        return "site", ["lock_class", "site"], []
     if rows["lock"].null_count() == rows.height and rows["site"].null_count() < rows.height:
-        roles = {"site": "callers", "task": "threads", "owner": "owners", "cgroup": "cgroups"}
-        what = roles.get(str(rows["role"][0]), "points")
-        return "site", ["lock_class", "site"], [f"no names of locks are told: rows are {what}"]
+        return (
+            "site",
+            ["lock_class", "site"],
+            [f"no names of locks are told: rows are {_WHAT.get(role, 'point')}s"],
+        )
     return "lock", ["lock_class", "lock"], []
 
 
 def grouped(profile: Profile, by: str = "lock") -> Grouped:
-    """Add up `profile` by lock, site or class; `row` keeps every row as it was read.
+    """Add up `profile` by lock, lock and mode, site or class; `row` keeps every row as it was read.
 
     Means are recomputed from totals: of a wait where contended acquisitions are counted, else of an
     acquisition.  Acquisitions are the holds where only holds are counted.
     """
-    rows, notes = (profile.table, []) if by == "row" else _rows(profile.table, by)
     if by == "row":
-        result = rows.with_columns(count=pl.coalesce("count", "hold_count"))
-    else:
-        by, keys, more = _keys(rows, by)
-        notes += more
-        result = rows.group_by(keys, maintain_order=True).agg(
-            *[_sum(name) for name in (*SUMS, "hold_count")], *[pl.col(name).max() for name in LONGEST]
-        )
-        # klockstat counts the same acquisitions twice: as waits, and as holds in rows of their own
-        result = result.with_columns(count=pl.coalesce("count", "hold_count")).drop("hold_count")
-        result = result.with_columns(
-            wait_avg_us=pl.col("wait_us") / _positive(pl.coalesce("contended", "count")),
-            hold_avg_us=pl.col("hold_us") / _positive(pl.col("count")),
-        )
-        missing = [name for name in Key._fields if name not in keys]
-        result = result.with_columns(*[pl.lit(None, pl.String).alias(name) for name in missing])
-    keyed = result.select(Key._fields) if by != "row" else result.select(Key._fields[:3])
-    names = [Key(*row).name for row in keyed.rows()]
+        return _as_read(profile.table)
+    rows, notes = _rows(profile.table, by)
+    by, keys, more = _keys(rows, by)
+    result = rows.group_by(keys, maintain_order=True).agg(
+        *[_sum(name) for name in (*SUMS, "hold_count")], *[pl.col(name).max() for name in LONGEST]
+    )
+    # klockstat counts the same acquisitions twice: as waits, and as holds in rows of their own
+    result = result.with_columns(count=pl.coalesce("count", "hold_count")).drop("hold_count")
+    result = result.with_columns(
+        wait_avg_us=pl.col("wait_us") / _positive(pl.coalesce("contended", "count")),
+        hold_avg_us=pl.col("hold_us") / _positive(pl.col("count")),
+    )
+    missing = [name for name in Key._fields if name not in keys]
+    result = result.with_columns(*[pl.lit(None, pl.String).alias(name) for name in missing])
+    names = [Key(*row).name for row in result.select(Key._fields).rows()]
+    what = "class" if by == "class" else "lock, point" if "lock" in keys and "site" in keys else "lock"
+    if "lock" not in keys and "site" in keys:
+        what = _WHAT.get(str(rows["role"][0]), "point")
+    return Grouped(by, _sorted(result, names), notes + more, what)
+
+
+def _as_read(rows: pl.DataFrame) -> Grouped:
+    """Every row, with the columns that tell rows of one name apart."""
+    parts = rows.select("lock_class", "lock", "site", "role").rows()
+    names = [
+        Key(None, None, site, lock).name if role == "sample" else Key(lock_class, lock, site).name
+        for lock_class, lock, site, role in parts
+    ]
+    telling = [
+        name
+        for name in _TELLING
+        if name in rows.columns
+        and (rows[name].n_unique() > 1 or (name == "role" and rows.height and rows[name][0] in DETAIL))
+    ]
+    result = rows.with_columns(count=pl.coalesce("count", "hold_count"))
+    return Grouped("row", _sorted(result, names), [], "lock, point", tuple(telling))
+
+
+def _sorted(result: pl.DataFrame, names: list[str]) -> pl.DataFrame:
+    """Worst wait first, `names` beside."""
     result = result.with_columns(pl.Series("name", names, dtype=pl.String))
     order = ["wait_us", "hold_us", "contended", "count"]
-    result = result.sort(
+    return result.sort(
         [*order, "name"], descending=[True] * 4 + [False], nulls_last=True, maintain_order=True
     )
-    return Grouped(by, result, notes)
 
 
 def _positive(column: pl.Expr) -> pl.Expr:

@@ -4,6 +4,8 @@ import json
 import math
 from typing import Any
 
+import polars as pl
+
 from finegrain.profile.group import Grouped, grouped
 from finegrain.profile.read import File
 from finegrain.profile.table import Profile
@@ -40,9 +42,11 @@ def title_of(profile: Profile) -> str:
 def _table(group: Grouped, top: int) -> Table:
     table = group.table.head(top) if top else group.table
     told = [name for name in COLUMNS if table[name].null_count() < table.height]
-    named = {"class": "class", "lock": "lock"}.get(group.by, "lock, point")
-    columns = [Column(""), *[Column(COLUMNS[name]) for name in told], Column(named, left=True)]
-    values = [table[name].to_list() for name in (*told, "name")]
+    words = [Column(name, left=True) for name in group.telling]
+    columns = [Column(""), *[Column(COLUMNS[name]) for name in told], *words, Column(group.what, left=True)]
+    values = [table[name].to_list() for name in told]
+    values += [["" if cell is None else str(cell) for cell in table[name]] for name in group.telling]
+    values.append(table["name"].to_list())
     return Table(columns, [[rank, *row] for rank, row in enumerate(zip(*values, strict=True), 1)])
 
 
@@ -99,12 +103,15 @@ def markdown_text(file: File, by: str, top: int) -> str:
 def csv_text(file: File, by: str, top: int) -> str:
     """One CSV table for all profiles of the file, a column saying which."""
     headings = ["profile", "lock_class", "lock", "site", *COLUMNS]
-    more = ["role", "event", "mode", "wait_min_us", "hold_min_us", "line"] if by == "row" else []
+    more = ["role", "event", "mode", "pid", "address", "wait_min_us", "hold_min_us", "line"]
+    more = more if by == "row" else ["mode"] if by == "mode" else []
     rows: list[list[Cell]] = []
     for profile in file.profiles:
         table = grouped(profile, by).table
         table = table.head(top) if top else table
-        rows += [[profile.name, *row] for row in table.select(*headings[1:], *more).rows()]
+        missing = [pl.lit(None).alias(name) for name in more if name not in table.columns]
+        table = table.with_columns(*missing).select(*headings[1:], *more)
+        rows += [[profile.name, *row] for row in table.rows()]
     return as_csv(Table([Column(heading) for heading in headings + more], rows))
 
 
