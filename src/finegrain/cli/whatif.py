@@ -24,6 +24,10 @@ def command(
     cpus: Annotated[
         int | None, typer.Option(help="Threads that use the locks (the profile's CPUs, if it says).")
     ] = None,
+    users: Annotated[
+        int | None,
+        typer.Option(help="Users (jobs, processes) that would keep to a part each.  [default: every thread]"),
+    ] = None,
     span: Annotated[
         str | None, typer.Option(help="How long the profile was taken, if it does not say: 90m.")
     ] = None,
@@ -31,12 +35,14 @@ def command(
 ) -> None:
     """Estimate what splitting a lock would leave of its waiting, and which lock saturates next.
 
-    A quick bound from acquisitions and holds alone; 'finegrain compare' simulates the real thing.
+    From acquisitions and holds alone, in three cases: every user keeps to a part, use is random, all is on one part.
+    'finegrain compare' simulates the real thing.
     """
     splits = [parse_split(item) for item in split]
     read = read_file(file)
     if len(read.profiles) > 1:
         names = ", ".join(profile.name for profile in read.profiles[:10])
         raise UserError(f"{file}: {len(read.profiles)} profiles in it; choose one: {names}")
-    answer = whatif(read.profiles[0], splits, cpus=cpus, span=span_s(span) if span is not None else None)
+    seconds = span_s(span) if span is not None else None
+    answer = whatif(read.profiles[0], splits, cpus=cpus, span=seconds, users=users)
     print(report.as_json(answer) if json else report.text(answer))
