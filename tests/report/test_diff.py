@@ -31,7 +31,7 @@ def test_pages_draw_the_same_numbers() -> None:
     for page in (report.text(comparison, 20), report.markdown_text(comparison, 20)):
         for word in ("-90.0%", "+66.7%", "gone", "new", "25.0%", "1,550", "10.0x less"):
             assert word in page
-    document = json.loads(report.as_json(comparison, []))
+    document = json.loads("".join(report.as_json(comparison, [])))
     assert document["moved"][0]["back_share"] == 0.25
     assert document["locks"][0]["figures"][1]["wait_us"] == 100.0
 
@@ -72,7 +72,7 @@ def test_titles_are_shown() -> None:
     comparison = diff_profiles([titled, HEAD])
     assert "[1] titled: test, 9 s, 1 rows  [sysctl of Monday]" in report.text(comparison, 0)
     assert "sysctl of Monday" in report.markdown_text(comparison, 0)
-    assert json.loads(report.as_json(comparison, []))["columns"][0][0]["title"] == "sysctl of Monday"
+    assert json.loads("".join(report.as_json(comparison, [])))["columns"][0][0]["title"] == "sysctl of Monday"
 
 
 def test_a_patch_that_batches_shows_as_fewer_acquisitions() -> None:
@@ -102,7 +102,7 @@ def test_a_lock_that_a_cut_list_lacks_is_not_gone() -> None:
     assert "gone" not in page
     assert sum("may have been cut (-E)" in note for note in report.notes_of(comparison)) == 2
     assert not any("cut" in note for note in report.notes_of(comparison, 3))
-    assert json.loads(report.as_json(comparison, []))["lists_may_be_cut"] == [True, True]
+    assert json.loads("".join(report.as_json(comparison, [])))["lists_may_be_cut"] == [True, True]
 
 
 def test_runs_show_their_spread() -> None:
@@ -118,7 +118,7 @@ def test_runs_show_their_spread() -> None:
     assert any(
         "2 and 1 runs of one kernel do not overlap by chance in 67% of locks" in note for note in notes
     )
-    (first, second) = json.loads(report.as_json(comparison, []))["locks"]
+    (first, second) = json.loads("".join(report.as_json(comparison, [])))["locks"]
     assert (first["within_spread"], second["within_spread"]) == ([True], [False])
     assert first["figures"][0]["of_the_runs"]["wait_us"] == [900.0, 1100.0]
     rule = judge(comparison, [parse_rule("rw:pv wait < 1s")])
@@ -135,7 +135,7 @@ def test_joins_by_rule_are_listed_for_what_is_shown_and_else_counted() -> None:
         "2 more names are joined: case and blanks",
         "43 names of rows that are not shown are joined by rule (--json lists them)",
     ]
-    assert len(json.loads(report.as_json(comparison, []))["joined"]) == 50
+    assert len(json.loads("".join(report.as_json(comparison, [])))["joined"]) == 50
 
 
 def test_names_that_are_left_apart_are_told_for_what_is_shown() -> None:
@@ -143,4 +143,8 @@ def test_names_that_are_left_apart_are_told_for_what_is_shown() -> None:
     comparison = diff_profiles([before, after])
     said = "left apart, class left out would join more than two: mtx:a, rw:a, sx:a"
     assert said in report.notes_of(comparison)
-    assert json.loads(report.as_json(comparison, []))["left_apart"][0]["names"] == ["mtx:a", "rw:a", "sx:a"]
+    assert json.loads("".join(report.as_json(comparison, [])))["left_apart"][0]["names"] == [
+        "mtx:a",
+        "rw:a",
+        "sx:a",
+    ]

@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 
 from finegrain.profile.group import BY
-from finegrain.report.profile import as_json, csv_text, markdown_text, notes_of, skipped_text, text
+from finegrain.report.profile import as_csv, as_json, markdown_text, notes_of, skipped_text, text
 from read_sample import read
 
 HEADING = "max wait_max total wait_total count avg wait_avg cnt_hold cnt_lock name\n"
@@ -25,21 +25,26 @@ def test_text_is_a_title_and_a_table_worst_first() -> None:
 
 @pytest.mark.parametrize("by", BY)
 def test_all_forms_hold_the_same_rows(by: str) -> None:
-    pages = (text(FILE, by, 0), markdown_text(FILE, by, 0), csv_text(FILE, by, 0), as_json(FILE, by, 0))
+    pages = (
+        text(FILE, by, 0),
+        markdown_text(FILE, by, 0),
+        "".join(as_csv(FILE, by, 0)),
+        "".join(as_json(FILE, by, 0)),
+    )
     for page in pages:
         assert "2,500" in page or "2500.0" in page
         assert "300" in page
-    assert len(csv_text(FILE, by, 0).splitlines()) == 3
-    assert len(csv_text(FILE, by, 1).splitlines()) == 2
+    assert len("".join(as_csv(FILE, by, 0)).splitlines()) == 3
+    assert len("".join(as_csv(FILE, by, 1)).splitlines()) == 2
 
 
 def test_cells_are_safe() -> None:
-    assert ",'=b|c," in csv_text(FILE, "lock", 0)
+    assert ",'=b|c," in "".join(as_csv(FILE, "lock", 0))
     assert "| sx:=b\\|c |" in markdown_text(FILE, "lock", 0)
 
 
 def test_json_holds_what_was_read_and_what_was_not() -> None:
-    document = json.loads(as_json(FILE, "lock", 0))
+    document = json.loads("".join(as_json(FILE, "lock", 0)))
     assert document["schema"] == "finegrain.profile/1"
     (profile,) = document["profiles"]
     assert [row["lock"] for row in profile["rows"]] == ["a", "=b|c"]
@@ -62,5 +67,5 @@ def test_rows_as_read_show_what_tells_them_apart() -> None:
     assert lines[2].endswith("mode   pid  lock, point")
     assert lines[3].endswith("read   7    rw:a at /a.c:6")
     assert lines[4].endswith("write       sx:=b|c at /b.c:7")
-    assert csv_text(file, "row", 0).splitlines()[1].endswith(",site,,read,7,,,,3")
-    assert csv_text(file, "mode", 0).splitlines()[1].endswith(",read")
+    assert "".join(as_csv(file, "row", 0)).splitlines()[1].endswith(",site,,read,7,,,,3")
+    assert "".join(as_csv(file, "mode", 0)).splitlines()[1].endswith(",read")

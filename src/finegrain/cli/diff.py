@@ -68,7 +68,9 @@ def command(
     diff = diff_profiles(ours, theirs, by=by, metric=metric, spans=span, exact=exact, same=same or [])
     broken = judge(diff, rules)
     if json:
-        print(report.as_json(diff, broken))
+        for piece in report.as_json(diff, broken):
+            sys.stdout.write(piece)
+        print()
     elif markdown:
         print(report.markdown_text(diff, top, quiet=quiet))
     else:

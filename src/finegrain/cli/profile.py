@@ -46,10 +46,10 @@ def show(
     read = read_file(file)
     everything = json or csv
     count = (0 if everything else 20) if top is None else top
-    if json:
-        print(report.as_json(read, by, count))
-    elif csv:
-        print(report.csv_text(read, by, count))
+    if json or csv:
+        for piece in (report.as_json if json else report.as_csv)(read, by, count):
+            sys.stdout.write(piece)
+        print()
     elif markdown:
         print(report.markdown_text(read, by, count))
     else:

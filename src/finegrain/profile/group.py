@@ -1,6 +1,8 @@
 """Add up a profile's rows by lock, by acquisition point or by class."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import NamedTuple
 
 import polars as pl
@@ -51,13 +53,28 @@ class Grouped:
     telling: tuple[str, ...] = ()
 
 
-def _sum(name: str) -> pl.Expr:
-    """A sum that is null, not 0, when nothing was told."""
-    column = pl.col(name)
-    return (
-        pl.when(column.is_not_null().any())
-        .then(column.sum().round(6) if name.endswith("_us") else column.sum())
-        .alias(name)
+def _added(rows: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
+    """Sums and maxima by `keys`; a sum is null, not 0, when nothing was told.
+
+    Grouping by numbers that stand for the keys takes less than half the memory that their text does.
+    """
+    sums = (*SUMS, "hold_count")
+    numbered = rows.select(*keys, *sums, *LONGEST, pl.struct(keys).rank("dense").alias("number"))
+    added = numbered.group_by("number").agg(
+        *[pl.col(name).first() for name in keys],
+        *[pl.col(name).sum() for name in sums],
+        *[pl.col(name).count().alias(f"{name} told") for name in sums],
+        *[pl.col(name).max() for name in LONGEST],
+    )
+    return added.select(
+        *keys,
+        *[
+            pl.when(pl.col(f"{name} told") > 0).then(
+                pl.col(name).round(6) if name.endswith("_us") else pl.col(name)
+            )
+            for name in sums
+        ],
+        *LONGEST,
     )
 
 
@@ -145,9 +162,7 @@ def grouped(profile: Profile, by: str = "lock") -> Grouped:
         return _as_read(profile.table)
     rows, notes = _rows(profile.table, by)
     by, keys, more = _keys(rows, by)
-    result = rows.group_by(keys, maintain_order=True).agg(
-        *[_sum(name) for name in (*SUMS, "hold_count")], *[pl.col(name).max() for name in LONGEST]
-    )
+    result = _added(rows, keys)
     # klockstat counts the same acquisitions twice: as waits, and as holds in rows of their own
     result = result.with_columns(count=pl.coalesce("count", "hold_count")).drop("hold_count")
     result = result.with_columns(
@@ -156,7 +171,7 @@ def grouped(profile: Profile, by: str = "lock") -> Grouped:
     )
     missing = [name for name in Key._fields if name not in keys]
     result = result.with_columns(*[pl.lit(None, pl.String).alias(name) for name in missing])
-    names = [Key(*row).name for row in result.select(Key._fields).rows()]
+    names = (Key(*row).name for row in result.select(Key._fields).iter_rows())
     what = "class" if by == "class" else "lock, point" if "lock" in keys and "site" in keys else "lock"
     if "lock" not in keys and "site" in keys:
         what = _WHAT.get(str(rows["role"][0]), "point")
@@ -165,28 +180,33 @@ def grouped(profile: Profile, by: str = "lock") -> Grouped:
 
 def _as_read(rows: pl.DataFrame) -> Grouped:
     """Every row, with the columns that tell rows of one name apart."""
-    parts = rows.select("lock_class", "lock", "site", "role").rows()
-    names = [
+    parts = rows.select("lock_class", "lock", "site", "role").iter_rows()
+    names = (
         Key(None, None, site, lock).name if role == "sample" else Key(lock_class, lock, site).name
         for lock_class, lock, site, role in parts
-    ]
+    )
     telling = [
         name
         for name in _TELLING
         if name in rows.columns
         and (rows[name].n_unique() > 1 or (name == "role" and rows.height and rows[name][0] in DETAIL))
     ]
-    result = rows.with_columns(count=pl.coalesce("count", "hold_count"))
+    kept = (*Key._fields, *_TELLING, *FIGURES, "hold_count", "wait_min_us", "hold_min_us", "line")
+    result = rows.select([name for name in rows.columns if name in kept])
+    result = result.with_columns(count=pl.coalesce("count", "hold_count"))
     return Grouped("row", _sorted(result, names), [], "lock, point", tuple(telling))
 
 
-def _sorted(result: pl.DataFrame, names: list[str]) -> pl.DataFrame:
+def _sorted(result: pl.DataFrame, names: Iterator[str]) -> pl.DataFrame:
     """Worst wait first, `names` beside."""
-    result = result.with_columns(pl.Series("name", names, dtype=pl.String))
+    chunks = [pl.Series("name", [], dtype=pl.String)]
+    while chunk := list(islice(names, 1 << 16)):
+        chunks.append(pl.Series("name", chunk, dtype=pl.String))
+    result = result.with_columns(pl.concat(chunks))
     order = ["wait_us", "hold_us", "contended", "count"]
-    return result.sort(
-        [*order, "name"], descending=[True] * 4 + [False], nulls_last=True, maintain_order=True
-    )
+    last = ["name", *[name for name in (*Key._fields, "line") if name in result.columns]]
+    descending = [True] * len(order) + [False] * len(last)
+    return result.sort([*order, *last], descending=descending, nulls_last=True)
 
 
 def _positive(column: pl.Expr) -> pl.Expr:

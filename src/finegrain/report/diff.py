@@ -1,7 +1,7 @@
 """Profiles side by side, joined, and where the waiting went: text, markdown and JSON draw the same numbers."""
 
-import json
 from collections import defaultdict
+from collections.abc import Iterator
 from typing import Any
 
 from finegrain.profile.diff import Broken, Moved, ProfileDiff, moved
@@ -9,6 +9,7 @@ from finegrain.profile.group import FIGURES
 from finegrain.profile.rules import METRICS
 from finegrain.profile.runs import RANGE, Figures, within_spread
 from finegrain.report.profile import COLUMNS, title_of
+from finegrain.report.stream import Lines, json_pieces
 from finegrain.report.table import Column, Table, as_markdown, as_text
 from finegrain.report.words import Cell, figure, markdown, printable, seconds
 
@@ -290,14 +291,15 @@ def _told(figures: Figures | None) -> dict[str, Any] | None:
     return told | ({"of_the_runs": ranges} if ranges else {})
 
 
-def as_json(diff: ProfileDiff, broken: list[Broken]) -> str:
-    """The comparison, every row and full precision."""
-    locks: list[dict[str, Any]] = []
-    for name, figures in diff.rows:
-        row: dict[str, Any] = {"lock": name, "figures": [_told(side) for side in figures]}
-        if diff.runs:
-            row["within_spread"] = [within_spread(figures[0], side, diff.metric) for side in figures[1:]]
-        locks.append(row)
+def _lock(diff: ProfileDiff, name: str, figures: list[Figures | None]) -> dict[str, Any]:
+    row: dict[str, Any] = {"lock": name, "figures": [_told(side) for side in figures]}
+    if diff.runs:
+        row["within_spread"] = [within_spread(figures[0], side, diff.metric) for side in figures[1:]]
+    return row
+
+
+def as_json(diff: ProfileDiff, broken: list[Broken]) -> Iterator[str]:
+    """The comparison, every row and full precision, in pieces."""
     document = {
         "schema": SCHEMA,
         "columns": [
@@ -309,9 +311,9 @@ def as_json(diff: ProfileDiff, broken: list[Broken]) -> str:
         ],
         "by": diff.by,
         "metric": diff.metric,
-        "locks": locks,
+        "locks": Lines(_lock(diff, name, figures) for name, figures in diff.rows),
         "totals": [_told(total) for total in diff.totals],
-        "moved": [
+        "moved": Lines(
             {
                 "profile": move.profile,
                 "lock": move.lock,
@@ -324,11 +326,11 @@ def as_json(diff: ProfileDiff, broken: list[Broken]) -> str:
                 "grew": [list(pair) for pair in move.grew],
             }
             for move in moved(diff)
-        ],
-        "joined": [{"lock": join.ours, "is": join.theirs, "rule": join.rule} for join in diff.joins],
-        "left_apart": [{"names": list(apart.names), "rule": apart.rule} for apart in diff.apart],
+        ),
+        "joined": Lines({"lock": one.ours, "is": one.theirs, "rule": one.rule} for one in diff.joins),
+        "left_apart": Lines({"names": list(apart.names), "rule": apart.rule} for apart in diff.apart),
         "lists_may_be_cut": [option is not None for option in diff.cut],
         "failed": [broken_text(rule) for rule in broken],
         "notes": [note for note in [_spans_note(diff), *_runs_notes(diff), *diff.notes] if note],
     }
-    return json.dumps(document, indent=1, allow_nan=False)
+    return json_pieces(document)

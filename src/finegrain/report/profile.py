@@ -1,7 +1,7 @@
 """What a file of lock profiles holds, as text, markdown, CSV or JSON."""
 
-import json
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import polars as pl
@@ -9,7 +9,8 @@ import polars as pl
 from finegrain.profile.group import Grouped, grouped
 from finegrain.profile.read import File
 from finegrain.profile.table import Profile
-from finegrain.report.table import Column, Table, as_csv, as_markdown, as_text
+from finegrain.report.stream import Lines, csv_pieces, json_pieces
+from finegrain.report.table import Column, Table, as_markdown, as_text
 from finegrain.report.words import Cell, markdown, printable, seconds
 
 SCHEMA = "finegrain.profile/1"
@@ -100,61 +101,62 @@ def markdown_text(file: File, by: str, top: int) -> str:
     return "\n\n".join(parts) + "\n\n" + "\n".join(f"- {markdown(note)}" for note in notes_of(file))
 
 
-def csv_text(file: File, by: str, top: int) -> str:
-    """One CSV table for all profiles of the file, a column saying which."""
+def as_csv(file: File, by: str, top: int) -> Iterator[str]:
+    """One CSV table for all profiles of the file, a column saying which, in pieces."""
     headings = ["profile", "lock_class", "lock", "site", *COLUMNS]
     more = ["role", "event", "mode", "pid", "address", "wait_min_us", "hold_min_us", "line"]
     more = more if by == "row" else ["mode"] if by == "mode" else []
-    rows: list[list[Cell]] = []
+    return csv_pieces(headings + more, _csv_rows(file, by, top, headings[1:], more))
+
+
+def _csv_rows(file: File, by: str, top: int, told: list[str], more: list[str]) -> Iterator[list[Cell]]:
     for profile in file.profiles:
         table = grouped(profile, by).table
         table = table.head(top) if top else table
         missing = [pl.lit(None).alias(name) for name in more if name not in table.columns]
-        table = table.with_columns(*missing).select(*headings[1:], *more)
-        rows += [[profile.name, *row] for row in table.rows()]
-    return as_csv(Table([Column(heading) for heading in headings + more], rows))
+        for row in table.with_columns(*missing).select(*told, *more).iter_rows():
+            yield [profile.name, *row]
 
 
 def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def as_json(file: File, by: str, top: int) -> str:
-    """Everything: each row as it was read (absent fields left out), and the table that `by` asks for."""
-    profiles = []
-    for profile in file.profiles:
-        group = grouped(profile, by)
-        table = group.table.head(top) if top else group.table
-        profiles.append(
-            {
-                "name": profile.name,
-                "label": profile.label,
-                "title": profile.title,
-                "format": profile.format,
-                "system": profile.system,
-                "span_s": profile.span_s,
-                "cpus": profile.cpus,
-                "derived": profile.derived,
-                "meta": profile.meta,
-                "by": group.by,
-                "notes": group.notes,
-                "table": [_present(row) for row in table.select("name", *COLUMNS).to_dicts()]
-                if by != "row"
-                else [],
-                "rows": [_present(row) for row in profile.table.to_dicts()],
-            }
-        )
+def as_json(file: File, by: str, top: int) -> Iterator[str]:
+    """Everything, in pieces: each row as read (absent fields left out), and the table that `by` asks for."""
     document = {
         "schema": SCHEMA,
         "source": file.source,
         "lines": file.lines,
-        "profiles": profiles,
+        "profiles": (_profile(profile, by, top) for profile in file.profiles),
         "notes": file.notes,
         "skipped_lines": file.skipped_lines,
         "broken_rows": file.broken_rows,
-        "skipped": [{"first": skip.first, "last": skip.last, "why": skip.why} for skip in file.skipped],
+        "skipped": Lines({"first": skip.first, "last": skip.last, "why": skip.why} for skip in file.skipped),
     }
-    return json.dumps(document, indent=1, allow_nan=False)
+    return json_pieces(document)
+
+
+def _profile(profile: Profile, by: str, top: int) -> dict[str, Any]:
+    # rows as read are all there anyway
+    group = grouped(profile, by) if by != "row" else Grouped("row", profile.table.clear(), [])
+    table = group.table.select("name", *COLUMNS) if by != "row" else group.table
+    table = table.head(top) if top else table
+    return {
+        "name": profile.name,
+        "label": profile.label,
+        "title": profile.title,
+        "format": profile.format,
+        "system": profile.system,
+        "span_s": profile.span_s,
+        "cpus": profile.cpus,
+        "derived": profile.derived,
+        "meta": profile.meta,
+        "by": group.by,
+        "notes": group.notes,
+        "table": Lines(_present(row) for row in table.iter_rows(named=True)),
+        "rows": Lines(_present(row) for row in profile.table.iter_rows(named=True)),
+    }
 
 
 def _present(row: dict[str, Any]) -> dict[str, Any]:
