@@ -8,12 +8,12 @@ import polars as pl
 
 from finegrain.profile.group import Grouped, grouped
 from finegrain.profile.read import File
+from finegrain.profile.readers.profile_json import SCHEMA
 from finegrain.profile.table import Profile
 from finegrain.report.stream import Lines, csv_pieces, json_pieces
 from finegrain.report.table import Column, Table, as_markdown, as_text
 from finegrain.report.words import Cell, markdown, printable, seconds
 
-SCHEMA = "finegrain.profile/1"
 COLUMNS = {
     "wait_us": "wait (us)",
     "wait_max_us": "longest wait",
