@@ -119,3 +119,18 @@ def test_a_lock_that_was_renamed_and_another_figure(
     document = json.loads(capsys.readouterr().out)
     assert document["metric"] == "hold_us"
     assert document["joined"] == [{"lock": "rw:pv list", "is": "mtx:pv=lock", "rule": "--same"}]
+
+
+def test_what_formats_do_not_tell_is_said_where_they_differ(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("stat.txt").write_text(
+        "lock_stat version 0.4\n"
+        "&pv: 233 538 0.10 22924.27 607243.51 1128.70 1342 45806 1.71 8595.89 1180582.34 25.77\n"
+    )
+    assert run(monkeypatch, "a.txt", "b.txt") == 0
+    assert "one name covers" not in capsys.readouterr().err
+    assert run(monkeypatch, "a.txt", "stat.txt") == 0
+    err = capsys.readouterr().err
+    assert err.count("note: FreeBSD LOCK_PROFILING: one name covers") == 1
+    assert "note: Linux lock_stat: " in err

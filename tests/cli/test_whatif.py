@@ -79,3 +79,15 @@ def test_users(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[st
     document = json.loads(capsys.readouterr().out)
     assert document["users"] == 2
     assert document["splits"][0]["partitioned_us"] > 0
+
+
+def test_quiet(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["p.txt", "--split", "pv list=2", "--span", "1"]
+    assert run(monkeypatch, *words) == 0
+    out, err = capsys.readouterr()
+    assert "Assumed" in out
+    assert "note: FreeBSD LOCK_PROFILING: one name covers every lock" in err
+    assert run(monkeypatch, *words, "--quiet") == 0
+    out, err = capsys.readouterr()
+    assert "Assumed" not in out
+    assert err == ""

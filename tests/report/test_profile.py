@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 
 from finegrain.profile.group import BY
-from finegrain.report.profile import as_csv, as_json, markdown_text, notes_of, skipped_text, text
+from finegrain.report.profile import as_csv, as_json, limits_of, markdown_text, notes_of, skipped_text, text
 from read_sample import read
 
 HEADING = "max wait_max total wait_total count avg wait_avg cnt_hold cnt_lock name\n"
@@ -69,3 +69,13 @@ def test_rows_as_read_show_what_tells_them_apart() -> None:
     assert lines[4].endswith("write       sx:=b|c at /b.c:7")
     assert "".join(as_csv(file, "row", 0)).splitlines()[1].endswith(",site,,read,7,,,,3")
     assert "".join(as_csv(file, "mode", 0)).splitlines()[1].endswith(",read")
+
+
+def test_notes_are_of_what_is_shown() -> None:
+    notes = {"FreeBSD LOCK_PROFILING": ["x"], "lockstat": ["y"]}
+    assert limits_of(replace(FILE, notes=notes)) == ["FreeBSD LOCK_PROFILING: x"]
+    one = replace(FILE.profiles[0], derived={"wait_us, wait_min_us": "this", "hold_min_us": "that"})
+    said = [note for note in notes_of(replace(FILE, profiles=[one]), "lock") if "computed" in note]
+    assert said == ["not printed but computed: wait_us = this"]
+    assert "- FreeBSD" in markdown_text(FILE, "lock", 0)
+    assert "- FreeBSD" not in markdown_text(FILE, "lock", 0, quiet=True)

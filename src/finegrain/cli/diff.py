@@ -11,7 +11,7 @@ from finegrain.profile.diff import BY, diff_profiles, judge
 from finegrain.profile.read import profiles_of, read_all
 from finegrain.profile.rules import METRICS, parse_rule
 from finegrain.report import diff as report
-from finegrain.report.profile import skipped_text
+from finegrain.report.profile import limits_of, skipped_text
 from finegrain.report.words import printable
 
 
@@ -76,6 +76,8 @@ def command(
     else:
         print(report.text(diff, top))
     notes = [] if markdown else report.notes_of(diff, top)
+    if len({profile.format for profile in diff.profiles}) > 1:  # what a figure is differs with the format
+        notes += dict.fromkeys(note for file in read for note in limits_of(file))
     notes += [note for file in read if (note := skipped_text(file))]
     for note in notes if not (json or quiet) else []:
         print(f"note: {printable(note)}", file=sys.stderr)

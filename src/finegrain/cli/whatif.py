@@ -1,14 +1,18 @@
 """`finegrain whatif`: what a finer lock would leave, without a workload."""
 
+import sys
 from typing import Annotated
 
 import typer
 
+from finegrain.cli.options import Quiet
 from finegrain.errors import UserError
 from finegrain.profile.read import read_file
 from finegrain.profile.spans import span_s
 from finegrain.profile.whatif import parse_split, whatif
 from finegrain.report import whatif as report
+from finegrain.report.profile import notes_of
+from finegrain.report.words import printable
 
 
 def command(
@@ -32,6 +36,7 @@ def command(
         str | None, typer.Option(help="How long the profile was taken, if it does not say: 90m.")
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="The answer as JSON.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Estimate what splitting a lock would leave of its waiting, and which lock saturates next.
 
@@ -45,4 +50,6 @@ def command(
         raise UserError(f"{file}: {len(read.profiles)} profiles in it; choose one: {names}")
     seconds = span_s(span) if span is not None else None
     answer = whatif(read.profiles[0], splits, cpus=cpus, span=seconds, users=users)
-    print(report.as_json(answer) if json else report.text(answer))
+    print(report.as_json(answer) if json else report.text(answer, quiet=quiet))
+    for note in notes_of(read) if not (json or quiet) else []:
+        print(f"note: {printable(note)}", file=sys.stderr)

@@ -42,7 +42,7 @@ def title_of(profile: Profile) -> str:
 
 def _table(group: Grouped, top: int) -> Table:
     table = group.table.head(top) if top else group.table
-    told = [name for name in COLUMNS if table[name].null_count() < table.height]
+    told = [name for name in COLUMNS if _told(table, name)]
     words = [Column(name, left=True) for name in group.telling]
     columns = [Column(""), *[Column(COLUMNS[name]) for name in told], *words, Column(group.what, left=True)]
     values = [table[name].to_list() for name in told]
@@ -69,13 +69,28 @@ def skipped_text(file: File) -> str | None:
     return f"{printable(file.source)}: {counts}: {'; '.join(parts)}"
 
 
-def notes_of(file: File) -> list[str]:
-    """Everything that a reader of the figures must know, a line each."""
-    notes = [f"{name}: {note}" for name, texts in file.notes.items() for note in texts]
-    derived = {f"{column} = {how}" for profile in file.profiles for column, how in profile.derived.items()}
+def limits_of(file: File) -> list[str]:
+    """What the formats of the file's profiles do not tell, a line each."""
+    formats = {profile.format for profile in file.profiles}
+    return [f"{name}: {note}" for name, texts in file.notes.items() if name in formats for note in texts]
+
+
+def notes_of(file: File, by: str = "row") -> list[str]:
+    """Everything that a reader of the figures that are shown must know, a line each."""
+    notes = limits_of(file)
+    derived = set()
+    for profile in file.profiles:
+        table = profile.table if by == "row" else grouped(profile, by).table
+        for names, how in profile.derived.items():
+            told = [name for name in names.split(", ") if _told(table, name)]
+            derived |= {f"{', '.join(told)} = {how}"} if told else set()
     notes += [f"not printed but computed: {text}" for text in sorted(derived)]
     skipped = skipped_text(file)
     return notes + ([skipped] if skipped else [])
+
+
+def _told(table: pl.DataFrame, name: str) -> bool:
+    return name in table.columns and table[name].null_count() < table.height
 
 
 def text(file: File, by: str, top: int) -> str:
@@ -92,13 +107,15 @@ def text(file: File, by: str, top: int) -> str:
     return "\n\n".join(parts)
 
 
-def markdown_text(file: File, by: str, top: int) -> str:
+def markdown_text(file: File, by: str, top: int, *, quiet: bool = False) -> str:
     """The same as markdown, notes at the end."""
     parts = []
     for profile in file.profiles:
         group = grouped(profile, by)
         parts.append(f"**{markdown(title_of(profile))}**\n\n{as_markdown(_table(group, top))}")
-    return "\n\n".join(parts) + "\n\n" + "\n".join(f"- {markdown(note)}" for note in notes_of(file))
+    if not quiet and (notes := notes_of(file, by)):
+        parts.append("\n".join(f"- {markdown(note)}" for note in notes))
+    return "\n\n".join(parts)
 
 
 def as_csv(file: File, by: str, top: int) -> Iterator[str]:

@@ -51,7 +51,7 @@ def as_json(answer: Answer) -> str:
     return json.dumps(document, indent=1, allow_nan=False)
 
 
-def text(answer: Answer, top: int = 5) -> str:
+def text(answer: Answer, top: int = 5, *, quiet: bool = False) -> str:
     """The answer for people: what was measured, what the model says of three cases, the next lock."""
     lines = []
     for estimate in answer.estimates:
@@ -85,7 +85,8 @@ def text(answer: Answer, top: int = 5) -> str:
     if over:
         names = ", ".join(f"{name} ({use:.3g} at a time)" for name, use in over[:top])
         lines += [f"Not ranked, being more than one lock (or shared) by their holds: {names}", ""]
-    lines += ["Assumed:", *[f"  - {text}" for text in assumptions(answer)]]
+    if not quiet:
+        lines += ["Assumed:", *[f"  - {text}" for text in assumptions(answer)]]
     return printable_lines(lines)
 
 
