@@ -66,7 +66,7 @@ def _added(rows: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
         *[pl.col(name).count().alias(f"{name} told") for name in sums],
         *[pl.col(name).max() for name in LONGEST],
     )
-    return added.select(
+    return added.sort("number").select(
         *keys,
         *[
             pl.when(pl.col(f"{name} told") > 0).then(
@@ -204,9 +204,8 @@ def _sorted(result: pl.DataFrame, names: Iterator[str]) -> pl.DataFrame:
         chunks.append(pl.Series("name", chunk, dtype=pl.String))
     result = result.with_columns(pl.concat(chunks))
     order = ["wait_us", "hold_us", "contended", "count"]
-    last = ["name", *[name for name in (*Key._fields, "line") if name in result.columns]]
-    descending = [True] * len(order) + [False] * len(last)
-    return result.sort([*order, *last], descending=descending, nulls_last=True)
+    descending = [True] * len(order) + [False]
+    return result.sort([*order, "name"], descending=descending, nulls_last=True, maintain_order=True)
 
 
 def _positive(column: pl.Expr) -> pl.Expr:
