@@ -71,6 +71,8 @@ max wait_max total wait_total count avg wait_avg cnt_hold cnt_lock name
         ("diff p.txt p.txt --fail-if 'total wait > 1' >/dev/full", 2, "cannot be written"),
         ("diff p.txt p.txt --fail-if 'total wait > 1'", 1, ""),
         ("profile show p.txt 2>&-", 0, ""),
+        ("profile show p.txt 2>/dev/full", 2, ""),
+        ("profile show missing 2>/dev/full", 2, ""),
     ],
 )
 def test_status_1_is_a_broken_rule_and_nothing_else(

@@ -70,7 +70,7 @@ def test_a_broken_rule_shows_the_numbers() -> None:
 def test_titles_are_shown() -> None:
     titled = profile("titled", {"rw:a": 1.0}, title="sysctl of Monday", span_s=9.0)
     comparison = diff_profiles([titled, HEAD])
-    assert "[1] titled: test, 9 s, 1 rows  [sysctl of Monday]" in report.text(comparison, 0)
+    assert "[1] titled: test, 9 s, 1 row  [sysctl of Monday]" in report.text(comparison, 0)
     assert "sysctl of Monday" in report.markdown_text(comparison, 0)
     assert json.loads("".join(report.as_json(comparison, [])))["columns"][0][0]["title"] == "sysctl of Monday"
 

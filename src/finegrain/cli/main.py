@@ -1,5 +1,6 @@
 """The `finegrain` command: gathers the commands and turns user errors into one line and a status."""
 
+import contextlib
 import errno
 import importlib
 import os
@@ -71,9 +72,25 @@ def _open_streams() -> None:
         raise UserError("standard output is closed: the answer cannot be written")
 
 
-def _drop_output() -> None:
+def _drop(descriptor: int) -> None:
     """Let what was not written go: Python would try again at its end, and complain."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
+
+
+def _say(text: str) -> None:
+    """Tell the user, if standard error can be written to."""
+    with contextlib.suppress(OSError):
+        print(f"finegrain: {text}", file=sys.stderr)
+
+
+def _flush() -> None:
+    """Write what is left to write, or let it go."""
+    for stream, descriptor in ((sys.stdout, 1), (sys.stderr, 2)):
+        try:
+            if stream is not None:
+                stream.flush()
+        except OSError:
+            _drop(descriptor)
 
 
 def _run() -> object:
@@ -83,23 +100,24 @@ def _run() -> object:
         _register(sys.argv[1:])
         status = app(standalone_mode=False)
         sys.stdout.flush()
+        sys.stderr.flush()
     except UserError as error:
-        print(f"finegrain: {printable(str(error))}", file=sys.stderr)
+        _say(printable(str(error)))
         return error.exit_status
     except UsageError as error:
-        print(f"finegrain: {error.format_message()} (see 'finegrain --help')", file=sys.stderr)
+        _say(f"{error.format_message()} (see 'finegrain --help')")
         return FAILED
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
     except (BrokenPipeError, SystemExit):  # Typer makes the first into the second, and that of nothing else
-        _drop_output()
+        _drop(1)
         return CLOSED_PIPE
     except Exception as error:
         if not isinstance(error, OSError) or error.errno not in _NOT_WRITTEN:
-            traceback.print_exc()  # a defect, which is no broken rule
+            with contextlib.suppress(OSError):
+                traceback.print_exc()  # a defect, which is no broken rule
             return FAILED
-        _drop_output()
-        print(f"finegrain: the answer cannot be written: {error.strerror}", file=sys.stderr)
+        _say(f"the answer cannot be written: {error.strerror}")
         return FAILED
     return status
 
@@ -108,7 +126,8 @@ def main() -> None:
     """Run the command line and exit with its status."""
     status = _run()
     if status == INTERRUPTED:
-        print("finegrain: interrupted; nothing more is written", file=sys.stderr)
+        _say("interrupted; nothing more is written")
+    _flush()
     sys.exit(status if isinstance(status, int) else 0)
 
 

@@ -18,6 +18,7 @@ TOTAL = "total"
 BY = ("lock", "mode", "site", "class")
 # What profiles are compared by unless one asks for another: the first of these that all of them tell.
 _METRICS = ("wait_us", "contended", "hold_us", "count")
+_WORDS = {name: word for word, name in METRICS.items()}
 # Formats whose programs cut a list at its first rows, and the option that says where.
 CUT = {
     "perf lock contention": "-E",
@@ -70,6 +71,17 @@ class ProfileDiff:
         """How often the ranges of the first column and of this one part if both are runs of one kernel."""
         return chance_to_part(len(self.columns[0]), len(self.columns[column]))
 
+    def within(self, figures: Sequence[Figures | None], column: int) -> bool | None:
+        """Is a row's change from the first column to this one within the spread of the runs?
+
+        None where nothing has several runs, or a figure is not told or may have been cut off.
+        """
+        before, after = figures[0], figures[column]
+        missing = 0 if before is None else column if after is None else None
+        if missing is not None and self.cut[missing] is not None:
+            return None
+        return within_spread(before, after, self.metric)
+
     def row(self, lock: str) -> tuple[str, list[Figures | None]] | None:
         """The row of a lock by its name, with its class or, where that is no question, without."""
         found = [row for row in self.rows if row[0] == lock]
@@ -108,6 +120,8 @@ def diff_profiles(
     matched = match([list(table) for table in tables], exact=exact, same=same)
     totals = _columns(columns, [total_of(list(table.values())) for table in tables])
     shown = _metric([total or {} for total in totals], metric, columns)
+    if metric is None and shown != _METRICS[0]:
+        notes.append(f"waiting is not told by all of these profiles: compared by {_WORDS[shown]}")
     rows = _joined(tables, matched, columns, shown)
     diff = ProfileDiff(
         columns=columns,
@@ -193,10 +207,9 @@ def _metric(totals: list[Figures], asked: str | None, columns: list[list[Profile
     for name in _METRICS if asked is None else (METRICS[asked],):
         if all(total[name] is not None for total in totals):
             return name
-    words = {name: word for word, name in METRICS.items()}
     told = [
         f"{', '.join(p.name for p in column)} tells "
-        + (", ".join(words[name] for name in FIGURES if total[name] is not None) or "nothing")
+        + (", ".join(_WORDS[name] for name in FIGURES if total[name] is not None) or "nothing")
         for column, total in zip(columns, totals, strict=True)
     ]
     what = (
@@ -311,6 +324,7 @@ class Moved:
     back: float
     fell: float
     grew: tuple[tuple[str, float], ...]
+    sides: tuple[Figures | None, Figures | None]  # all that is known of the lock, before and after
 
     @property
     def saved(self) -> float:
@@ -353,6 +367,7 @@ def moved(diff: ProfileDiff) -> list[Moved]:
                 back=sum(change for _, change in grew),
                 fell=-sum(change for _, change in changes if change < 0),
                 grew=tuple(grew),
+                sides=(worst[1][0], worst[1][column]),
             )
         )
     return result

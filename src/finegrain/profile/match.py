@@ -116,7 +116,9 @@ def _aliases(files: Sequence[Sequence[Key]], same: Sequence[str]) -> list[dict[K
                 raise UserError(f"--same {text!r}: profile {at + 1} has both: they are two locks there")
             for key in theirs:
                 aliases[at][key] = (
-                    ours if key.lock is None else key._replace(lock_class=ours.lock_class, lock=ours.lock)
+                    ours
+                    if key.lock is None or key.name == right
+                    else key._replace(lock_class=ours.lock_class, lock=ours.lock)
                 )
         if len(seen) > 1:
             names = ", ".join(sorted(full_name(*name) for name in seen))

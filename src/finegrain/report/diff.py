@@ -96,7 +96,7 @@ def _joined(diff: ProfileDiff, top: int) -> Table:
             cut = diff.cut[0 if figures[0] is None else at] is not None
             row += ["", "", ""] if nowhere else change(figures[0], side, metric, cut)
             if diff.runs:
-                row.append("within" if not nowhere and within_spread(figures[0], side, metric) else "")
+                row.append("within" if not nowhere and diff.within(figures, at) else "")
         rows.append([*row, name])
     return Table([*[Column(heading) for heading in headings], Column("lock", left=True)], rows)
 
@@ -123,10 +123,9 @@ def _beside(diff: ProfileDiff, top: int) -> Table | None:
     return Table(columns, rows) if names else None
 
 
-def _why(diff: ProfileDiff, move: Moved, column: int) -> str:
+def _why(diff: ProfileDiff, move: Moved) -> str:
     """What a lock's change is made of: how often it was taken and waited for, and how long each time."""
-    row = diff.row(move.lock)
-    before, after = (row[1][0], row[1][column]) if row else (None, None)
+    before, after = move.sides
     if before is None or after is None:
         return ""
     parts = [
@@ -137,12 +136,11 @@ def _why(diff: ProfileDiff, move: Moved, column: int) -> str:
     return f" ({', '.join(parts)})" if parts else ""
 
 
-def _moved_text(diff: ProfileDiff, move: Moved, column: int) -> str:
+def _moved_text(diff: ProfileDiff, move: Moved) -> str:
     unit = " us" if diff.metric.endswith("_us") else ""
     head = f"{move.profile}: {move.lock} {figure(move.before)} -> {figure(move.after)}{unit}"
-    head += _why(diff, move, column)
-    row = diff.row(move.lock)
-    if row and within_spread(row[1][0], row[1][column], diff.metric):
+    head += _why(diff, move)
+    if within_spread(*move.sides, diff.metric):
         head += ", within the spread of the runs"
     if move.share is None:
         return f"{head}: nothing saved; other locks {figure(move.back - move.fell)}{unit} in sum"
@@ -158,7 +156,7 @@ def _moved_text(diff: ProfileDiff, move: Moved, column: int) -> str:
 
 
 def _moves(diff: ProfileDiff) -> list[str]:
-    return [_moved_text(diff, move, at) for at, move in enumerate(moved(diff), 1)]
+    return [_moved_text(diff, move) for move in moved(diff)]
 
 
 def _spans_note(diff: ProfileDiff) -> str | None:
@@ -294,7 +292,7 @@ def _told(figures: Figures | None) -> dict[str, Any] | None:
 def _lock(diff: ProfileDiff, name: str, figures: list[Figures | None]) -> dict[str, Any]:
     row: dict[str, Any] = {"lock": name, "figures": [_told(side) for side in figures]}
     if diff.runs:
-        row["within_spread"] = [within_spread(figures[0], side, diff.metric) for side in figures[1:]]
+        row["within_spread"] = [diff.within(figures, at) for at in range(1, len(figures))]
     return row
 
 

@@ -12,7 +12,7 @@ from finegrain.profile.readers.profile_json import SCHEMA
 from finegrain.profile.table import Profile
 from finegrain.report.stream import Lines, csv_pieces, json_pieces
 from finegrain.report.table import Column, Table, as_markdown, as_text
-from finegrain.report.words import Cell, markdown, printable, seconds
+from finegrain.report.words import Cell, markdown, plural, printable, seconds
 
 COLUMNS = {
     "wait_us": "wait (us)",
@@ -36,7 +36,7 @@ def title_of(profile: Profile) -> str:
         parts.append(f"{profile.cpus} CPUs")
     if profile.span_s:
         parts.append(seconds(profile.span_s))
-    title = f"{profile.name}: {', '.join(parts)}, {profile.table.height:,} rows"
+    title = f"{profile.name}: {', '.join(parts)}, {plural(profile.table.height, 'row')}"
     return printable(title + (f"  [{profile.title}]" if profile.title else ""))
 
 
