@@ -279,3 +279,21 @@ def test_by_what_all_profiles_can_be_told() -> None:
     assert comparison.by == "lock"
     assert any("not all of these profiles can be told by mode" in note for note in comparison.notes)
     assert diff_profiles([modes, modes], by="mode").rows[0][0] == "rw:pv list (read)"
+
+
+def test_what_a_cut_list_lacks_is_within_no_spread() -> None:
+    runs = [
+        Profile(source=f"p{at}", format=form, system="Linux", table=profile("x", {"rw:pv": wait}).table)
+        for at, (form, wait) in enumerate([("klockstat", 9.0), ("klockstat", 3.0), ("klockstat", 5.0)])
+    ]
+    other = Profile(source="o", format="klockstat", system="Linux", table=profile("x", {"sx:a": 1.0}).table)
+    comparison = diff_profiles(runs, [other])
+    assert [comparison.within(figures, 1) for _, figures in comparison.rows] == [None, None]
+    assert diff_profiles(runs[:1], [other]).within(comparison.rows[0][1], 1) is None
+
+
+def test_what_is_compared_instead_of_waiting_is_said() -> None:
+    none = profile("none", {"rw:a": None})
+    said = "waiting is not told by all of these profiles: compared by hold"
+    assert said in diff_profiles([none, HEAD]).notes
+    assert said not in diff_profiles([none, HEAD], metric="hold").notes

@@ -86,6 +86,34 @@ def test_as_many_places_here_as_there_are_joined_in_their_order() -> None:
     assert matched.apart
 
 
+def test_a_place_that_stands_where_another_did_is_not_that_one() -> None:
+    matched = match([sites("f.c:100", "f.c:107", "f.c:9"), sites("f.c:107", "f.c:114", "f.c:9")])
+    assert sorted((key.site, row[1] and row[1].site) for row in matched.rows if (key := row[0])) == [
+        ("f.c:100", "f.c:107"),
+        ("f.c:107", "f.c:114"),
+        ("f.c:9", "f.c:9"),
+    ]
+    assert [(join.ours, join.theirs) for join in matched.joins] == [
+        ("rw:a at f.c:100", "rw:a at f.c:107"),
+        ("rw:a at f.c:107", "rw:a at f.c:114"),
+    ]
+    exact = match([sites("f.c:100", "f.c:107"), sites("f.c:107", "f.c:114")], exact=True)
+    assert len(exact.rows) == 3
+    assert match([sites("f.c:1", "f.c:2"), sites("f.c:2", "f.c:1")]).joins == []
+
+
+def test_a_place_that_was_renamed() -> None:
+    before, after = [[Key("rw", "a", site), Key("rw", "a", "g")] for site in ("old", "new")]
+    matched = match([before, after], same=["rw:a at old=rw:a at new"])
+    assert [len([key for key in row if key]) for row in matched.rows] == [2, 2]
+
+
+def test_a_third_profile_joins_what_the_second_is_called() -> None:
+    matched = match([keys("rw:A"), keys("rw:a"), keys("rw:a")])
+    assert len(matched.rows) == 1
+    assert [join.rule for join in matched.joins] == ["case and blanks"]
+
+
 def test_a_lock_that_was_renamed() -> None:
     before, after = keys("rw:pv list", "sx:map"), keys("rw:pv=superpage", "sx:map")
     for same in ("rw:pv list=rw:pv=superpage", "pv list=pv=superpage", "pv=superpage=pv list"):

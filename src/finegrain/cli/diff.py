@@ -27,7 +27,7 @@ def command(
         str | None,
         typer.Option(
             metavar="FIGURE",
-            help=f"Compare by {', '.join(METRICS)}.  [default: wait, or what all files tell]",
+            help=f"Compare by {', '.join(METRICS)} (wait, or what all files tell).",
         ),
     ] = None,
     span: Annotated[

@@ -30,7 +30,7 @@ def command(
     ] = None,
     users: Annotated[
         int | None,
-        typer.Option(help="Users (jobs, processes) that would keep to a part each.  [default: every thread]"),
+        typer.Option(help="Users (jobs, processes) that would keep to a part each (every thread)."),
     ] = None,
     span: Annotated[
         str | None, typer.Option(help="How long the profile was taken, if it does not say: 90m.")

@@ -152,11 +152,18 @@ def _add(result: Matched, at: int, keys: Sequence[Key], aliases: list[dict[Key, 
             if key is not None:
                 where.setdefault(alias(file, key), row)
     alone: dict[Key, None] = {}
+    shifted = {} if exact else _shifted([row_alias(row) for row in range(len(result.rows))], keys)
     for key in keys:
-        row_at = where.get(alias(at, key))
+        row_at = shifted.get(key, where.get(alias(at, key)))
         if row_at is not None and result.rows[row_at][at] is None:
-            result.rows[row_at][at] = key
-            if key in aliases[at] or result.key(row_at) != alias(at, key):
+            known = result.rows[row_at]
+            named = key in aliases[at] or any(
+                other in aliases[file] for file, other in enumerate(known) if other
+            )
+            known[at] = key
+            if key in shifted and alias(at, key) != row_alias(row_at):
+                result.joins.append(Join(SITE_RULES[1][0], result.key(row_at).name, key.name))
+            elif named and key != result.key(row_at):
                 result.joins.append(Join(SAME, result.key(row_at).name, key.name))
         else:
             alone[key] = None
@@ -186,6 +193,33 @@ def _add(result: Matched, at: int, keys: Sequence[Key], aliases: list[dict[Key, 
                     result.apart.append(apart)
     for key in alone:
         result.rows.append([key if file == at else None for file in range(len(aliases))])
+
+
+def _shifted(rows: Sequence[Key], keys: Sequence[Key]) -> dict[Key, int]:
+    """Places of a function or file that moved so far that one now stands where another did: joined in their order.
+
+    There are as many on both sides, and to join those of one line would have the others pass them.
+    """
+    rule = _site_rule(SITE_RULES[1][1])
+    ours: dict[str, list[int]] = defaultdict(list)
+    theirs: dict[str, list[Key]] = defaultdict(list)
+    for row, key in enumerate(rows):
+        if (normal := rule(key)) is not None:
+            ours[normal].append(row)
+    for key in keys:
+        if (normal := rule(key)) is not None:
+            theirs[normal].append(key)
+    result: dict[Key, int] = {}
+    for normal, found in theirs.items():
+        here = ours.get(normal, [])
+        if len(here) != len(found) or len(found) < 2:
+            continue
+        here.sort(key=lambda row: ordinal(rows[row].site))
+        found.sort(key=lambda key: ordinal(key.site))
+        stood = {rows[row].site: at for at, row in enumerate(here)}
+        if any(stood.get(key.site, at) != at for at, key in enumerate(found)):
+            result |= dict(zip(found, here, strict=True))
+    return result
 
 
 def _fit(result: Matched, rule: Normal, found: list[Key], rows: list[int], in_order: bool) -> bool:
