@@ -91,3 +91,21 @@ def test_quiet(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[st
     out, err = capsys.readouterr()
     assert "Assumed" not in out
     assert err == ""
+
+
+def test_evidence_of_another_profile(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("perf.txt").write_text(
+        " contended   total wait     max wait     avg wait            address   symbol\n\n"
+        "        16    520.45 us      98.10 us     32.53 us   ffff8881163a9e80   pv list (rwlock)\n"
+        "         8    215.30 us      88.00 us     26.91 us   ffff8881163a9f80   pv list (rwlock)\n"
+    )
+    words = ["p.txt", "--split", "pv list=8", "--span", "1s", "--evidence", "perf.txt"]
+    assert run(monkeypatch, *words) == 0
+    out = capsys.readouterr().out
+    assert (
+        "2 locks are told apart, 71% of it at ffff8881163a9e80: as of 1.71 used evenly: speaks for random use"
+        in out
+    )
+    assert run(monkeypatch, *words[:-1], "missing") == 2

@@ -6,11 +6,11 @@ import pytest
 from finegrain.profile.evidence import PARTITIONED, RANDOM, SINGLE, Evidence, evidence
 from finegrain.profile.table import Builder, Profile
 
-FIELDS = ("lock_class", "lock", "site", "role", "count", "contended", "wait_us", "pid", "address")
+FIELDS = ("lock_class", "lock", "site", "role", "count", "contended", "wait_us", "address")
 
 
 def profile(*rows: dict[str, Any], **meta: Any) -> Profile:
-    builder = Builder(FIELDS, {"pid": pl.Int64(), "address": pl.String()})
+    builder = Builder(FIELDS, {"address": pl.String()})
     for row in rows:
         row = {"lock_class": "rw", "lock": "a", "role": "lock"} | row
         builder.add(tuple(row.get(field) for field in FIELDS))
@@ -18,8 +18,7 @@ def profile(*rows: dict[str, Any], **meta: Any) -> Profile:
 
 
 def found(profile: Profile, lock: str = "a", **more: Any) -> dict[str, Evidence]:
-    options: dict[str, Any] = {"now": 1, "met": None} | more
-    return {one.kind: one for one in evidence(profile, "rw", lock, **options)}
+    return {one.kind: one for one in evidence(profile, lock, lock_class="rw", **more)}
 
 
 def test_nothing_is_made_of_nothing() -> None:
@@ -27,7 +26,14 @@ def test_nothing_is_made_of_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("waits", "case"), [([9.0, 1.0, 1.0], SINGLE), ([3.0, 3.0, 4.0], RANDOM), ([4.0, *[0.5] * 12], None)]
+    ("waits", "case"),
+    [
+        ([9.0, 1.0, 1.0], SINGLE),
+        ([9.0, 1.0], SINGLE),
+        ([7.0, 3.0], RANDOM),
+        ([3.0, 3.0, 4.0], RANDOM),
+        ([4.0, *[0.5] * 12], None),
+    ],
 )
 def test_locks_that_are_told_apart_by_address(waits: list[float], case: str | None) -> None:
     rows = [{"wait_us": wait, "address": f"ff{at}"} for at, wait in enumerate(waits)]
@@ -69,12 +75,23 @@ def test_a_simulated_holder_s_superpage() -> None:
         assert found(one, "pmap pv list") == {}
 
 
-def test_users_and_places() -> None:
+def test_an_address_of_a_place_in_the_code_is_no_lock_s() -> None:
+    rows = [{"role": "waiter", "site": "f", "address": at, "contended": 3} for at in ("ff", "fe")]
+    assert "addresses" not in found(profile(*rows))
+
+
+def test_places_where_waiters_and_holders_stood() -> None:
     rows = [
-        {"role": "site", "site": "f", "wait_us": 6.0, "pid": 7},
-        {"role": "site", "site": "g", "wait_us": 2.0, "pid": 8},
+        {"role": "site", "site": "f", "wait_us": 6.0},
+        {"role": "site", "site": "g", "wait_us": 2.0},
         {"role": "holder", "site": "g", "wait_us": 8.0},
     ]
     told = found(profile(*rows))
-    assert told["users"] == Evidence("users", None, {"count": 2, "share": 0.75})
     assert told["callers"].figures == {"count": 2, "worst": "f", "share": 0.75, "holder": "g"}
+
+
+def test_another_profile_may_have_another_word_for_the_class() -> None:
+    rows = [{"lock_class": None, "wait_us": 3.0, "address": at} for at in ("ff", "fe")]
+    other = profile(*rows, {"lock_class": None, "wait_us": 3.0, "address": "ff", "lock": "b"})
+    assert found(other) == {}
+    assert [one.kind for one in evidence(other, "a")] == ["addresses"]

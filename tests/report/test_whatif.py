@@ -44,21 +44,18 @@ def test_three_cases_and_what_speaks_for_which() -> None:
     assert any(
         line.startswith("split, all on one 104 ") and line.endswith("100.00% 5,000,000") for line in lines
     )
-    assert "Nothing in this profile says." in silent
+    assert "Nothing in the profile says." in silent
     assert "perf lock contention -l" in silent
-    table = BUSY.table.with_columns(
-        contended=3, site=pl.lit("f"), role=pl.lit("site"), address=pl.lit("ff"), pid=pl.Series([1, 2, 3])
-    )
-    told = replace(
-        BUSY, table=pl.concat([table, table.with_columns(address=pl.lit("fe"), pid=pl.lit(9, pl.Int64))])
-    )
-    told.meta = {"pv_wait": {"collision_us": 1.0, "sharing_us": 3.0}}
-    page = text(whatif(told, [Split("pv list", 16, 104)], span=2.0))
+    told = replace(BUSY, table=BUSY.table.with_columns(contended=3), meta={"pv_wait": {"collision_us": 1.0}})
+    objects = BUSY.table.with_columns(site=pl.lit("f"), role=pl.lit("lock"))
+    objects = pl.concat([objects.with_columns(address=pl.lit(name)) for name in ("ff", "fe")])
+    points = BUSY.table.with_columns(site=pl.lit("f"), role=pl.lit("waiter"))
+    others = [replace(BUSY, table=objects), replace(BUSY, table=points)]
+    page = text(whatif(told, [Split("pv list", 16, 104)], span=2.0, others=others))
     for line in (
-        "2 locks are told apart, the worst has 50% (fe): speaks for random use",
+        "2 locks are told apart, 50% of it at fe: as of 2 used evenly: speaks for random use",
         "0.00% of acquisitions found it held; random use says",
         "speaks for partitioned use",
-        "2 users waited, the worst 50% (--users): speaks for none by itself",
         "waiters stood at 1 place, 100% at f: speaks for none by itself",
     ):
         assert line in page

@@ -7,7 +7,7 @@ import typer
 
 from finegrain.cli.options import Quiet
 from finegrain.errors import UserError
-from finegrain.profile.read import read_file
+from finegrain.profile.read import profiles_of, read_all
 from finegrain.profile.spans import span_s
 from finegrain.profile.whatif import parse_split, whatif
 from finegrain.report import whatif as report
@@ -32,6 +32,12 @@ def command(
         int | None,
         typer.Option(help="Users (jobs, processes) that would keep to a part each (every thread)."),
     ] = None,
+    evidence: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FILE", help="A profile of the same load, such as perf lock contention -l. Repeatable."
+        ),
+    ] = None,
     span: Annotated[
         str | None, typer.Option(help="How long the profile was taken, if it does not say: 90m.")
     ] = None,
@@ -44,12 +50,13 @@ def command(
     'finegrain compare' simulates the real thing.
     """
     splits = [parse_split(item) for item in split]
-    read = read_file(file)
+    read, *more = read_all([file, *(evidence or [])])
     if len(read.profiles) > 1:
         names = ", ".join(profile.name for profile in read.profiles[:10])
         raise UserError(f"{file}: {len(read.profiles)} profiles in it; choose one: {names}")
     seconds = span_s(span) if span is not None else None
-    answer = whatif(read.profiles[0], splits, cpus=cpus, span=seconds, users=users)
+    others = profiles_of(more)
+    answer = whatif(read.profiles[0], splits, cpus=cpus, span=seconds, users=users, others=others)
     print(report.as_json(answer) if json else report.text(answer, quiet=quiet))
     for note in notes_of(read) if not (json or quiet) else []:
         print(f"note: {printable(note)}", file=sys.stderr)

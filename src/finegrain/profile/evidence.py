@@ -13,6 +13,7 @@ from finegrain.profile.table import Profile
 PARTITIONED, RANDOM, SINGLE = "partitioned", "random", "single"
 
 _ENOUGH = 2  # objects of one name below which nothing can be said of how use spreads over them
+_ONE = 1.5  # use as of so many locks used evenly is use of one
 _FEWER = 3.0  # so many times more or less than evenly spread use is another case, not noise
 
 
@@ -27,26 +28,22 @@ class Evidence:
 
 def evidence(
     profile: Profile,
-    lock_class: str | None,
     lock: str,
-    now: int,
-    met: Callable[[int], float] | None,
+    *,
+    lock_class: str | None = None,
+    now: int = 1,
+    met: Callable[[int], float] | None = None,
 ) -> tuple[Evidence, ...]:
     """What `profile` says of a name that is `now` locks; `met(K)` is how often a lock of K is found held.
 
-    Only what the format tells can be there: addresses (perf -l), threads and cgroups, acquisition points, and, of
-    finegrain's own results, whether holders worked on the same part.
+    Only what the format tells can be there: addresses of locks (perf -l), acquisition points, and, of finegrain's own
+    results, whether holders worked on the same part.  Without `lock_class`, the lock is the one of that name of any
+    class: another program may have another word for it.
     """
-    table = profile.table.filter(
-        pl.col("lock_class").eq_missing(lock_class) & (pl.col("lock") == lock) & (pl.col("role") != "sample")
-    )
-    found = [
-        _collisions(profile, lock),
-        _addresses(table),
-        _contended(table, now, met),
-        _users(table),
-        _callers(table),
-    ]
+    table = profile.table.filter((pl.col("lock") == lock) & (pl.col("role") != "sample"))
+    if lock_class is not None:
+        table = table.filter(pl.col("lock_class") == lock_class)
+    found = (_collisions(profile, lock), _addresses(table), _contended(table, now, met), _callers(table))
     return tuple(one for one in found if one is not None)
 
 
@@ -84,13 +81,15 @@ def _time(value: object) -> float:
 
 def _addresses(table: pl.DataFrame) -> Evidence | None:
     """Locks of one name that are told apart: how evenly are they used?"""
-    weights = _weights(table, "address")
+    weights = _weights(
+        table.filter(pl.col("role") == "lock"), "address"
+    )  # of other rows, it is a place in the code
     if len(weights) < _ENOUGH or not any(weights.values()):
         return None
-    share = _share(weights)
-    case = SINGLE if share > 0.5 else RANDOM if share * len(weights) <= _FEWER else None
-    worst = next(iter(weights))
-    return Evidence("addresses", case, {"count": len(weights), "worst": worst, "share": share})
+    even = sum(weights.values()) ** 2 / sum(weight**2 for weight in weights.values())
+    case = SINGLE if even < _ONE else RANDOM if even > len(weights) / 2 else None
+    figures = {"count": len(weights), "even": even, "worst": next(iter(weights)), "share": _share(weights)}
+    return Evidence("addresses", case, figures)
 
 
 def _contended(table: pl.DataFrame, now: int, met: Callable[[int], float] | None) -> Evidence | None:
@@ -114,14 +113,6 @@ def _contended(table: pl.DataFrame, now: int, met: Callable[[int], float] | None
         case = SINGLE if found * _FEWER >= single else None
     figures = {"found": found, "random": spread, "single": single, "locks": low}
     return Evidence("contended", case, figures)
-
-
-def _users(table: pl.DataFrame) -> Evidence | None:
-    """Threads or cgroups that are told apart: so many users could have a part each."""
-    weights = _weights(table, "pid") or _weights(table.filter(pl.col("role") == "cgroup"), "site")
-    if len(weights) < _ENOUGH:
-        return None
-    return Evidence("users", None, {"count": len(weights), "share": _share(weights)})
 
 
 def _callers(table: pl.DataFrame) -> Evidence | None:

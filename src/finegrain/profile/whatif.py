@@ -1,7 +1,7 @@
 """What splitting a lock would leave of its waiting, from a profile's acquisitions and holds alone."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -103,11 +103,13 @@ def whatif(
     cpus: int | None = None,
     span: float | None = None,
     users: int | None = None,
+    others: Sequence[Profile] = (),
 ) -> Answer:
     """Estimate the waiting that `splits` leave.
 
     `cpus` threads take the lock (default: the profile's CPUs, else threads without end), over `span` seconds
-    (default: the profile's own); they belong to `users` (default: every thread is one).  Raises UserError when the
+    (default: the profile's own); they belong to `users` (default: every thread is one).  `others` are profiles of
+    the same load that may say how the locks are used.  Raises UserError when the
     profile cannot say: no holds, no span, or a lock that was held more often than one lock can be.
     """
     span = profile.span_s if span is None else span
@@ -124,7 +126,7 @@ def whatif(
         raise UserError(f"{profile.name}: {profile.format} does not name locks; there is nothing to split")
     span_us = span * 1e6
     estimates = tuple(
-        _estimate(profile, _find(rows, split.lock, profile), split, threads, users, span_us)
+        _estimate(profile, _find(rows, split.lock, profile), split, threads, users, span_us, others)
         for split in splits
     )
     uses = {row["name"]: row["hold_us"] / span_us for row in rows if row["hold_us"] is not None}
@@ -141,6 +143,7 @@ def _estimate(
     threads: int | None,
     users: int | None,
     span_us: float,
+    others: Sequence[Profile],
 ) -> Estimate:
     name, count, hold = row["name"], row["count"], row["hold_us"]
     if not count or hold is None:
@@ -180,7 +183,10 @@ def _estimate(
         partitioned_us=None if apart is None else apart * count,
         random_us=random * count,
         single_us=None if single is None else single * count,
-        evidence=evidence(profile, row["lock_class"], row["lock"], split.now, seen),
+        evidence=(
+            *evidence(profile, row["lock"], lock_class=row["lock_class"], now=split.now, met=seen),
+            *[one for other in others for one in evidence(other, row["lock"])],
+        ),
     )
 
 

@@ -17,6 +17,8 @@ SCHEMA = "finegrain.diff/2"
 WORDS = {name: word for word, name in METRICS.items()}
 # What stands beside the figure that is compared.
 _BESIDE = ("wait_us", "contended", "count", "wait_avg_us", "hold_us")
+# What may go from lock to lock.
+_WENT = {"wait_us": "wait", "hold_us": "hold", "contended": "contention", "count": "acquisitions"}
 _LISTED = 5  # joins by one rule, and names of one note
 
 
@@ -198,7 +200,7 @@ def _cut_notes(diff: ProfileDiff, top: int) -> list[str]:
         if option and any(figures[at] is None for _, figures in _top(diff, top)):
             notes.append(
                 f"[{at + 1}] {diff.names[at]}: the list may have been cut ({option}): a lock that is not in it is "
-                "counted as 0 and may have waited less than the last one listed"
+                "counted as 0, but may have as much as the last one that is"
             )
     return notes
 
@@ -262,7 +264,7 @@ def text(diff: ProfileDiff, top: int) -> str:
     if beside := _beside(diff, top):
         lines += ["", as_text(beside)]
     if moves := _moves(diff):
-        lines += ["", f"Where did the {WORDS[diff.metric]} go?", *[f"  {printable(move)}" for move in moves]]
+        lines += ["", f"Where did the {_WENT[diff.metric]} go?", *[f"  {printable(move)}" for move in moves]]
     return "\n".join(lines)
 
 
@@ -274,7 +276,7 @@ def markdown_text(diff: ProfileDiff, top: int, *, quiet: bool = False) -> str:
         parts.append(as_markdown(beside))
     if moves := _moves(diff):
         parts.append(
-            f"Where did the {WORDS[diff.metric]} go?\n\n" + "\n".join(f"- {markdown(move)}" for move in moves)
+            f"Where did the {_WENT[diff.metric]} go?\n\n" + "\n".join(f"- {markdown(move)}" for move in moves)
         )
     if not quiet and (notes := notes_of(diff, top)):
         parts.append("\n".join(f"- {markdown(note)}" for note in notes))

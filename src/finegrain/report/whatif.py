@@ -114,22 +114,25 @@ def _part(estimate: Estimate, value: float | None) -> str:
 
 def _evidence_lines(found: tuple[Evidence, ...]) -> list[str]:
     """What the profile says of the case, and what would say more."""
-    lines = ["Which of the three? This profile says:"]
+    lines = ["Which of the three? The profile says:"]
     for one in found:
         case = f"speaks for {CASES[one.case]}" if one.case else "speaks for none by itself"
         lines.append(f"  - {_FACTS[one.kind](one.figures)}: {case}")
     if not found:
-        lines = ["Which of the three? Nothing in this profile says."]
+        lines = ["Which of the three? Nothing in the profile says."]
     if all(one.case is None for one in found):
         lines.append(
-            "  What would say: locks told apart by address (perf lock contention -l), the users that wait for and "
-            "hold it (-t, -o, --lock-cgroup), or a run in which every user has a part of its own"
+            "  What would say: the waits of its objects by address (perf lock contention -l, given as --evidence), "
+            "or a run in which every user has an object of its own"
         )
     return lines
 
 
 def _addresses(figures: dict[str, Any]) -> str:
-    return f"{figures['count']:,} locks are told apart, the worst has {figures['share']:.0%} ({figures['worst']})"
+    return (
+        f"{figures['count']:,} locks are told apart, {figures['share']:.0%} of it at {figures['worst']}: as of "
+        f"{figures['even']:.3g} used evenly"
+    )
 
 
 def _contended(figures: dict[str, Any]) -> str:
@@ -155,6 +158,5 @@ _FACTS: dict[str, Callable[[dict[str, Any]], str]] = {
     ),
     "addresses": _addresses,
     "contended": _contended,
-    "users": lambda figures: f"{figures['count']:,} users waited, the worst {figures['share']:.0%} (--users)",
     "callers": _callers,
 }
