@@ -63,6 +63,13 @@ def test_points_of_a_lock_are_no_locks_of_their_own() -> None:
     assert "those of the holders" in holders.notes[0]
 
 
+def test_locks_of_one_name_and_equal_figures_have_an_order() -> None:
+    rows = [(name, lock, None, "lock", 1, 1, 1.0, 1.0, 1.0) for name, lock in ((None, "rw:a"), ("rw", "a"))]
+    here, there = (grouped(profile(*order)).table for order in (rows, rows[::-1]))
+    assert here["name"].to_list() == ["rw:a", "rw:a"]
+    assert here.to_dicts() == there.to_dicts()
+
+
 def test_what_is_not_told_falls_back_and_says_so() -> None:
     locks = grouped(profile(("rw", "a", None, "lock", 1, 1, 1.0, 1.0, 1.0)), "site")
     assert (locks.by, locks.notes) == ("lock", ["no acquisition points are told: rows are locks"])

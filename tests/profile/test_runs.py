@@ -77,6 +77,12 @@ def test_runs_of_one_kernel_have_their_locks_in_the_same_lines() -> None:
     assert not same_kernel(run, places("patched", a100=450, a300=410, b11=180))
 
 
+def test_one_lock_in_a_hundred_that_moved_is_enough() -> None:
+    run = places("1", a100=500, a300=400, b10=20)
+    assert same_kernel(run, places("2", a100=480, a300=420, b10=19, b99=2))
+    assert not same_kernel(run, places("patched", a100=480, a300=420, b12=19))
+
+
 def test_profiles_of_two_systems_or_without_places_are_not() -> None:
     run, other = places("1", a100=500), places("2", a100=500)
     other.system = "elsewhere"
