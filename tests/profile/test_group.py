@@ -70,6 +70,15 @@ def test_locks_of_one_name_and_equal_figures_have_an_order() -> None:
     assert here.to_dicts() == there.to_dicts()
 
 
+def test_a_lock_without_points_is_a_row_of_its_own_among_points() -> None:
+    rows = (
+        ("rw", "a", None, "lock", 10, 2, 5.0, 4.0, None),
+        ("rw", "a", "f", "waiter", 9, 2, 4.0, 4.0, None),
+        (None, "b", None, "lock", 7, 1, 3.0, 2.0, None),
+    )
+    assert figures("site", *rows) == {"rw:a at f": (9, 2, 4.0, 4.0), "b": (7, 1, 3.0, 2.0)}
+
+
 def test_what_is_not_told_falls_back_and_says_so() -> None:
     locks = grouped(profile(("rw", "a", None, "lock", 1, 1, 1.0, 1.0, 1.0)), "site")
     assert (locks.by, locks.notes) == ("lock", ["no acquisition points are told: rows are locks"])

@@ -96,11 +96,13 @@ _TELLING = ("role", "event", "mode", "pid", "address")
 
 
 def _rows(table: pl.DataFrame, by: str) -> tuple[pl.DataFrame, list[str]]:
-    """The rows to add up: a lock's own, or the points that its waits are split into, never both."""
+    """The rows to add up: of each lock its own, or the points that its waits are split into, never both."""
     if by == "site":
         at_points = table.filter(pl.col("role").is_in(["site", "waiter"]) & pl.col("site").is_not_null())
         if at_points.height:
-            return at_points, _left_out(table)
+            own = table.filter(~pl.col("role").is_in([*DETAIL, "site"]))
+            pointless = own.join(at_points, on=["lock_class", "lock"], how="anti", nulls_equal=True)
+            return pl.concat([at_points, pointless]), _left_out(table)
         holders = table.filter((pl.col("role") == "holder") & pl.col("site").is_not_null())
         if holders.height:
             return holders, ["the points are those of the holders: where waiters stood is not told"]
