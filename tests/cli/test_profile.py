@@ -66,6 +66,28 @@ class TestShow:
         assert "cnt_hold is always 0" in err
         assert "broken rows in lines 7" in err
 
+    @pytest.mark.parametrize("words", [[], ["--markdown"], ["--csv"]])
+    def test_quiet(
+        self, words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert run(monkeypatch, "profile", "show", "freebsd.txt", "--quiet", *words) == 0
+        out, err = capsys.readouterr()
+        assert "pv list" in out
+        assert "cnt_hold is always" not in out + err
+
+    def test_a_stored_profile_is_shown_as_the_text_was(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        run(monkeypatch, "profile", "show", "freebsd.txt")
+        text = capsys.readouterr().out
+        run(monkeypatch, "profile", "show", "freebsd.txt", "--json")
+        page = capsys.readouterr().out
+        Path("base.json").write_text(page.replace("one name covers", "\\u001b[31m"))
+        assert run(monkeypatch, "profile", "show", "base.json") == 0
+        out, err = capsys.readouterr()
+        assert out == text.replace("freebsd.txt", "base.json")
+        assert "\\x1b[31m every lock" in err
+
     def test_by_point_and_by_class(
         self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:

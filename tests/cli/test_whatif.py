@@ -34,8 +34,9 @@ def test_bounds_assumptions_and_the_next_lock(
     out = capsys.readouterr().out
     for word in (
         "measured",
-        "optimistic",
-        "pessimistic",
+        "partitioned use",
+        "random use",
+        "all on one",
         "Saturates next: sx:map (user), held 20.00%",
         "8 threads",
     ):
@@ -47,7 +48,7 @@ def test_json(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str
     (split,) = json.loads(capsys.readouterr().out)["splits"]
     # open queues, use 0.5 and 0.25 of 5 us holds: 100,000 x 5 x 0.5/0.5 and x 0.25/0.75
     assert split["model_us"] == pytest.approx(500_000)
-    assert split["uniform_us"] == pytest.approx(500_000 / 3)
+    assert split["random_us"] == pytest.approx(500_000 / 3)
 
 
 @pytest.mark.parametrize(
@@ -58,6 +59,7 @@ def test_json(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str
         (["p.txt", "--split", "pv=2", "--span", "1s"], "did you mean rw:pv list?"),
         (["p.txt", "--split", "pv list=2", "--span", "100ms"], "5 at a time"),
         (["p.txt", "--split", "pv list=2", "--span", "-1s"], "give a time"),
+        (["p.txt", "--split", "pv list=2", "--span", "1s", "--cpus", "8", "--users", "9"], "--users 9"),
         (["two.txt", "--split", "pv list=2", "--span", "1s"], "choose one: two.txt#1, two.txt#2"),
     ],
 )
@@ -69,3 +71,41 @@ def test_refusals_are_one_line(
     assert out == ""
     assert why in err
     assert err.count("\n") == 1
+
+
+def test_users(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["p.txt", "--split", "pv list=8", "--span", "1s", "--cpus", "8", "--users", "2", "--json"]
+    assert run(monkeypatch, *words) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["users"] == 2
+    assert document["splits"][0]["partitioned_us"] > 0
+
+
+def test_quiet(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["p.txt", "--split", "pv list=2", "--span", "1"]
+    assert run(monkeypatch, *words) == 0
+    out, err = capsys.readouterr()
+    assert "Assumed" in out
+    assert "note: FreeBSD LOCK_PROFILING: one name covers every lock" in err
+    assert run(monkeypatch, *words, "--quiet") == 0
+    out, err = capsys.readouterr()
+    assert "Assumed" not in out
+    assert err == ""
+
+
+def test_evidence_of_another_profile(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("perf.txt").write_text(
+        " contended   total wait     max wait     avg wait            address   symbol\n\n"
+        "        16    520.45 us      98.10 us     32.53 us   ffff8881163a9e80   pv list (rwlock)\n"
+        "         8    215.30 us      88.00 us     26.91 us   ffff8881163a9f80   pv list (rwlock)\n"
+    )
+    words = ["p.txt", "--split", "pv list=8", "--span", "1s", "--evidence", "perf.txt"]
+    assert run(monkeypatch, *words) == 0
+    out = capsys.readouterr().out
+    assert (
+        "2 locks are told apart, 71% of it at ffff8881163a9e80: as of 1.71 used evenly: speaks for random use"
+        in out
+    )
+    assert run(monkeypatch, *words[:-1], "missing") == 2

@@ -11,6 +11,7 @@ from finegrain.errors import UserError
 from finegrain.profile.diff import diff_profiles
 from finegrain.profile.group import BY
 from finegrain.profile.read import File, read_stream
+from finegrain.report import diff as report_diff
 from finegrain.report import profile as report
 
 # Pieces that the readers look for, put together at random with figures and rubbish.
@@ -47,12 +48,14 @@ def use(file: File) -> None:
         for page in (
             report.text(file, by, 20),
             report.markdown_text(file, by, 20),
-            report.csv_text(file, by, 0),
+            "".join(report.as_csv(file, by, 0)),
         ):
             assert all(char == "\n" or char.isprintable() for char in page)
-        json.loads(report.as_json(file, by, 0))
+        json.loads("".join(report.as_json(file, by, 0)))
     with contextlib.suppress(UserError):
-        diff_profiles([file.profiles[0], file.profiles[-1]])
+        diff = diff_profiles([file.profiles[0], file.profiles[-1]])
+        assert all(char == "\n" or char.isprintable() for char in report_diff.text(diff, 20))
+        json.loads("".join(report_diff.as_json(diff, [])))
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))

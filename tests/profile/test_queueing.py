@@ -1,6 +1,6 @@
 import pytest
 
-from finegrain.profile.queueing import closed, open_wait, think_time
+from finegrain.profile.queueing import closed, met, open_wait, partitioned, think_time
 
 # N, r = Z/S, K, X S, W/S: the tables of M/M/1//N and of exact MVA for K equal locks
 TABLE = [
@@ -40,3 +40,29 @@ def test_threads_without_end() -> None:
     assert open_wait(1, 2.0, 0.25) == 2.0
     assert open_wait(2, 2.0, 0.5) == 2.0
     assert open_wait(1, 2.0, 0.5) is None
+
+
+def test_threads_that_keep_to_a_lock_of_their_own_never_wait() -> None:
+    assert partitioned(8, 8, 1.0, 3.0) == pytest.approx((8 / 4, 0.0))
+    assert partitioned(8, 100, 1.0, 3.0) == pytest.approx((8 / 4, 0.0))
+
+
+def test_a_part_is_a_system_of_its_own_threads() -> None:
+    rate, wait = closed(4, 1, 2.0, 10.0)
+    assert partitioned(16, 4, 2.0, 10.0) == pytest.approx((4 * rate, wait))
+    assert partitioned(16, 1, 2.0, 10.0) == pytest.approx(closed(16, 1, 2.0, 10.0))
+    # 5 threads on 2 locks: three of them on one, two on the other; a wait counts as often as it is waited
+    three, two = closed(3, 1, 2.0, 10.0), closed(2, 1, 2.0, 10.0)
+    rate = three[0] + two[0]
+    assert partitioned(5, 2, 2.0, 10.0) == pytest.approx(
+        (rate, (three[0] * three[1] + two[0] * two[1]) / rate)
+    )
+
+
+# The chance of a wait in M/M/1//N with FIFO, exponential holds of 1.
+@pytest.mark.parametrize(
+    ("threads", "think", "chance"), [(8, 10, 0.590959), (104, 100, 0.941513), (104, 1000, 0.102885)]
+)
+def test_how_often_a_lock_is_found_held(threads: int, think: float, chance: float) -> None:
+    assert met(threads, 1, 1.0, think) == pytest.approx(chance, rel=1e-5)
+    assert met(threads, 1, 3.0, think * 3.0) == pytest.approx(chance, rel=1e-5)

@@ -8,15 +8,15 @@ from make_profile import BUSY, COUNT, holds_profile
 def test_bounds_of_a_split_are_those_of_the_closed_forms() -> None:
     (estimate,) = whatif(BUSY, [Split("pv list", 1, 16)]).estimates
     assert estimate.model_us == pytest.approx(COUNT * 7 * 8.84872, rel=1e-3)
-    assert estimate.uniform_us == pytest.approx(COUNT * 7 * 0.067980, rel=1e-3)
+    assert estimate.random_us == pytest.approx(COUNT * 7 * 0.067980, rel=1e-3)
     assert estimate.single_us == pytest.approx(estimate.model_us)
-    assert estimate.left == pytest.approx(0.067980 / 8.84872, rel=2e-3)
+    assert estimate.left(estimate.random_us) == pytest.approx(0.067980 / 8.84872, rel=2e-3)
     assert estimate.wait_us == 5e6
 
 
 def test_a_name_that_is_many_locks_already() -> None:
     (now,) = whatif(BUSY, [Split("rw:pv list", 16, 16)]).estimates
-    assert now.model_us == now.uniform_us
+    assert now.model_us == now.random_us
     assert now.single_us is not None
     assert now.single_us > now.model_us
 
@@ -33,7 +33,7 @@ def test_without_cpus_threads_have_no_end() -> None:
     answer = whatif(holds_profile({"rw:a": (1000, 5e5, None)}, span_s=1.0), [Split("a", 1, 2)])
     (estimate,) = answer.estimates
     assert estimate.model_us == pytest.approx(5e5)  # S rho / (1 - rho) = 500 us each
-    assert estimate.uniform_us == pytest.approx(5e5 / 3)
+    assert estimate.random_us == pytest.approx(5e5 / 3)
     assert answer.threads is None
 
 
@@ -72,3 +72,48 @@ def test_splits() -> None:
     for bad in ("a", "a=", "=3", "a=0", "a=0:3", "a=-3", "a=99999999"):
         with pytest.raises(UserError, match="--split"):
             parse_split(bad)
+
+
+def test_users_that_keep_to_a_part_of_their_own_do_not_wait() -> None:
+    """A lock in eight by user left far less than random use of eight would: no bound but 0 is one."""
+    busy = holds_profile({"rw:a": (100_000, 5e5, 7e5)}, span_s=1.0, cpus=8)
+    (estimate,) = whatif(busy, [Split("a", 1, 8)]).estimates
+    assert estimate.partitioned_us == 0.0
+    assert 0.05 < estimate.random_us / estimate.model_us < 0.5
+    assert estimate.single_us == pytest.approx(estimate.model_us)
+
+
+def test_users_with_several_threads_wait_for_their_own() -> None:
+    busy = holds_profile({"rw:a": (100_000, 5e5, 7e5)}, span_s=1.0, cpus=8)
+    (two,) = whatif(busy, [Split("a", 1, 8)], users=2).estimates
+    (half,) = whatif(busy, [Split("a", 1, 2)]).estimates  # two parts of four threads each, whoever they are
+    assert two.partitioned_us == pytest.approx(half.partitioned_us)
+    assert two.partitioned_us is not None
+    assert 0 < two.partitioned_us < two.model_us
+
+
+def test_cases_without_cpus() -> None:
+    endless = holds_profile({"rw:a": (1000, 5e5, None)}, span_s=1.0)
+    (estimate,) = whatif(endless, [Split("a", 1, 4)]).estimates
+    assert estimate.partitioned_us == 0.0
+    (estimate,) = whatif(endless, [Split("a", 1, 4)], users=2).estimates
+    assert estimate.partitioned_us == pytest.approx(5e5 / 3)
+    (estimate,) = whatif(
+        holds_profile({"rw:a": (1000, 3e6, None)}, span_s=1.0), [Split("a", 4, 8)], users=2
+    ).estimates
+    assert estimate.partitioned_us is None
+    assert estimate.single_us is None
+    assert estimate.left(estimate.single_us) is None
+
+
+def test_users_that_cannot_be_are_refused() -> None:
+    for users in (0, 105):
+        with pytest.raises(UserError, match="--users"):
+            whatif(BUSY, [Split("pv list", 1, 4)], users=users)
+
+
+def test_the_profile_s_evidence_is_asked() -> None:
+    counted = holds_profile({"rw:a": (1_000_000, 1e5, None)}, span_s=1.0, cpus=8)
+    counted.table = counted.table.with_columns(contended=100)
+    (estimate,) = whatif(counted, [Split("a", 16, 64)]).estimates
+    assert [(one.kind, one.case) for one in estimate.evidence] == [("contended", "partitioned")]

@@ -1,9 +1,11 @@
 import json
+from dataclasses import replace
 
+import polars as pl
 import pytest
 
 from finegrain.profile.group import BY
-from finegrain.report.profile import as_json, csv_text, markdown_text, notes_of, skipped_text, text
+from finegrain.report.profile import as_csv, as_json, limits_of, markdown_text, notes_of, skipped_text, text
 from read_sample import read
 
 HEADING = "max wait_max total wait_total count avg wait_avg cnt_hold cnt_lock name\n"
@@ -23,21 +25,26 @@ def test_text_is_a_title_and_a_table_worst_first() -> None:
 
 @pytest.mark.parametrize("by", BY)
 def test_all_forms_hold_the_same_rows(by: str) -> None:
-    pages = (text(FILE, by, 0), markdown_text(FILE, by, 0), csv_text(FILE, by, 0), as_json(FILE, by, 0))
+    pages = (
+        text(FILE, by, 0),
+        markdown_text(FILE, by, 0),
+        "".join(as_csv(FILE, by, 0)),
+        "".join(as_json(FILE, by, 0)),
+    )
     for page in pages:
         assert "2,500" in page or "2500.0" in page
         assert "300" in page
-    assert len(csv_text(FILE, by, 0).splitlines()) == 3
-    assert len(csv_text(FILE, by, 1).splitlines()) == 2
+    assert len("".join(as_csv(FILE, by, 0)).splitlines()) == 3
+    assert len("".join(as_csv(FILE, by, 1)).splitlines()) == 2
 
 
 def test_cells_are_safe() -> None:
-    assert ",'=b|c," in csv_text(FILE, "lock", 0)
+    assert ",'=b|c," in "".join(as_csv(FILE, "lock", 0))
     assert "| sx:=b\\|c |" in markdown_text(FILE, "lock", 0)
 
 
 def test_json_holds_what_was_read_and_what_was_not() -> None:
-    document = json.loads(as_json(FILE, "lock", 0))
+    document = json.loads("".join(as_json(FILE, "lock", 0)))
     assert document["schema"] == "finegrain.profile/1"
     (profile,) = document["profiles"]
     assert [row["lock"] for row in profile["rows"]] == ["a", "=b|c"]
@@ -51,3 +58,24 @@ def test_what_was_skipped_is_said_by_its_lines() -> None:
     assert skipped_text(FILE) == said
     assert notes_of(FILE)[-1] == said
     assert skipped_text(read(HEADING + ROWS)) is None
+
+
+def test_rows_as_read_show_what_tells_them_apart() -> None:
+    table = FILE.profiles[0].table.with_columns(mode=pl.Series(["read", "write"]), pid=pl.Series([7, None]))
+    file = replace(FILE, profiles=[replace(FILE.profiles[0], table=table)])
+    lines = text(file, "row", 0).splitlines()
+    assert lines[2].endswith("mode   pid  lock, point")
+    assert lines[3].endswith("read   7    rw:a at /a.c:6")
+    assert lines[4].endswith("write       sx:=b|c at /b.c:7")
+    assert "".join(as_csv(file, "row", 0)).splitlines()[1].endswith(",site,,read,7,,,,3")
+    assert "".join(as_csv(file, "mode", 0)).splitlines()[1].endswith(",read")
+
+
+def test_notes_are_of_what_is_shown() -> None:
+    notes = {"FreeBSD LOCK_PROFILING": ["x"], "lockstat": ["y"]}
+    assert limits_of(replace(FILE, notes=notes)) == ["FreeBSD LOCK_PROFILING: x"]
+    one = replace(FILE.profiles[0], derived={"wait_us, wait_min_us": "this", "hold_min_us": "that"})
+    said = [note for note in notes_of(replace(FILE, profiles=[one]), "lock") if "computed" in note]
+    assert said == ["not printed but computed: wait_us = this"]
+    assert "- FreeBSD" in markdown_text(FILE, "lock", 0)
+    assert "- FreeBSD" not in markdown_text(FILE, "lock", 0, quiet=True)

@@ -1,7 +1,11 @@
 """The `finegrain` command: gathers the commands and turns user errors into one line and a status."""
 
+import contextlib
+import errno
 import importlib
+import os
 import sys
+import traceback
 from typing import Any
 
 import typer
@@ -22,7 +26,12 @@ COMMANDS: dict[str, str] = {
     "tradeoff": "tradeoff",
 }
 
+# Status 1 is a broken `--fail-if` rule and nothing else.
+FAILED = 2
 INTERRUPTED = 130  # what shells give a command that Ctrl-C ended; Typer turns Ctrl-C into this status
+
+CLOSED_PIPE = 141  # what shells give a command that a closed pipe ended
+_NOT_WRITTEN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
 
 # Typer's usage error: its own class or, in older releases, click's.
 UsageError: Any = typer.BadParameter.__bases__[0]
@@ -53,23 +62,72 @@ def _register(arguments: list[str]) -> None:
             app.command(name)(module.command)
 
 
-def main() -> None:
-    """Run the command line and exit with its status."""
+def _open_streams() -> None:
+    """Give closed standard input and error something to stand for; UserError without standard output."""
+    if sys.stdin is None:
+        sys.stdin = os.fdopen(os.open(os.devnull, os.O_RDONLY))
+    if sys.stderr is None:  # else print() would take standard output for it
+        sys.stderr = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+    if sys.stdout is None:
+        raise UserError("standard output is closed: the answer cannot be written")
+
+
+def _drop(descriptor: int) -> None:
+    """Let what was not written go: Python would try again at its end, and complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
+
+
+def _say(text: str) -> None:
+    """Tell the user, if standard error can be written to."""
+    with contextlib.suppress(OSError):
+        print(f"finegrain: {text}", file=sys.stderr)
+
+
+def _flush() -> None:
+    """Write what is left to write, or let it go."""
+    for stream, descriptor in ((sys.stdout, 1), (sys.stderr, 2)):
+        try:
+            if stream is not None:
+                stream.flush()
+        except OSError:
+            _drop(descriptor)
+
+
+def _run() -> object:
+    """Run the command; gives its status."""
     try:
+        _open_streams()
         _register(sys.argv[1:])
         status = app(standalone_mode=False)
+        sys.stdout.flush()
+        sys.stderr.flush()
     except UserError as error:
-        print(f"finegrain: {printable(str(error))}", file=sys.stderr)
-        sys.exit(error.exit_status)
+        _say(printable(str(error)))
+        return error.exit_status
     except UsageError as error:
-        print(f"finegrain: {error.format_message()} (see 'finegrain --help')", file=sys.stderr)
-        sys.exit(2)
+        _say(f"{error.format_message()} (see 'finegrain --help')")
+        return FAILED
     except (KeyboardInterrupt, typer.Abort):
-        status = INTERRUPTED
-    except BrokenPipeError:
-        sys.exit(141)
+        return INTERRUPTED
+    except (BrokenPipeError, SystemExit):  # Typer makes the first into the second, and that of nothing else
+        _drop(1)
+        return CLOSED_PIPE
+    except Exception as error:
+        if not isinstance(error, OSError) or error.errno not in _NOT_WRITTEN:
+            with contextlib.suppress(OSError):
+                traceback.print_exc()  # a defect, which is no broken rule
+            return FAILED
+        _say(f"the answer cannot be written: {error.strerror}")
+        return FAILED
+    return status
+
+
+def main() -> None:
+    """Run the command line and exit with its status."""
+    status = _run()
     if status == INTERRUPTED:
-        print("finegrain: interrupted; nothing more is written", file=sys.stderr)
+        _say("interrupted; nothing more is written")
+    _flush()
     sys.exit(status if isinstance(status, int) else 0)
 
 

@@ -53,6 +53,7 @@ Probe = Annotated[
     ),
 ]
 Json = Annotated[Path | None, typer.Option(help="Write everything measured to this file.", metavar="FILE")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No notes: the answer alone.")]
 
 
 def parse_precision(text: str) -> float:

@@ -5,10 +5,12 @@ from typing import Annotated
 
 import typer
 
+from finegrain.cli.options import Quiet
 from finegrain.errors import UserError
 from finegrain.profile.group import BY
 from finegrain.profile.read import read_file
 from finegrain.report import profile as report
+from finegrain.report.words import printable
 
 app = typer.Typer(help="Read the lock profiles that real systems print.", no_args_is_help=True)
 
@@ -24,7 +26,10 @@ def show(
         str, typer.Argument(metavar="FILE", help="A profile; FILE#LABEL for one of several; - for stdin.")
     ],
     by: Annotated[
-        str, typer.Option(help="Add up by lock, site or class; 'row' shows every row as read.")
+        str,
+        typer.Option(
+            help="Add up by lock, mode (readers and writers apart), site or class; 'row': rows as read."
+        ),
     ] = "lock",
     top: Annotated[
         int | None, typer.Option(help="Show the worst N (20; all in JSON and CSV; 0: all).")
@@ -32,6 +37,7 @@ def show(
     json: Annotated[bool, typer.Option("--json", help="Everything that was read, as JSON.")] = False,
     csv: Annotated[bool, typer.Option("--csv", help="The table as CSV.")] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="The table as markdown.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Show a lock profile: LOCK_PROFILING, lockstat, lock_stat, perf lock, klockstat, finegrain's JSON.
 
@@ -46,14 +52,14 @@ def show(
     read = read_file(file)
     everything = json or csv
     count = (0 if everything else 20) if top is None else top
-    if json:
-        print(report.as_json(read, by, count))
-    elif csv:
-        print(report.csv_text(read, by, count))
+    if json or csv:
+        for piece in (report.as_json if json else report.as_csv)(read, by, count):
+            sys.stdout.write(piece)
+        print()
     elif markdown:
-        print(report.markdown_text(read, by, count))
+        print(report.markdown_text(read, by, count, quiet=quiet))
     else:
         print(report.text(read, by, count))
-    if not json and not markdown:
-        for note in report.notes_of(read):
-            print(f"note: {note}", file=sys.stderr)
+    if not (json or markdown or quiet):
+        for note in report.notes_of(read, by):
+            print(f"note: {printable(note)}", file=sys.stderr)

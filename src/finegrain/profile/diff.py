@@ -1,37 +1,86 @@
 """Several profiles side by side, joined, and where the waiting went."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from finegrain.errors import UserError
-from finegrain.profile.group import FIGURES, SUMS, Grouped, grouped, row_name
-from finegrain.profile.match import Key, Matched, match
+from finegrain.profile.group import FIGURES, LONGEST, SUMS, Grouped, Key, grouped
+from finegrain.profile.match import Apart, Join, Matched, match
 from finegrain.profile.rules import METRICS, Rule
+from finegrain.profile.runs import Figures, chance_to_part, over_runs, same_kernel, within_spread
 from finegrain.profile.spans import given_spans
 from finegrain.profile.table import Profile
 
-Figures = dict[str, Any]
 TOTAL = "total"
+
+BY = ("lock", "mode", "site", "class")
+# What profiles are compared by unless one asks for another: the first of these that all of them tell.
+_METRICS = ("wait_us", "contended", "hold_us", "count")
+_WORDS = {name: word for word, name in METRICS.items()}
+# Formats whose programs cut a list at its first rows, and the option that says where.
+CUT = {
+    "perf lock contention": "-E",
+    "perf lock report": "-E",
+    "klockstat": "-n",
+    "lockstat": "-D",
+}
 
 
 @dataclass(slots=True)
 class ProfileDiff:
-    """Profiles joined by lock.
+    """Profiles joined by lock, in columns; a column is a profile, or the runs of one side.
 
-    `rows` is a list of (name, figures of each profile or None), worst wait of the first profile first;
-    `ranked` the (wait, name) list of each profile by itself; `spans` how long each was taken, None where that is not
-    known, and `factors` what its figures were multiplied by, None if they are as read.
+    `rows` is a list of (name, figures of each column or None), worst of the first column first; the figures of
+    several runs are means, with `runs.RANGE` beside them.  `ranked` is the (figure, name) list of each column by
+    itself, `metric` the figure that is compared, a key of FIGURES.  `cut` names for each column the option that may
+    have cut its list, else None.  `spans` says how long each profile was taken, None where that is not known, and
+    `factors` what its figures were multiplied by, None if they are as read.
     """
 
-    names: list[str]
+    columns: list[list[Profile]]
     by: str
+    metric: str
     rows: list[tuple[str, list[Figures | None]]]
     ranked: list[list[tuple[float | None, str]]]
-    totals: list[float | None]
+    totals: list[Figures]
+    cut: list[str | None]
     spans: list[float | None]
     factors: list[float] | None
     notes: list[str]
+    joins: list[Join] = field(default_factory=list)
+    apart: list[Apart] = field(default_factory=list)
+
+    @property
+    def names(self) -> list[str]:
+        """What each column is called: its file, or the files of its runs."""
+        return [", ".join(profile.name for profile in column) for column in self.columns]
+
+    @property
+    def profiles(self) -> list[Profile]:
+        """All profiles, in order."""
+        return [profile for column in self.columns for profile in column]
+
+    @property
+    def runs(self) -> bool:
+        """Does a column stand for several runs?"""
+        return any(len(column) > 1 for column in self.columns)
+
+    def chance(self, column: int) -> float:
+        """How often the ranges of the first column and of this one part if both are runs of one kernel."""
+        return chance_to_part(len(self.columns[0]), len(self.columns[column]))
+
+    def within(self, figures: Sequence[Figures | None], column: int) -> bool | None:
+        """Is a row's change from the first column to this one within the spread of the runs?
+
+        None where nothing has several runs, or a figure is not told or may have been cut off.
+        """
+        before, after = figures[0], figures[column]
+        missing = 0 if before is None else column if after is None else None
+        if missing is not None and self.cut[missing] is not None:
+            return None
+        return within_spread(before, after, self.metric)
 
     def row(self, lock: str) -> tuple[str, list[Figures | None]] | None:
         """The row of a lock by its name, with its class or, where that is no question, without."""
@@ -43,42 +92,66 @@ class ProfileDiff:
 
 
 def diff_profiles(
-    profiles: Sequence[Profile], *, by: str = "lock", spans: str | None = None, exact: bool = False
+    profiles: Sequence[Profile],
+    against: Sequence[Profile] = (),
+    *,
+    by: str = "lock",
+    metric: str | None = None,
+    spans: str | None = None,
+    exact: bool = False,
+    same: Sequence[str] = (),
 ) -> ProfileDiff:
-    """Join `profiles`; figures are scaled to the first one's span where spans are known or given.
+    """Join `profiles`, a column each, or all as runs of one side and `against` as those of the other.
 
-    Raises UserError when no profile has waiting times in it, or when `spans` does not fit.
+    Figures are scaled to the first one's span where spans are known or given.  `metric` is a word of METRICS: what is
+    compared.  Raises UserError when not all profiles tell one figure, or when `spans` or `same` does not fit.
     """
+    columns = [list(profiles), list(against)] if against else [[profile] for profile in profiles]
+    profiles = [*profiles, *against]
     given = given_spans(spans, len(profiles))
-    groups = [grouped(profile, by) for profile in profiles]
-    if len({group.by for group in groups}) > 1:
-        groups = [grouped(profile, "class") for profile in profiles]
-        mixed = "some profiles name locks and some only callers: compared by class of lock"
-    else:
-        mixed = ""
+    groups, notes = _grouped(profiles, by)
     known = [
         own if told is None else told for told, own in zip(given, (p.span_s for p in profiles), strict=True)
     ]
     factors = _factors(profiles, known) if spans is not None else None
-    notes = [mixed] if mixed else []
-    notes += sorted({note for group in groups for note in group.notes})
     notes += _differences(profiles)
+    notes += _candidates(columns)
     tables = [_figures(group, factors[at] if factors else 1.0) for at, group in enumerate(groups)]
-    matched = match([list(table) for table in tables], exact=exact)
-    notes += matched.notes
-    totals = [_total([figures["wait_us"] for figures in table.values()]) for table in tables]
-    if all(total is None for total in totals):
-        raise UserError("none of these profiles has waiting times in it: there is nothing to compare")
-    return ProfileDiff(
-        names=[profile.name for profile in profiles],
+    matched = match([list(table) for table in tables], exact=exact, same=same)
+    totals = _columns(columns, [total_of(list(table.values())) for table in tables])
+    shown = _metric([total or {} for total in totals], metric, columns)
+    if metric is None and shown != _METRICS[0]:
+        notes.append(f"waiting is not told by all of these profiles: compared by {_WORDS[shown]}")
+    rows = _joined(tables, matched, columns, shown)
+    diff = ProfileDiff(
+        columns=columns,
         by=groups[0].by,
-        rows=_joined(tables, matched),
-        ranked=[[(figures["wait_us"], row_name(*key)) for key, figures in table.items()] for table in tables],
-        totals=totals,
+        metric=shown,
+        rows=rows,
+        ranked=_ranked(tables, matched, columns, shown),
+        totals=[total or {} for total in totals],
+        cut=[next((CUT[p.format] for p in column if p.format in CUT), None) for column in columns],
         spans=known,
         factors=factors,
         notes=notes,
+        joins=matched.joins,
+        apart=matched.apart,
     )
+    diff.notes += _renamed(diff)
+    return diff
+
+
+def _grouped(profiles: Sequence[Profile], by: str) -> tuple[list[Grouped], list[str]]:
+    """All profiles by the same: as asked, else by lock, else by class."""
+    for choice in dict.fromkeys((by, "lock", "class")):
+        groups = [grouped(profile, choice) for profile in profiles]
+        if len({group.by for group in groups}) == 1:
+            break
+    notes = []
+    if choice != by:
+        what = {"lock": "names", "class": "class"}[choice]
+        notes.append(f"not all of these profiles can be told by {by}: compared by {what} of lock")
+    return groups, notes + sorted({note for group in groups for note in group.notes})
 
 
 def _factors(profiles: Sequence[Profile], spans: list[float | None]) -> list[float]:
@@ -102,10 +175,24 @@ def _differences(profiles: Sequence[Profile]) -> list[str]:
     return notes
 
 
+def _candidates(columns: list[list[Profile]]) -> list[str]:
+    """Columns that may be runs of one kernel, having come from one file: dumps, not designs of a comparison."""
+    notes = []
+    for before, after in pairwise(columns):
+        one, other = before[-1], after[0]
+        dumps = one.source == other.source and (one.label or "").isdigit() and (other.label or "").isdigit()
+        if dumps and same_kernel(one, other):
+            notes.append(
+                f"{one.name} and #{other.label} may be runs of one kernel, their places in the code being the same: "
+                "'diff A --against B' takes all of A for runs of one side"
+            )
+    return notes
+
+
 def _figures(group: Grouped, factor: float) -> dict[Key, Figures]:
     table: dict[Key, Figures] = {}
-    for row in group.table.select("lock_class", "lock", "site", *FIGURES).to_dicts():
-        key = (row.pop("lock_class"), row.pop("lock"), row.pop("site"))
+    for row in group.table.select(*Key._fields, *FIGURES).to_dicts():
+        key = Key(*(row.pop(part) for part in Key._fields))
         for name in SUMS:
             if row[name] is not None and factor != 1.0:
                 row[name] *= factor
@@ -113,78 +200,174 @@ def _figures(group: Grouped, factor: float) -> dict[Key, Figures]:
     return table
 
 
-def _joined(tables: list[dict[Key, Figures]], matched: Matched) -> list[tuple[str, list[Figures | None]]]:
-    """Rows by name, worst wait of the first profile first, then of the second, and so on."""
+def _metric(totals: list[Figures], asked: str | None, columns: list[list[Profile]]) -> str:
+    """The figure to compare by."""
+    if asked is not None and asked not in METRICS:
+        raise UserError(f"--metric {asked}: not one of {', '.join(METRICS)}")
+    for name in _METRICS if asked is None else (METRICS[asked],):
+        if all(total[name] is not None for total in totals):
+            return name
+    told = [
+        f"{', '.join(p.name for p in column)} tells "
+        + (", ".join(_WORDS[name] for name in FIGURES if total[name] is not None) or "nothing")
+        for column, total in zip(columns, totals, strict=True)
+    ]
+    what = (
+        "there is no figure that all profiles tell" if asked is None else f"--metric {asked}: not told by all"
+    )
+    raise UserError(f"{what}: {'; '.join(dict.fromkeys(told))}")
+
+
+def _columns(columns: list[list[Profile]], runs: Sequence[Figures | None]) -> list[Figures | None]:
+    """The figures of all profiles, of each column."""
+    result, at = [], 0
+    for column in columns:
+        cut = [profile.format in CUT for profile in column]
+        result.append(over_runs(runs[at : at + len(column)], cut))
+        at += len(column)
+    return result
+
+
+def _joined(
+    tables: list[dict[Key, Figures]], matched: Matched, columns: list[list[Profile]], metric: str
+) -> list[tuple[str, list[Figures | None]]]:
+    """Rows by name, worst of the first column first, then of the second, and so on."""
     rows = [
-        (matched.name(at), [None if key is None else tables[file][key] for file, key in enumerate(keys)])
+        (
+            matched.key(at).name,
+            _columns(columns, [None if key is None else tables[f][key] for f, key in enumerate(keys)]),
+        )
         for at, keys in enumerate(matched.rows)
     ]
 
     def worst(row: tuple[str, list[Figures | None]]) -> tuple[Any, ...]:
-        waits = [-1.0 if figures is None else figures["wait_us"] or 0.0 for figures in row[1]]
-        return (*[-wait for wait in waits], row[0])
+        values = [-1.0 if figures is None else figures[metric] or 0.0 for figures in row[1]]
+        return (*[-value for value in values], row[0])
 
     return sorted(rows, key=worst)
 
 
-def _total(values: Sequence[float | None]) -> float | None:
-    told = [value for value in values if value is not None]
-    return sum(told) if told else None
+def _ranked(
+    tables: list[dict[Key, Figures]], matched: Matched, columns: list[list[Profile]], metric: str
+) -> list[list[tuple[float | None, str]]]:
+    """Each column by itself, worst first, under its own names."""
+    ranked: list[list[tuple[float | None, str]]] = [[] for _ in columns]
+    for keys in matched.rows:
+        figures = _columns(columns, [None if key is None else tables[f][key] for f, key in enumerate(keys)])
+        first = 0
+        for at, column in enumerate(columns):
+            name = next((key.name for key in keys[first : first + len(column)] if key is not None), "")
+            first += len(column)
+            if (row := figures[at]) is not None:
+                ranked[at].append((row[metric], name))
+    for rows in ranked:
+        rows.sort(key=lambda row: (row[0] is None, -(row[0] or 0.0), row[1]))
+    return ranked
+
+
+def _renamed(diff: ProfileDiff) -> list[str]:
+    """A lock that is gone and one that is new, and no other such: they may be one under another name."""
+    if len(diff.columns) != 2 or diff.by == "class":
+        return []
+    sides = []
+    for here, there in ((0, 1), (1, 0)):
+        total = diff.totals[here][diff.metric] or 0.0
+        # what is next to nothing comes and goes
+        floor = total / 100 if diff.metric in SUMS else 0.0
+        sides.append(
+            [
+                name
+                for name, row in diff.rows
+                if row[there] is None and (figures := row[here]) and (figures[diff.metric] or 0.0) > floor
+            ]
+        )
+    if [len(side) for side in sides] != [1, 1]:
+        return []
+    gone, new = sides[0][0], sides[1][0]
+    return [
+        f"{gone} is gone and {new} is new: if that is one lock under another name, give --same '{gone}={new}'"
+    ]
+
+
+def total_of(rows: Sequence[Figures | None]) -> Figures:
+    """The figures of all rows together: sums, the longest of all, the mean of all.
+
+    A mean is not told where a row has a time and no count to go with it.
+    """
+    figures: Figures = {}
+    for name in (*SUMS, *LONGEST):
+        told = [row[name] for row in rows if row is not None and row[name] is not None]
+        figures[name] = (sum(told) if name in SUMS else max(told)) if told else None
+    for mean, total, counts in (
+        ("wait_avg_us", "wait_us", ("contended", "count")),
+        ("hold_avg_us", "hold_us", ("count",)),
+    ):
+        timed = [row for row in rows if row is not None and row[total] is not None]
+        waits = [next((row[name] for name in counts if row[name] is not None), None) for row in timed]
+        known = sum(count for count in waits if count is not None)
+        figures[mean] = figures[total] / known if known and None not in waits else None
+    return figures
 
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """What became of the first profile's worst lock, in another profile.
+    """What became of the first column's worst lock, in another column; the figures are those of the metric.
 
-    `gained_us` less was waited on it, `back_us` more on locks that grew (worst first in `grew`), and
-    `fell_us` less on the other locks that fell.
+    `saved` less was waited on it, `back` more on locks that grew (worst first in `grew`), and `fell` less on the
+    other locks that fell.
     """
 
     profile: str
     lock: str
-    before_us: float
-    after_us: float
-    back_us: float
-    fell_us: float
+    before: float
+    after: float
+    back: float
+    fell: float
     grew: tuple[tuple[str, float], ...]
+    sides: tuple[Figures | None, Figures | None]  # all that is known of the lock, before and after
 
     @property
-    def gained_us(self) -> float:
+    def saved(self) -> float:
         """Waiting that left the lock; negative when it grew."""
-        return self.before_us - self.after_us
+        return self.before - self.after
 
     @property
     def share(self) -> float | None:
-        """The part of the gain that came back elsewhere; None without a gain."""
-        return self.back_us / self.gained_us if self.gained_us > 0 else None
+        """The part of what was saved that came back elsewhere; None where nothing was."""
+        return self.back / self.saved if self.saved > 0 else None
 
 
 def moved(diff: ProfileDiff) -> list[Moved]:
-    """For every profile after the first: where did the wait on the first one's worst lock go?"""
-    told = [row for row in diff.rows if row[1][0] is not None and row[1][0]["wait_us"]]
-    if not told:
+    """For every column after the first: where did the wait on the first one's worst lock go?
+
+    Empty where the figure is no sum: a mean does not move from lock to lock.
+    """
+    metric = diff.metric
+    told = [row for row in diff.rows if row[1][0] is not None and row[1][0][metric]]
+    if not told or metric not in SUMS:
         return []
     worst = told[0]
     result = []
-    for file in range(1, len(diff.names)):
+    for column in range(1, len(diff.columns)):
         changes = []
         for name, figures in diff.rows:
-            before, after = (0.0 if f is None else f["wait_us"] or 0.0 for f in (figures[0], figures[file]))
+            before, after = ((f or {}).get(metric) or 0.0 for f in (figures[0], figures[column]))
             if name != worst[0]:
                 changes.append((name, after - before))
         grew = sorted(
             (change for change in changes if change[1] > 0), key=lambda change: (-change[1], change[0])
         )
-        before, after = ((f or {}).get("wait_us") or 0.0 for f in (worst[1][0], worst[1][file]))
+        before, after = ((f or {}).get(metric) or 0.0 for f in (worst[1][0], worst[1][column]))
         result.append(
             Moved(
-                profile=diff.names[file],
+                profile=diff.names[column],
                 lock=worst[0],
-                before_us=before,
-                after_us=after,
-                back_us=sum(change for _, change in grew),
-                fell_us=-sum(change for _, change in changes if change < 0),
+                before=before,
+                after=after,
+                back=sum(change for _, change in grew),
+                fell=-sum(change for _, change in changes if change < 0),
                 grew=tuple(grew),
+                sides=(worst[1][0], worst[1][column]),
             )
         )
     return result
@@ -192,13 +375,17 @@ def moved(diff: ProfileDiff) -> list[Moved]:
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """A rule that a profile breaks: the figure before and after, and what the rule holds against its bound."""
+    """A rule that a profile breaks: the figure before and after, and what the rule holds against its bound.
+
+    `within` says that the change is within the spread of the runs; None without runs.
+    """
 
     rule: Rule
     profile: str
     before: float
     after: float
     found: float
+    within: bool | None = None
 
 
 def judge(diff: ProfileDiff, rules: Sequence[Rule]) -> list[Broken]:
@@ -210,18 +397,15 @@ def judge(diff: ProfileDiff, rules: Sequence[Rule]) -> list[Broken]:
     for rule in rules:
         metric = METRICS[rule.metric]
         if rule.lock == TOTAL:
-            figures: list[Figures | None] = [
-                {metric: _total([(row[1][file] or {}).get(metric) for row in diff.rows])}
-                for file in range(len(diff.names))
-            ]
+            figures: list[Figures | None] = [*diff.totals]
         else:
             row = diff.row(rule.lock)
             if row is None:
                 raise UserError(f"--fail-if {rule.text!r}: no profile has a lock {rule.lock!r}")
             figures = row[1]
-        for file in range(1, len(figures)):
-            before, after = figures[0], figures[file]
-            for side, name in ((before, diff.names[0]), (after, diff.names[file])):
+        for column in range(1, len(figures)):
+            before, after = figures[0], figures[column]
+            for side, name in ((before, diff.names[0]), (after, diff.names[column])):
                 if side is not None and side[metric] is None:
                     raise UserError(
                         f"--fail-if {rule.text!r}: {name} does not tell {rule.metric} of {rule.lock}"
@@ -229,5 +413,6 @@ def judge(diff: ProfileDiff, rules: Sequence[Rule]) -> list[Broken]:
             old, new = ((side or {}).get(metric) or 0.0 for side in (before, after))
             fails, found = rule.broken(old, new)
             if fails:
-                broken.append(Broken(rule, diff.names[file], old, new, found))
+                within = within_spread(before, after, metric)
+                broken.append(Broken(rule, diff.names[column], old, new, found, within))
     return broken

@@ -48,9 +48,40 @@ def _no_class(lock_class: str | None, lock: str) -> str:
 
 
 # In this order, each for the locks that the ones before it left alone.  The texts are printed.
-RULES = (
+NAME_RULES = (
     ("case and blanks", _blanks),
     ("words for one class (sleep mutex, mtx: mutex; rwlock: rw; ...)", _class_synonyms),
     ("lockdep's marks and offsets left out (&, #3, /1, ->rlock, +0x10)", _lockdep),
-    ("class left out", _no_class),
+)
+CLASS_LEFT_OUT = ("class left out", _no_class)
+
+_OFFSET = re.compile(r"\+0x([0-9a-f]+)(?:/0x[0-9a-f]+)?", re.IGNORECASE)
+_SUFFIX = re.compile(r"\.(?:isra|constprop|part|cold|llvm)(?:\.\d+)*")
+_LINE = re.compile(r":(\d+)$")
+
+
+def _no_offset(site: str) -> str:
+    """A function without the offset in it, and without what the compiler hung on its name."""
+    return _SUFFIX.sub("", _OFFSET.sub("", site))
+
+
+def no_line(site: str) -> str:
+    """The function or the file of a place, without where in it the place is."""
+    return _LINE.sub("", _no_offset(site))
+
+
+def _no_directory(site: str) -> str:
+    return no_line(site).rpartition("/")[2]
+
+
+def ordinal(site: str | None) -> int:
+    """Where in its function or file a place is; 0 when that is not told."""
+    offset, line = _OFFSET.search(site or ""), _LINE.search(site or "")
+    return int(offset[1], 16) if offset else int(line[1]) if line else 0
+
+
+SITE_RULES = (
+    ("offsets and compilers' suffixes left out (+0x20, .isra.0), in their order", _no_offset),
+    ("line numbers left out, in their order", no_line),
+    ("line numbers and directories left out, in their order", _no_directory),
 )

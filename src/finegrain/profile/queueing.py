@@ -2,7 +2,8 @@
 
 Times may be in any one unit.  Holds are exponential, locks are chosen uniformly and served in any order
 that does not look at the hold; thinking may be distributed in any way.  With K = 1 this is M/M/1//N.
-Source: Reiser and Lavenberg, "Mean-value analysis of closed multichain queuing networks", JACM 1980.
+Sources: Reiser and Lavenberg, "Mean-value analysis of closed multichain queuing networks", JACM 1980; for what an
+arrival sees, Sevcik and Mitrani, "The distribution of queuing network states at input and output instants", JACM 1981.
 """
 
 
@@ -17,6 +18,26 @@ def closed(threads: int, locks: int, hold: float, think: float) -> tuple[float, 
         rate = n / (think + hold + wait)
         queue = rate * (hold + wait) / locks
     return rate, wait
+
+
+def partitioned(threads: int, parts: int, hold: float, think: float) -> tuple[float, float]:
+    """Acquisitions per unit of time, and the mean wait, when every thread keeps to one of `parts` locks.
+
+    Threads are spread as evenly as they can be; a thread that has a lock for itself never waits.
+    """
+    each, more = divmod(threads, parts)
+    rate, waiting = 0.0, 0.0
+    for locks, size in ((more, each + 1), (parts - more, each)):
+        if locks and size:
+            own_rate, wait = closed(size, 1, hold, think)
+            rate += locks * own_rate
+            waiting += locks * own_rate * wait
+    return rate, waiting / rate
+
+
+def met(threads: int, locks: int, hold: float, think: float) -> float:
+    """How often an acquisition finds its lock held: as often as it is held with one thread fewer."""
+    return closed(threads - 1, locks, hold, think)[0] * hold / locks
 
 
 def think_time(threads: int, locks: int, hold: float, rate: float) -> float | None:

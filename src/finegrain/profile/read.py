@@ -10,7 +10,7 @@ from typing import BinaryIO, cast
 
 from finegrain.errors import UserError
 from finegrain.lines import clean_lines
-from finegrain.profile.readers import READERS, compare_json
+from finegrain.profile.readers import READERS, compare_json, profile_json
 from finegrain.profile.readers.base import LEAD, Log, Reader, Skip
 from finegrain.profile.table import Profile
 
@@ -95,6 +95,8 @@ def read_stream(stream: BufferedReader, source: str) -> File:
         data = stream.read(compare_json.MAX_BYTES + 1)
         if len(data) > compare_json.MAX_BYTES:
             raise UserError(f"{source}: more than {compare_json.MAX_BYTES >> 20} MB of JSON")
+        if profile_json.holds(data):
+            return File(source, *profile_json.read_stored(data, source))
         return File(
             source, compare_json.read_json(data, source), {"finegrain compare": list(compare_json.NOTES)}
         )

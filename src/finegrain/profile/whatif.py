@@ -1,12 +1,15 @@
 """What splitting a lock would leave of its waiting, from a profile's acquisitions and holds alone."""
 
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from finegrain.errors import UserError
+from finegrain.profile.evidence import Evidence, evidence
 from finegrain.profile.group import grouped
-from finegrain.profile.queueing import closed, open_wait, think_time
+from finegrain.profile.queueing import closed, met, open_wait, partitioned, think_time
 from finegrain.profile.table import Profile
 
 MAX_LOCKS = 10_000_000
@@ -29,8 +32,9 @@ class Estimate:
     """What one split would leave; times in microseconds over the span.
 
     `wait_us` is the measured waiting (None where the profile has none), `model_us` what the model says
-    of the lock as it is, `uniform_us` and `single_us` of the split lock if its use spreads evenly, and
-    if all of it falls on one part.
+    of the lock as it is.  Of the split lock, `partitioned_us` if every user keeps to a part, `random_us` if every
+    acquisition is of any part, `single_us` if all are of one; None where that part could not keep up.
+    `evidence` is what the profile says of which it is.
     """
 
     lock: str
@@ -41,20 +45,22 @@ class Estimate:
     use: float
     wait_us: float | None
     model_us: float
-    uniform_us: float
+    partitioned_us: float | None
+    random_us: float
     single_us: float | None
+    evidence: tuple[Evidence, ...]
 
-    @property
-    def left(self) -> float | None:
-        """The part of the waiting that an even split leaves; None where there was none."""
-        return self.uniform_us / self.model_us if self.model_us > 0 else None
+    def left(self, case_us: float | None) -> float | None:
+        """The part of the waiting that a case leaves; None where there was none or it is not told."""
+        return case_us / self.model_us if self.model_us > 0 and case_us is not None else None
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
     """Estimates, and the other locks by use: (name, part of the span it was held).
 
-    `threads` use the locks, None: without end; `own_cpus` says that they are the profile's CPUs.
+    `threads` use the locks, None: without end; `own_cpus` says that they are the profile's CPUs.  They are those of
+    `users`, each of which would keep to a part; None: every thread is one.
     """
 
     profile: str
@@ -63,6 +69,7 @@ class Answer:
     estimates: tuple[Estimate, ...]
     uses: tuple[tuple[str, float], ...]
     own_cpus: bool
+    users: int | None = None
 
 
 def parse_split(text: str) -> Split:
@@ -90,13 +97,20 @@ def _find(rows: list[dict[str, Any]], lock: str, profile: Profile) -> dict[str, 
 
 
 def whatif(
-    profile: Profile, splits: list[Split], *, cpus: int | None = None, span: float | None = None
+    profile: Profile,
+    splits: list[Split],
+    *,
+    cpus: int | None = None,
+    span: float | None = None,
+    users: int | None = None,
+    others: Sequence[Profile] = (),
 ) -> Answer:
     """Estimate the waiting that `splits` leave.
 
-    `cpus` threads take the lock (default: the profile's CPUs, else threads without end), over `span`
-    seconds (default: the profile's own).  Raises UserError when the profile cannot say: no holds, no
-    span, or a lock that was held more often than one lock can be.
+    `cpus` threads take the lock (default: the profile's CPUs, else threads without end), over `span` seconds
+    (default: the profile's own); they belong to `users` (default: every thread is one).  `others` are profiles of
+    the same load that may say how the locks are used.  Raises UserError when the
+    profile cannot say: no holds, no span, or a lock that was held more often than one lock can be.
     """
     span = profile.span_s if span is None else span
     if span is None:
@@ -104,23 +118,32 @@ def whatif(
     threads = cpus if cpus is not None else profile.cpus
     if threads is not None and not 1 <= threads <= MAX_THREADS:
         raise UserError(f"--cpus {threads}: from 1 to {MAX_THREADS:,}")
+    if users is not None and not 1 <= users <= (threads or MAX_THREADS):
+        raise UserError(f"--users {users}: from 1 to {threads or MAX_THREADS:,}, the threads that there are")
     group = grouped(profile, "lock")
     rows = group.table.to_dicts()
     if group.by != "lock":
         raise UserError(f"{profile.name}: {profile.format} does not name locks; there is nothing to split")
     span_us = span * 1e6
     estimates = tuple(
-        _estimate(profile, _find(rows, split.lock, profile), split, threads, span_us) for split in splits
+        _estimate(profile, _find(rows, split.lock, profile), split, threads, users, span_us, others)
+        for split in splits
     )
     uses = {row["name"]: row["hold_us"] / span_us for row in rows if row["hold_us"] is not None}
     for estimate in estimates:
         uses[estimate.lock] = estimate.use / estimate.then
     ordered = tuple(sorted(uses.items(), key=lambda item: (-item[1], item[0])))
-    return Answer(profile.name, span, threads, estimates, ordered, own_cpus=cpus is None)
+    return Answer(profile.name, span, threads, estimates, ordered, own_cpus=cpus is None, users=users)
 
 
 def _estimate(
-    profile: Profile, row: dict[str, Any], split: Split, threads: int | None, span_us: float
+    profile: Profile,
+    row: dict[str, Any],
+    split: Split,
+    threads: int | None,
+    users: int | None,
+    span_us: float,
+    others: Sequence[Profile],
 ) -> Estimate:
     name, count, hold = row["name"], row["count"], row["hold_us"]
     if not count or hold is None:
@@ -131,18 +154,23 @@ def _estimate(
         f"{profile.name}: {name} was held {use:.3g} at a time, too much for {split.now:,} lock(s); "
         f"say how many locks have this name (--split 'NAME=NOW:{split.then}'), or check --span and --cpus"
     )
+    seen: Callable[[int], float]
     single: float | None
+    apart: float | None
     if threads is None:
-        now, uniform, single = (open_wait(locks, mean, rate) for locks in (split.now, split.then, 1))
-        if now is None or uniform is None:
+        now, random, single = (open_wait(locks, mean, rate) for locks in (split.now, split.then, 1))
+        if now is None or random is None:
             raise crowded
+        # threads without end that meet no other; or the users' own threads, which do
+        apart = open_wait(min(split.then, users), mean, rate) if users else 0.0
+        seen = partial(_open_met, use)
     else:
         think = think_time(threads, split.now, mean, rate) if mean > 0 else 0.0
         if think is None:
             raise crowded
-        now, uniform, single = (
-            closed(threads, locks, mean, think)[1] for locks in (split.now, split.then, 1)
-        )
+        now, random, single = (closed(threads, locks, mean, think)[1] for locks in (split.now, split.then, 1))
+        apart = partitioned(threads, min(split.then, users or threads), mean, think)[1]
+        seen = partial(_closed_met, threads, mean, think)
     return Estimate(
         lock=name,
         now=split.now,
@@ -152,6 +180,19 @@ def _estimate(
         use=use,
         wait_us=row["wait_us"],
         model_us=now * count,
-        uniform_us=uniform * count,
+        partitioned_us=None if apart is None else apart * count,
+        random_us=random * count,
         single_us=None if single is None else single * count,
+        evidence=(
+            *evidence(profile, row["lock"], lock_class=row["lock_class"], now=split.now, met=seen),
+            *[one for other in others for one in evidence(other, row["lock"])],
+        ),
     )
+
+
+def _open_met(use: float, locks: int) -> float:
+    return min(use / locks, 1.0)
+
+
+def _closed_met(threads: int, hold: float, think: float, locks: int) -> float:
+    return met(threads, locks, hold, think)

@@ -26,7 +26,7 @@ cdef struct shared_tree:
     int64_t last
     tmpfs_mount* mount
 
-# Put what is there below the path `root` into a file system, as if it had always been there: pages are allocated, but no
+# Put what is there below the path `root` into a file system, as if it had always been there: pages are allocated, no
 # time passes.  Files of the image become those of the tree.  None held; takes object locks and the free page locks.
 cdef void tree_plant(thread* td, const file_paths* paths, tmpfs_mount* mp, int32_t root, const tree_entry* entries,
                      int64_t first, int64_t last, image* im) noexcept nogil

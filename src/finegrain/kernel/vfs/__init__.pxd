@@ -16,7 +16,8 @@
 
 from finegrain.kernel.vfs.cache cimport cache_fullpath
 from finegrain.kernel.vfs.descrip cimport (
-    FD_FILE, fd_end, fdclose, fdcloseall, fdcopy, fdescfree, fdinit, fdinstall, fdinstall_file, fdlookup, fdlookup_file, fdwake, filedesc)
+    FD_FILE, fd_end, fdclose, fdcloseall, fdcopy, fdescfree, fdinit, fdinstall, fdinstall_file, fdlookup,
+    fdlookup_file, fdwake, filedesc)
 from finegrain.kernel.vfs.files cimport (
     FREAD, FWRITE, O_APPEND, O_CREAT, O_EXCL, O_TRUNC, fdrop, fhold, start_dirs, vn_getdirentries, vn_mmap, vn_open,
     vn_read, vn_seek, vn_stat, vn_truncate, vn_write)
