@@ -288,7 +288,9 @@ def test_a_recorder_that_is_killed_ends_its_build(tmp_path, stand_in):
     script = "import sys; from finegrain.cli.main import main; main()"
     build = "echo $$ > pid; mv pid started; exec sleep 60"
     words = ["record", "-o", "a.fgrec", "--", "sh", "-c", build]
-    process = subprocess.Popen([sys.executable, "-c", script, *words], cwd=tmp_path, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, *words], cwd=tmp_path, stderr=subprocess.DEVNULL
+    )
     deadline = time.monotonic() + 60
     while not (tmp_path / "started").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
