@@ -281,3 +281,31 @@ def test_an_interrupt_stops_the_build_and_keeps_the_recording(tmp_path):
     assert not (tmp_path / "finished").exists()
     assert sorted(path.name for path in Path(tmp_path).iterdir()) == ["a.fgrec", "started"]
     assert load(output).status == 130
+
+
+def test_a_recorder_that_is_killed_ends_its_build(tmp_path, stand_in):
+    stand_in()
+    script = "import sys; from finegrain.cli.main import main; main()"
+    build = "echo $$ > pid; mv pid started; exec sleep 60"
+    words = ["record", "-o", "a.fgrec", "--", "sh", "-c", build]
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, *words], cwd=tmp_path, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "started").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    state = Path("/proc", (tmp_path / "started").read_text().strip(), "stat")
+    assert state.exists()
+    process.kill()
+    process.wait(timeout=60)
+    deadline = time.monotonic() + 20
+
+    def running():
+        try:
+            return state.read_text().rpartition(")")[2].split()[0] != "Z"
+        except OSError:
+            return False
+
+    while running() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not running()

@@ -13,6 +13,7 @@ from finegrain.workload import recording as rec
 from finegrain.workload.compile import compile_program
 from finegrain.workload.summary import summarize
 
+DOCS = Path(__file__).parents[2] / "docs" / "recordings.md"
 ROWS = [
     {"time": 0, "kind": rec.EXEC},
     {"time": 1200, "kind": rec.MAP, "page": 1 << 34, "pages": 3, "offset": 7, "info": 5, "file": 1},
@@ -287,22 +288,33 @@ def test_an_output_that_cannot_be_written(saved):
         rec.save(saved[0], Path("/nonexistent/a.fgrec"))
 
 
-def test_the_bundled_recordings_have_notes_and_are_small():
-    names = rec.bundled()
-    assert "hello" in names
-    for path in names.values():
-        assert path.stat().st_size <= 4_000_000
-        assert path.with_suffix(".md").exists()
+BUNDLED = ["compile", "configure", "hello", "stage", "threads"]
 
 
-def test_the_bundled_recording_names_no_place_but_its_build():
-    roots = {"/".join(name.split("/")[:3]) for name in rec.load("hello").files}
-    assert roots <= {
-        "/etc/ld.so.cache",
-        "/usr/bin",
-        "/usr/lib",
-        "/usr/src",
-        "[vdso]",
-        "[vvar]",
-        "[vvar_vclock]",
-    }
+def test_the_bundled_recordings():
+    assert list(rec.bundled()) == BUNDLED
+
+
+@pytest.mark.parametrize("name", BUNDLED)
+def test_a_bundled_recording_is_small_loads_and_has_notes(name):
+    path = rec.bundled()[name]
+    assert path.stat().st_size <= 4_000_000
+    assert path.with_suffix(".md").read_text().startswith(f"# {name}.fgrec\n")
+    assert f"\n| `{name}` |" in DOCS.read_text()
+    recording = rec.load(name)
+    assert (recording.kind, recording.status, recording.lost) == ("tracepoints", 0, 0)
+    if name != "hello":  # of format 2
+        assert recording.lacks == []
+        facts = summarize(recording)
+        assert facts.nameless <= 0.01 * facts.lookups
+        assert (facts.threads > 0) == (name != "stage")
+
+
+@pytest.mark.parametrize("name", BUNDLED)
+def test_a_bundled_recording_names_no_place_but_its_build(name):
+    recording = rec.load(name)
+    folders = {"/".join(path.split("/")[:3]) for path in recording.files if path.startswith("/")}
+    allowed = {"/etc/ld.so.cache", "/usr/bin", "/usr/include", "/usr/lib", "/usr/local"}
+    build = "/usr/src" if name == "hello" else "/tmp/build"
+    assert {path for path in folders if not path.startswith("/tmp/rustc")} <= allowed | {build}
+    assert [path for path in recording.paths if path.startswith(("/work", "/root", "/home"))] == []

@@ -24,6 +24,7 @@ from finegrain.workload.syscalls import event_filter
 _TRACEPOINTS = ["exceptions:page_fault_user", "exceptions:page_fault_kernel", "task:task_newtask"]
 _SHOW = ["--show-mmap-events", "--show-task-events", "--show-switch-events", "--show-lost-events"]
 _ADDR_NO_RANDOMIZE = 0x0040000  # linux/personality.h
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 # perf's buffer for each CPU; where the kernel does not allow that much, perf's default is used
 _BUFFER = "16M"
 
@@ -122,10 +123,14 @@ def _fixed_addresses() -> Iterator[bool]:
 def _run(arguments: list[str]) -> tuple[int, bool]:
     """Run perf and the command; return the exit status, and whether address randomisation was off.
 
-    An interrupt stops the command, not the recording: perf gets it too, and writes what it has.
+    An interrupt stops the command, not the recording: perf gets it too, and writes what it has. When the recorder is
+    killed perf ends, and the command with it: else they would keep the probes in use, which nobody could remove.
     """
+    prctl = ctypes.CDLL(None).prctl
     with _fixed_addresses() as fixed:
-        process = subprocess.Popen(arguments)
+        process = subprocess.Popen(
+            arguments, preexec_fn=lambda: prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGTERM))
+        )
     interrupted = 0
 
     def stop(number: int, frame: FrameType | None) -> None:

@@ -1,8 +1,8 @@
 # Processes: fork, vfork, exec, exit, wait.  Locks: "proctree", "allproc", "process lock", "pidhash", "procid",
 # "sigacts".
 #
-# A process begins with one thread (see threads.pxd for more).  The last process in every tree is its reaper, which gets the children of those that
-# end before their children do.
+# A process begins with one thread (see threads.pxd for more).  The last process in every tree is its reaper, which
+# gets the children of those that end before their children do.
 
 from libc.stdint cimport int32_t
 
