@@ -363,7 +363,7 @@ def compile_program(recording: Recording) -> Program:
         path if path >= 0 else compiler.paths.of_files.get(name, pr.NO_PATH)
         for path, name in zip(compiler.file_path, recording.files, strict=True)
     ]
-    tree = tree_of(recording, compiler.paths, [path for path in file_path if path >= 0])
+    tree = tree_of(recording, compiler.paths, file_path)
     path_name, names = interned(compiler.paths)
     return replace(
         program,
