@@ -2,8 +2,8 @@
 
 Threads take their steps side by side, each in its own order. What one maps, another touches; what one unmaps, another
 has touched before; what one opens, another reads; and a fork gives its child what all have done until then. The
-recording has one order of the two, and a step that needs it waits for the other (AWAIT). Since each waits for an earlier
-row alone, they never wait for each other in a ring.
+recording has one order of the two, and a step that needs it waits for the other (AWAIT). Since each waits for an
+earlier row alone, they never wait for each other in a ring.
 """
 
 from collections import defaultdict
