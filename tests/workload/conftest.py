@@ -1,16 +1,15 @@
 """A plain model of address spaces that runs a program's steps and checks each, and makers of recordings."""
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from random import Random
 
-import polars as pl
 import pytest
 
 from finegrain.workload import program as pr
 from finegrain.workload import recording as rec
 from finegrain.workload.compile import compile_program
+from workload import made
 
 _OF_MEMORY = (pr.TOUCH, pr.MMAP, pr.MUNMAP, pr.MPROTECT, pr.BRK, pr.FORK, pr.VFORK, pr.EXEC)
 ACCESS = {0: pr.PROT_READ, pr.TOUCH_WRITE: pr.PROT_WRITE, pr.TOUCH_EXEC: pr.PROT_EXEC}
@@ -250,31 +249,7 @@ def hello():
     return compile_program(rec.load("hello"))
 
 
-def _events(rows: Iterable[dict]) -> pl.DataFrame:
-    table = pl.DataFrame(
-        [{name: row.get(name, 0) for name in rec.COLUMNS} for row in rows], schema=rec.COLUMNS, orient="row"
-    )
-    return table.sort("process", "time", maintain_order=True)
-
-
 @pytest.fixture(scope="session")
 def make_recording():
-    """Make a recording from rows given as dicts; columns left out are 0."""
-
-    def make(rows, files=(), kind="tracepoints", **more):
-        events = _events(rows)
-        highest = [events["process"].max() or 0] + [
-            row["info"] for row in rows if row["kind"] in (rec.FORK, rec.WAIT)
-        ]
-        return rec.Recording(
-            kind=kind,
-            command=["make"],
-            status=0,
-            events=events,
-            processes=max(highest) + 1,
-            files=list(files),
-            duration_ns=int(events["time"].max() or 0) if len(events) else 0,
-            **more,
-        )
-
-    return make
+    """See made.py."""
+    return made.make_recording

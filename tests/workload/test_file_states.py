@@ -3,14 +3,14 @@ from finegrain.workload import recording as rec
 from finegrain.workload import syscalls as sc
 from finegrain.workload.compile import compile_program
 from finegrain.workload.file_states import FileStates
-from workload.file_rows import Calls
+from workload.made import Calls, make_recording
 from workload.test_file_steps import fork, name_of
 
 READ, WRITE = pr.OPEN_READ, pr.OPEN_WRITE
 
 
-def compiled(make_recording, calls):
-    return compile_program(calls.recording(make_recording, ["/bin/sh"]))
+def compiled(calls):
+    return compile_program(calls.recording(["/bin/sh"]))
 
 
 def state(states, program, t):
@@ -22,7 +22,7 @@ def state(states, program, t):
     )
 
 
-def test_what_is_open_and_where_a_process_works(make_recording):
+def test_what_is_open_and_where_a_process_works():
     calls = Calls()
     calls.add(rec.FILE_CHDIR, "/work")
     opened = calls.add(rec.FILE_OPEN, "/f", info=sc.O_CREAT | sc.O_TRUNC | sc.O_EXCL | sc.O_APPEND | 1)
@@ -31,7 +31,7 @@ def test_what_is_open_and_where_a_process_works(make_recording):
     closed = calls.add(rec.FILE_CLOSE, "/f")
     moved = calls.add(rec.FILE_CHDIR, "/work/sub")
     end = calls.add(rec.EXIT)
-    program = compiled(make_recording, calls)
+    program = compiled(calls)
     states = FileStates(program)
     at_work, log = (0, "chdir", "/work", 0), (0, "open", "/f", WRITE | pr.OPEN_APPEND)
     assert state(states, program, 0) == []
@@ -42,7 +42,7 @@ def test_what_is_open_and_where_a_process_works(make_recording):
     assert state(states, program, end) == []
 
 
-def test_a_child_begins_with_what_its_parent_has(make_recording):
+def test_a_child_begins_with_what_its_parent_has():
     calls = Calls()
     calls.add(rec.FILE_CHDIR, "/work")
     calls.add(rec.FILE_OPEN, "/f")
@@ -52,7 +52,7 @@ def test_a_child_begins_with_what_its_parent_has(make_recording):
     closed = calls.add(rec.FILE_CLOSE, "/f")
     gone = calls.add(rec.EXIT, process=1)
     calls.add(rec.EXIT)
-    program = compiled(make_recording, calls)
+    program = compiled(calls)
     states = FileStates(program)
     own = [(0, "chdir", "/work", 0)]
     assert state(states, program, closed) == [
@@ -61,25 +61,25 @@ def test_a_child_begins_with_what_its_parent_has(make_recording):
     assert state(states, program, gone) == own
 
 
-def test_times_may_come_in_any_order(make_recording):
+def test_times_may_come_in_any_order():
     calls = Calls()
     times = [calls.add(rec.FILE_OPEN, f"/f{i}") for i in range(5)]
     times += [calls.add(rec.FILE_CLOSE, f"/f{i}") for i in (3, 0, 4)]
     calls.add(rec.EXIT)
-    program = compiled(make_recording, calls)
+    program = compiled(calls)
     states = FileStates(program)
     for t in [times[5], times[1], times[7], times[1], times[0], times[6]]:
         assert state(states, program, t) == state(FileStates(program), program, t)
 
 
-def test_a_thread_opens_files_of_its_process(make_recording):
+def test_a_thread_opens_files_of_its_process():
     calls = Calls()
     calls.add(rec.THREAD, info=1)
     opened = calls.add(rec.FILE_OPEN, "/f", thread=1)
     ended = calls.add(rec.THREAD_EXIT, thread=1)
     closed = calls.add(rec.FILE_CLOSE, "/f")
     calls.add(rec.EXIT)
-    program = compiled(make_recording, calls)
+    program = compiled(calls)
     assert len(program.thread_process) == 1
     states = FileStates(program)
     assert state(states, program, opened) == [(0, "open", "/f", READ)]
@@ -87,6 +87,6 @@ def test_a_thread_opens_files_of_its_process(make_recording):
     assert state(states, program, closed) == []
 
 
-def test_a_program_without_file_calls_has_none(make_recording):
+def test_a_program_without_file_calls_has_none():
     program = compile_program(make_recording([{"time": 0, "kind": rec.EXEC}, {"time": 9, "kind": rec.EXIT}]))
     assert FileStates(program).at(5) == []
