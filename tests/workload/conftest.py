@@ -1,21 +1,23 @@
 """A plain model of address spaces that runs a program's steps and checks each, and makers of recordings."""
 
-from collections.abc import Iterable
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field
+from random import Random
 
-import polars as pl
 import pytest
 
 from finegrain.workload import program as pr
 from finegrain.workload import recording as rec
 from finegrain.workload.compile import compile_program
+from workload import made
 
+_OF_MEMORY = (pr.TOUCH, pr.MMAP, pr.MUNMAP, pr.MPROTECT, pr.BRK, pr.FORK, pr.VFORK, pr.EXEC)
 ACCESS = {0: pr.PROT_READ, pr.TOUCH_WRITE: pr.PROT_WRITE, pr.TOUCH_EXEC: pr.PROT_EXEC}
 
 
 @dataclass
 class PlainSpace:
-    """Regions (start, end, prot), in bytes, in no order; pages touched in them; the heap's end."""
+    """Regions (start, end, prot), in bytes, in order; pages touched in them; the heap's end."""
 
     regions: list = field(default_factory=list)
     touched: set = field(default_factory=set)
@@ -24,30 +26,49 @@ class PlainSpace:
     def copy(self):
         return PlainSpace(self.regions[:], set(self.touched), self.heap)
 
-    def carve(self, start, end):
-        """Take start..end out of the regions and return what was there."""
-        kept, out = [], []
-        for low, high, prot in self.regions:
-            if high <= start or low >= end:
-                kept.append((low, high, prot))
-                continue
-            out.append((max(low, start), min(high, end), prot))
-            kept += [(low, start, prot)] if low < start else []
-            kept += [(end, high, prot)] if high > end else []
-        self.regions = kept
-        return out
+    def put(self, start, end, inside):
+        """Replace what is in start..end, and return what was there."""
+        i = bisect_right(self.regions, start, key=lambda region: region[1])
+        j = bisect_left(self.regions, end, key=lambda region: region[0])
+        there = [(max(low, start), min(high, end), prot) for low, high, prot in self.regions[i:j]]
+        around = []
+        for low, high, prot in self.regions[i:j]:
+            around += [(low, start, prot)] if low < start else []
+            around += [(end, high, prot)] if high > end else []
+        new = []
+        for low, high, prot in sorted([*around, *inside]):
+            if new and new[-1][1] == low and new[-1][2] == prot:
+                new[-1] = (new[-1][0], high, prot)
+            else:
+                new.append((low, high, prot))
+        self.regions[i:j] = new
+        return there
 
-    def unmap(self, start, end):
-        there = self.carve(start, end)
-        if there and self.touched:
-            self.touched = {page for page in self.touched if not start <= page < end}
+    def map(self, start, end, prot):
+        """Return whether anything was there."""
+        there = self.put(start, end, [(start, end, prot)])
+        self.forget(start, end)
         return bool(there)
 
+    def protect(self, start, end, prot):
+        there = self.put(start, end, [])
+        self.put(start, end, [(low, high, prot) for low, high, _ in there])
+        return bool(there)
+
+    def unmap(self, start, end):
+        there = self.put(start, end, [])
+        self.forget(start, end)
+        return bool(there)
+
+    def forget(self, start, end):
+        if (end - start) // pr.PAGE_BYTES < len(self.touched):
+            self.touched.difference_update(range(start, end, pr.PAGE_BYTES))
+        else:
+            self.touched = {page for page in self.touched if not start <= page < end}
+
     def find(self, address):
-        for region in self.regions:
-            if region[0] <= address < region[1]:
-                return region
-        return None
+        i = bisect_right(self.regions, address, key=lambda region: region[1])
+        return self.regions[i] if i < len(self.regions) and self.regions[i][0] <= address else None
 
     def state(self):
         pages = {}
@@ -57,12 +78,19 @@ class PlainSpace:
 
 
 class Model:
-    """Runs steps one by one; an AssertionError says what a program got wrong."""
+    """Runs steps one by one; an AssertionError says what a program got wrong.
 
-    def __init__(self, program):
+    The threads of a process take turns as `random` says, obeying AWAIT.
+    """
+
+    def __init__(self, program, random=None):
         self.program = program
+        self.random = random or Random(1)
         self.spaces = {}
         self.lenders = {}  # vfork child -> its parent, until it execs or exits
+        self.lists = {}  # of each process that has further threads: those
+        for number, process in enumerate(program.thread_process.tolist(), len(program.parent)):
+            self.lists.setdefault(process, []).append(number)
 
     def space(self, process):
         return self.spaces.setdefault(process, PlainSpace())
@@ -84,27 +112,23 @@ class Model:
         elif op == pr.MMAP:
             assert process not in self.lenders, "a vfork child maps into its parent's address space"
             assert arg1 > 0
-            there = space.unmap(arg0, arg0 + arg1)
+            there = space.map(arg0, arg0 + arg1, int(program.map_prot[arg2]))
             flags = int(program.map_flags[arg2])
             assert there == bool(flags & pr.MAP_FIXED)
             assert bool(flags & pr.MAP_PRIVATE) != bool(flags & pr.MAP_SHARED)
             file = int(program.map_file[arg2])
             if file >= 0:
                 assert program.map_page[arg2] + arg1 // pr.PAGE_BYTES <= program.file_pages[file]
-            space.regions.append((arg0, arg0 + arg1, int(program.map_prot[arg2])))
         elif op == pr.MUNMAP:
             assert process not in self.lenders
             assert space.unmap(arg0, arg0 + arg1), "nothing there to unmap"
         elif op == pr.MPROTECT:
-            there = space.carve(arg0, arg0 + arg1)
-            assert there, "nothing there to protect"
-            space.regions += [(low, high, arg2) for low, high, _ in there]
+            assert space.protect(arg0, arg0 + arg1, arg2), "nothing there to protect"
         elif op == pr.BRK:
             assert arg1 == (space.heap or arg0), "BRK has the wrong old end"
             space.heap = arg0
             if arg0 > arg1:
-                space.unmap(arg1, arg0)
-                space.regions.append((arg1, arg0, pr.PROT_READ | pr.PROT_WRITE))
+                space.map(arg1, arg0, pr.PROT_READ | pr.PROT_WRITE)
             else:
                 space.unmap(arg0, arg1)
         elif op in (pr.FORK, pr.VFORK):
@@ -113,18 +137,69 @@ class Model:
             if op == pr.VFORK:
                 self.lenders[arg0] = process
 
-    def run_process(self, process, upto=None):
-        """Run the steps of `process` up to step `upto`, and check those that say nothing about memory."""
+    def _bounds(self, number, until=None):
         p = self.program
-        first, last = int(p.first_step[process]), int(p.first_step[process + 1])
-        ops = p.op[first:last].tolist()
-        steps = zip(ops, *(a[first:last].tolist() for a in (p.arg0, p.arg1, p.arg2)), strict=True)
+        first, last = int(p.first_step[number]), int(p.first_step[number + 1])
+        if until is not None:
+            last = first + int(p.time[first:last].searchsorted(until, side="right"))
+        return first, last
+
+    def turns(self, process):
+        """Give the steps of `process` in an order in which its threads may take them, as (list, step)."""
+        p = self.program
+        ends = {number: int(p.first_step[number + 1]) for number in [process, *self.lists.get(process, [])]}
+        at = {process: int(p.first_step[process])}
+        over = set()
+
+        def may_go(number):
+            i = at[number]
+            if p.op[i] == pr.AWAIT:
+                other, step = int(p.arg0[i]), int(p.arg1[i])
+                return other in over or at.get(other, -1) >= step or step == 0
+            return p.op[i] != pr.EXIT or number != process or len(over) == len(at) - 1
+
+        while process not in over:
+            ready = [number for number in at if number not in over and may_go(number)]
+            assert ready, f"the threads of process {process} wait for each other"
+            number = self.random.choice(ready)
+            for _ in range(self.random.choice([1, 5, 1000])):
+                i = at[number]
+                yield number, i
+                if p.op[i] == pr.THREAD:
+                    new = int(p.arg0[i])
+                    assert new in ends, f"process {process} begins another one's thread"
+                    assert new not in at, "a thread begins twice"
+                    at[new] = int(p.first_step[new])
+                at[number] += 1
+                if p.op[i] == pr.EXIT:
+                    assert at[number] == ends[number], "steps after the end"
+                    over.add(number)
+                    break
+                if not may_go(number):
+                    break
+        assert set(at) == set(ends), "a thread never begins"
+
+    def run_process(self, process, until=None):
+        """Run the steps of `process` up to time `until`, and check those that say nothing about memory."""
+        p = self.program
+        lists = [process, *self.lists.get(process, [])]
+        bounds = {number: self._bounds(number, until) for number in lists}
+        steps = {}
+        for number, (first, last) in bounds.items():
+            columns = (p.op, p.arg0, p.arg1, p.arg2)
+            steps[number] = list(zip(*(a[first:last].tolist() for a in columns), strict=True))
+            if until is None:
+                assert [op for op, *_ in steps[number]].count(pr.EXIT) == 1
+                assert steps[number][-1][0] == pr.EXIT
+        if until is None and len(lists) > 1:
+            turns = self.turns(process)
+        else:
+            turns = ((number, i) for number, (first, last) in bounds.items() for i in range(first, last))
+            if len(lists) > 1:
+                turns = sorted(turns, key=lambda turn: (p.time[turn[1]], *turn))
         waited = set()
-        assert ops[-1] == pr.EXIT
-        assert ops.count(pr.EXIT) == 1
-        for index, (op, arg0, arg1, arg2) in enumerate(steps, first):
-            if upto is not None and index >= upto:
-                return
+        for number, index in turns:
+            op, arg0, arg1, arg2 = steps[number][index - bounds[number][0]]
             if op == pr.WAIT:
                 assert p.parent[arg0] == process
                 assert arg0 not in waited
@@ -132,7 +207,11 @@ class Model:
                 waited.add(arg0)
             elif op == pr.SETPGID:
                 assert arg0 == process or (p.parent[arg0] == process and arg0 in self.spaces)
-            elif op not in (pr.EXIT, pr.SLEEP, pr.SETSID, pr.KILLPG):
+            elif op >= pr.FILE_OPEN:
+                assert 0 <= arg0 < len(p.path_parent)
+                if op in (pr.FILE_RENAME, pr.FILE_LINK, pr.FILE_SYMLINK):
+                    assert 0 <= arg1 < len(p.path_parent)
+            elif op in _OF_MEMORY:
                 self.step(process, op, arg0, arg1, arg2)
                 if op in (pr.FORK, pr.VFORK):
                     assert p.parent[arg0] == process
@@ -143,9 +222,15 @@ class Model:
         p = self.program
         assert p.first_step[0] == 0
         assert p.first_step[-1] == len(p.op)
+        assert len(p.first_step) == len(p.parent) + len(p.thread_process) + 1
+        if len(p.path_parent):
+            above = p.path_parent.tolist()
+            assert above[0] == 0
+            assert all(parent < path for path, parent in enumerate(above) if path)
         for process in range(len(p.parent))[:processes]:
-            time = p.time[p.first_step[process] : p.first_step[process + 1]]
-            assert (time[1:] >= time[:-1]).all(), f"time goes back in process {process}"
+            for number in [process, *self.lists.get(process, [])]:
+                time = p.time[p.first_step[number] : p.first_step[number + 1]]
+                assert (time[1:] >= time[:-1]).all(), f"time goes back in list {number}"
             assert p.parent[process] < process
             if p.parent[process] >= 0:
                 assert process in self.spaces, f"process {process} is never forked"
@@ -164,31 +249,7 @@ def hello():
     return compile_program(rec.load("hello"))
 
 
-def _events(rows: Iterable[dict]) -> pl.DataFrame:
-    table = pl.DataFrame(
-        [{name: row.get(name, 0) for name in rec.COLUMNS} for row in rows], schema=rec.COLUMNS, orient="row"
-    )
-    return table.sort("process", "time", maintain_order=True)
-
-
 @pytest.fixture(scope="session")
 def make_recording():
-    """Make a recording from rows given as dicts; columns left out are 0."""
-
-    def make(rows, files=(), kind="tracepoints", **more):
-        events = _events(rows)
-        highest = [events["process"].max() or 0] + [
-            row["info"] for row in rows if row["kind"] in (rec.FORK, rec.WAIT)
-        ]
-        return rec.Recording(
-            kind=kind,
-            command=["make"],
-            status=0,
-            events=events,
-            processes=max(highest) + 1,
-            files=list(files),
-            duration_ns=int(events["time"].max() or 0) if len(events) else 0,
-            **more,
-        )
-
-    return make
+    """See made.py."""
+    return made.make_recording

@@ -111,3 +111,16 @@ def test_a_start_holds_what_was_held(make_recording):
     ]
     assert held == [(0, 0, 0), (1, 0, 1), (2, 0, 0)]
     assert start.pipes == [(0, 5, 2, 1)]
+
+
+def test_a_process_keeps_its_pipes_when_one_of_its_threads_ends(make_recording):
+    rows = [
+        {"time": 1000, "kind": rec.THREAD, "info": 1},
+        {"time": 2000, "kind": rec.PIPE, "info": 0},
+        {"time": 3000, "kind": rec.WRITE, "pages": 7, "info": 0, "thread": 1},
+        {"time": 4000, "kind": rec.THREAD_EXIT, "thread": 1},
+        {"time": 9000, "kind": rec.EXIT},
+    ]
+    states = PipeStates(compile_program(make_recording(rows)))
+    assert states.at(5000) == ([(0, 7, 1, 1)], {0: [(0, 0), (0, 1)]})
+    assert states.at(9000) == ([], {})

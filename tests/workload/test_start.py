@@ -1,4 +1,3 @@
-import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,9 +13,7 @@ def from_the_beginning(model, program, t):
     """The state of each process alive at `t`, from running every step until then."""
     run = model(program)
     for process in range(len(program.parent)):
-        first, last = program.first_step[process], program.first_step[process + 1]
-        upto = first + np.searchsorted(program.time[first:last], t, side="right")
-        run.run_process(process, upto)
+        run.run_process(process, until=t)
     return run
 
 

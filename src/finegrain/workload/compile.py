@@ -24,6 +24,10 @@ _NEAR_PAGES = 16
 # How far below what is known of it a stack may grow: Linux's default limit of 8 MB.
 _STACK_PAGES = 2048
 _PIPE_OPS = {rec.PIPE: pr.PIPE, rec.READ: pr.READ, rec.WRITE: pr.WRITE, rec.CLOSE: pr.CLOSE}
+# calls on files that a process has open, or opens
+_DESCRIPTOR_CALLS = (
+    rec.FILE_OPEN, rec.FILE_CLOSE, rec.FILE_FSTAT, rec.FILE_READ, rec.FILE_WRITE, rec.FILE_GETDENTS,
+)  # fmt: skip
 _RW = pr.PROT_READ | pr.PROT_WRITE
 # by protection and access: whether the one allows the other
 _ALLOWED = [(prot & pr.PROT_READ, prot & pr.PROT_WRITE, prot & pr.PROT_EXEC, 0) for prot in range(8)]
@@ -50,6 +54,7 @@ class _Compiler:
         self.draft = Draft(bytearray(len(info)), bytearray(access.astype(np.uint8).tobytes()))
         self.inferred = self.draft.inferred
         self.snapshots: dict[int, tuple[Space, bool]] = {}
+        self.threads: Threads | None = None  # of the process, if it has several
         self.unexplained = unexplained(rows)
         self.paths = paths_of(recording)
         self.files = FileSteps(recording, rows, self.paths, self.draft)
@@ -74,6 +79,8 @@ class _Compiler:
             self.file_path[backing] = self._opened_as(backing)
         if stack:
             region = region._replace(start=self._stack_start(row, space, region.start))
+            if self.threads is not None:
+                self.threads.change(row, region.start, page)
         flags = pr.MAP_SHARED if info & rec.MAP_SHARED else pr.MAP_PRIVATE
         flags |= pr.MAP_STACK if stack else 0
         flags |= pr.MAP_EXEC if info & rec.MAP_EXEC else 0
@@ -148,6 +155,8 @@ class _Compiler:
         stack = above is not None and above.stack and end == high
         region = Region(start, end, prot, ANONYMOUS, 0, stack)
         space.map(region)
+        if self.threads is not None:
+            self.threads.change(row, start, end)
         self.draft.mmap(row, region, pr.MAP_PRIVATE | (pr.MAP_STACK if stack else 0))
         self.inferred["mappings"] += 1
 
@@ -207,7 +216,7 @@ class _Compiler:
     def _touches(self, first: int, stop: int, space: Space, borrowed: bool) -> None:
         """Check the touches in rows first..stop against the mappings."""
         access, dropped = self.draft.access, self.draft.dropped
-        starts, regions = space.starts, space.regions
+        starts, regions, threads, at = space.starts, space.regions, self.threads, first
         low, high, allowed = 0, 0, _ALLOWED[0]
         for row, page in enumerate(self.pages[first:stop], first):
             if not low <= page < high:
@@ -217,6 +226,9 @@ class _Compiler:
                         dropped[row] = 1
                         self.inferred["touches dropped"] += 1
                         continue
+                    if threads is not None:
+                        threads.touch(at, row)
+                        at = row
                     self._infer(row, space, access[row])
                     i = bisect_right(starts, page) - 1
                 low, high, prot, backing, _, _ = regions[i]
@@ -227,6 +239,8 @@ class _Compiler:
                 allowed = _ALLOWED[prot]
             if not allowed[access[row]]:
                 self._settle(row, prot)
+        if threads is not None:
+            threads.touch(at, stop)
 
     def _settle(self, row: int, prot: int) -> None:
         """Decide how a page was touched that the recording does not say, or that the protection forbids."""
@@ -240,25 +254,33 @@ class _Compiler:
         else:
             self.draft.access[row] = pr.TOUCH_EXEC if prot & pr.PROT_EXEC else 0
 
+    def _uses(self, threads: Threads, row: int, kind: int, waits: dict[int, Pause]) -> None:
+        """Tell what else than memory the threads of a process share that the row is about."""
+        if kind in _PIPE_OPS:
+            threads.uses(row, kind, "pipe", self._args(row)[3])
+        elif kind in (rec.WAIT, rec.SETPGID):
+            threads.uses(row, kind, "child", self._args(row)[3])
+        elif kind == rec.OFF and row in waits:
+            threads.uses(row, kind, "child", waits[row].child)
+        elif kind in _DESCRIPTOR_CALLS:
+            threads.uses(row, kind, "file", self.calls[row][3])
+
     def _process(self, process: int, rows: list[int], waits: dict[int, Pause], waited: set[int]) -> None:
         """Follow one process; `rows` are those of its rows that are not faults."""
         first, stop = int(self.rows.bounds[process]), int(self.rows.bounds[process + 1])
         space, borrowed = self.snapshots.pop(process, (Space(), False))
         forked: set[int] = set()
-        threads = Threads(self.rows, process, self.draft) if self.threaded[process] else None
+        threads = self.threads = Threads(self.rows, process, self.draft) if self.threaded[process] else None
         at = first
         for row in rows:
             if at < row:
                 self._touches(at, row, space, borrowed)
-                if threads is not None:
-                    threads.touch(at, row)
             at = row + 1
             kind = self.kinds[row]
             if threads is not None:
                 self.draft.to = int(self.rows.lists[row])
-                if self.draft.to in threads.ended:
-                    continue
                 threads.row(row, kind, self._args(row), space.heap_end)
+                self._uses(threads, row, kind, waits)
             if kind == rec.MAP:
                 self._map(row, space, borrowed)
             elif kind == rec.BREAK:
@@ -312,7 +334,6 @@ class _Compiler:
                 return
         self._touches(at, stop, space, borrowed)
         if threads is not None:
-            threads.touch(at, stop)
             self.draft.to = process
             threads.end()
         self.draft.add(END, pr.EXIT)
@@ -363,7 +384,7 @@ def compile_program(recording: Recording) -> Program:
         path if path >= 0 else compiler.paths.of_files.get(name, pr.NO_PATH)
         for path, name in zip(compiler.file_path, recording.files, strict=True)
     ]
-    tree = tree_of(recording, compiler.paths, [path for path in file_path if path >= 0])
+    tree = tree_of(recording, compiler.paths, file_path)
     path_name, names = interned(compiler.paths)
     return replace(
         program,

@@ -22,10 +22,14 @@ class FileStates:
             np.flatnonzero(np.isin(program.op, _OPS)) if len(program.path_parent) else np.zeros(0, np.int64)
         )
         steps = steps[program.in_part(steps, part)]
-        self._steps = steps[np.argsort(program.time[steps], kind="stable")]
+        lists = np.searchsorted(program.first_step, steps, side="right") - 1
+        # where a further thread ends, its process's files stay open
+        own = (program.op[steps] != pr.EXIT) | (lists < len(program.parent))
+        steps, lists = steps[own], lists[own]
+        order = np.argsort(program.time[steps], kind="stable")
+        self._steps = steps[order]
         self._times = program.time[self._steps]
-        process = np.searchsorted(program.first_step, self._steps, side="right") - 1
-        self._process = program.process_of(process).tolist()
+        self._process = program.process_of(lists[order]).tolist()
         self._restart()
 
     def _restart(self) -> None:

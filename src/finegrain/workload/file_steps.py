@@ -60,20 +60,20 @@ class FileSteps:
         self._held: Counter[int] = Counter()  # open files of the process, by path
         self._cloexec: set[int] = set()
         self._due: list[tuple[int, int]] = []  # when to close which of them
-        self._inherited: dict[int, Counter[int]] = {}
+        self._inherited: dict[int, tuple[Counter[int], set[int]]] = {}
         self._process = 0
         self._executed: tuple[int, int] | None = None  # row and path of the call that an EXEC is to follow
 
     def begin(self, process: int) -> None:
         """Begin with the rows of a process."""
         self._process = process
-        self._held = self._inherited.pop(process, Counter())
-        self._cloexec, self._due = set(), []
+        self._held, self._cloexec = self._inherited.pop(process, (Counter(), set()))
+        self._due = []
 
     def fork(self, row: int, child: int) -> None:
         """Let a child have what is open."""
         self._close_due(row)
-        self._inherited[child] = self._held.copy()
+        self._inherited[child] = self._held.copy(), self._cloexec.copy()
 
     def exec(self, row: int, program: int) -> None:
         """Close what exec closes. A script is looked up here, a program by the EXEC step itself."""

@@ -1,6 +1,6 @@
 """Which files there are at each time of a recording, as far as its calls tell."""
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -16,7 +16,7 @@ GONE: Final = -1  # of a Tree's bytes: there is no such file
 DIRECTORY: Final = -2
 # Linux's errors (asm-generic/errno-base.h)
 ENOENT, EEXIST, ENOTDIR, EISDIR, ENOTEMPTY = 2, 17, 20, 21, 39
-_ALWAYS = -1  # the time of what is there from the start, ns
+_FROM_START = -1  # the time of what is there from the start, ns
 # What lies here is no file of a tmpfs: nothing is read, written or looked up there.
 _OTHER_FILE_SYSTEMS = ("/dev", "/proc", "/sys")
 # One tree in a system whose /usr is merged: the same directory under two names.
@@ -85,6 +85,7 @@ class _Follower:
         self.parent = paths.parent.tolist()
         self.first: dict[int, int] = {0: DIRECTORY}  # there from the start: bytes or DIRECTORY
         self.now: dict[int, int] = {0: DIRECTORY}  # what is known; GONE
+        self.changed: set[int] = set()  # what is in the log
         self.log: list[tuple[int, int, int]] = []
         self.below: defaultdict[int, list[int]] = defaultdict(list)
         for path, above in enumerate(self.parent[1:], 1):
@@ -93,8 +94,17 @@ class _Follower:
     def put(self, time: int, path: int, what: int) -> None:
         """From now on this is so."""
         if path and self.now.get(path) != what:
+            if self.now.get(path) == DIRECTORY:
+                for inside in self.below[path]:
+                    if self.now.get(inside, GONE) != GONE:
+                        self.put(time, inside, GONE)
             self.now[path] = what
+            self.changed.add(path)
             self.log.append((time, path, what))
+
+    def _since_start(self, path: int) -> bool:
+        """Say whether it has been there, and been the same, from the start until now."""
+        return path in self.first and path not in self.changed
 
     def is_there(self, time: int, path: int, what: int) -> None:
         """A call shows that it is there: a file of so many bytes at least, or a directory."""
@@ -102,22 +112,21 @@ class _Follower:
         if known is None:
             self.is_there(time, self.parent[path], DIRECTORY)
             self.now[path] = what
-            if self.first.get(self.parent[path]) == DIRECTORY:
+            if self._since_start(self.parent[path]):
                 self.first[path] = what
             else:
+                self.changed.add(path)
                 self.log.append((time, path, what))
         elif known == GONE or (what == DIRECTORY) != (known == DIRECTORY):
             if what == DIRECTORY or known == GONE:
                 self.is_there(time, self.parent[path], DIRECTORY)
-                if self.first.get(path, GONE) >= 0 and known == self.first[path]:
-                    self.first[path] = what  # taken for a file, from the start on
-                    self.now[path] = what
+                if self._since_start(path):
+                    self.first[path] = self.now[path] = what  # taken for a file, from the start on
                 else:
                     self.put(time, path, what)
         elif what > known:
-            if self.first.get(path) == known:  # nobody has written to it: it has been that long
-                self.first[path] = what
-                self.now[path] = what
+            if self._since_start(path):  # nobody has written to it: it has been that long
+                self.first[path] = self.now[path] = what
             else:
                 self.put(time, path, what)
 
@@ -135,24 +144,34 @@ class _Follower:
         """A call takes it away, with all in it."""
         if path not in self.now:
             self.is_there(time, path, 0)
-        for inside in self.below[path]:
-            if self.now.get(inside, GONE) != GONE:
-                self.remove(time, inside)
         self.put(time, path, GONE)
+
+    def _inside(self, path: int, other: int) -> bool:
+        while path and path != other:
+            path = self.parent[path]
+        return path == other
+
+    def _contents(self, old: int, new: int) -> list[tuple[int, int]]:
+        """Return what is below `old`, by the paths that it has below `new`; a path that no call names is left out."""
+        named = {self._last[path]: path for path in self.below[new]}
+        found: list[tuple[int, int]] = []
+        for path in self.below[old]:
+            if self.now.get(path, GONE) != GONE and self._last[path] in named:
+                to = named[self._last[path]]
+                found += [(to, self.now[path]), *self._contents(path, to)]
+        return found
 
     def move(self, time: int, old: int, new: int) -> None:
         """A call gives it another name, with all in it."""
+        if self._inside(old, new) or self._inside(new, old):
+            return
         if self.now.get(old, GONE) == GONE:
             self.is_there(time, old, 0)
-        what = self.now[old]
-        names = {path: self.now[path] for path in self.below[old] if self.now.get(path, GONE) != GONE}
+        what, contents = self.now[old], self._contents(old, new)
         self.remove(time, old)
         self.make(time, new, what)
-        if names:
-            moved = {self._last[path]: path for path in self.below[new]}
-            for path in names:
-                if self._last[path] in moved:
-                    self.put(time, moved[self._last[path]], names[path])
+        for path, inside in contents:
+            self.put(time, path, inside)
 
 
 def _follow(follower: _Follower, row: tuple[int, ...]) -> None:
@@ -197,8 +216,22 @@ def _follow(follower: _Follower, row: tuple[int, ...]) -> None:
         follower.is_there(time, path, 0)
 
 
-def tree_of(recording: Recording, paths: Paths, mapped: list[int]) -> Tree:
-    """Find what becomes of each path of `recording`; the paths `mapped` are there, if nothing else is known of them.
+def _first_maps(recording: Recording, file_path: list[int]) -> pl.DataFrame:
+    """Return the time of the first mapping of each path of which a file is mapped."""
+    files = pl.DataFrame(
+        {"file": range(1, len(file_path) + 1), "number": file_path},
+        schema={"file": recording.events.schema["file"], "number": pl.Int64()},
+    )
+    maps = recording.events.filter((pl.col("kind") == rec.MAP) & (pl.col("file") > 0))
+    return (
+        maps.join(files.filter(pl.col("number") >= 0), on="file").group_by("number").agg(pl.col("time").min())
+    )
+
+
+def tree_of(recording: Recording, paths: Paths, file_path: list[int]) -> Tree:
+    """Find what becomes of each path of `recording`; what is mapped is there, if nothing else is known of it.
+
+    `file_path` are the paths of the files that are mapped, by their index; negative: it has none.
 
     What a call finds without having been made is there from the start, as long as the farthest read of it; so are the
     directories on its way. What is opened to be made (O_CREAT) and was not seen before is new then.
@@ -209,13 +242,20 @@ def tree_of(recording: Recording, paths: Paths, mapped: list[int]) -> Tree:
     )
     follower = _Follower(paths)
     numbers = paths.of_recording
+    maps = deque(_first_maps(recording, file_path).sort("time", "number").iter_rows())
+
+    def mapped(until: int) -> None:
+        while maps and maps[0][1] <= until:
+            path, time = maps.popleft()
+            if path not in follower.now:
+                follower.is_there(time, path, 0)
+
     for time, kind, page, pages, info, path, path2, error in calls.select(columns).iter_rows():
+        mapped(time)
         if numbers[path] >= 0:
             row = (time, kind, page, pages, info, numbers[path], numbers[path2], error)
             _follow(follower, row)
-    for path in mapped:
-        if path not in follower.now:
-            follower.is_there(_ALWAYS, path, 0)
-    start = [(_ALWAYS, path, what) for path, what in sorted(follower.first.items())]
+    mapped(recording.duration_ns)
+    start = [(_FROM_START, path, what) for path, what in sorted(follower.first.items())]
     log = np.array(start + follower.log, np.int64).reshape(-1, 3)
     return Tree(log[:, 0].copy(), log[:, 1].astype(np.int32), log[:, 2].copy())

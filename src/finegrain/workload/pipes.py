@@ -151,7 +151,8 @@ class PipeStates:
             elif op == pr.CLOSE:
                 ends.close(process, (arg0, arg1))
             elif op == pr.EXIT:
-                ends.exit(process)
+                if step == program.first_step[process + 1] - 1:  # the process's, not a further thread's
+                    ends.exit(process)
             else:
                 self._inside[arg0] += arg1 if op == pr.WRITE else -arg1
         self._next = upto

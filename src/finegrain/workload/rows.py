@@ -34,9 +34,12 @@ class Rows:
 
 
 def _until_exit(events: pl.DataFrame) -> pl.DataFrame:
-    """Leave out what a process's rows still say after its EXIT: that its last thread left the CPU."""
+    """Leave out what a process's or thread's rows still say after its exit: that it left the CPU."""
     exits = (pl.col("kind") == rec.EXIT).cast(pl.Int32)
-    return events.filter(exits.cum_sum().over("process") - exits == 0)
+    events = events.filter(exits.cum_sum().over("process") - exits == 0)
+    ends = ((pl.col("kind") == rec.THREAD_EXIT) & (pl.col("thread") > 0)).cast(pl.Int32)
+    over = (ends.cum_sum() - ends).over("process", "thread") > 0
+    return events.filter(~over | (pl.col("kind") == rec.EXIT))
 
 
 def _tuck_exec_maps(events: pl.DataFrame) -> pl.DataFrame:
@@ -87,7 +90,7 @@ def _threads(events: pl.DataFrame) -> list[tuple[int, int]]:
         .agg(pl.col("row").min())
         .join(began, on=["process", "thread"], how="left")
     )
-    unsound = seen.filter(pl.col("began").is_null() | (pl.col("row") < pl.col("began")))["process"]
+    unsound = seen.filter(pl.col("began").is_null() | (pl.col("row") <= pl.col("began")))["process"]
     first = began.group_by("process").agg(pl.col("began").min())
     execs = events.with_row_index("row").filter(pl.col("kind") == rec.EXEC).join(first, on="process")
     bad = {*unsound.to_list(), *execs.filter(pl.col("row") > pl.col("began"))["process"].to_list()}
@@ -118,7 +121,8 @@ def ready(recording: Recording) -> Rows:
     list_of = {pair: count + i for i, pair in enumerate(threads)}
     lists = events["process"].to_numpy().astype(np.int64)
     if threads:
-        others = np.flatnonzero(events["thread"].to_numpy() > 0)
+        # the first thread waits for the others where the process ends, whoever ends it
+        others = np.flatnonzero(((events["thread"] > 0) & (events["kind"] != rec.EXIT)).to_numpy())
         of = zip(lists[others].tolist(), events["thread"].to_numpy()[others].tolist(), strict=True)
         lists[others] = [list_of.get(pair, pair[0]) for pair in of]
     return Rows(
