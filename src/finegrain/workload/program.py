@@ -211,8 +211,9 @@ class Program:
     def process_of(self, lists: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
         """Return the process of each list of steps."""
         own = np.arange(len(self.parent), dtype=np.int64)
-        processes: npt.NDArray[np.int64] = np.concatenate([own, self.thread_process.astype(np.int64)])
-        return processes[lists]
+        processes = np.concatenate([own, self.thread_process.astype(np.int64)])
+        of: npt.NDArray[np.int64] = processes[lists]
+        return of
 
     def in_part(self, steps: npt.NDArray[np.int64], part: int) -> npt.NDArray[np.bool_]:
         """Say of each step whether it is a part's."""
