@@ -64,7 +64,7 @@ def compare(
     shape: Shape | None = None,
     jobs: int | None = None,
     workload: str = DEFAULT_WORKLOAD,
-    images: str = "private",
+    images: str | None = None,
     free_memory: str = "used",
     seconds: float | None = None,
     warmup: float = DEFAULT_WARMUP,
@@ -73,24 +73,31 @@ def compare(
     seed: int = 1,
     costs: CostModel | None = None,
     options: KernelOptions | None = None,
+    calibration: str | None = "head",
+    force: bool = False,
     memory_bytes: int = DEFAULT_MEMORY,
     processes: int | None = None,
     progress: bool | None = None,
 ) -> Result:
     """Compare designs of the PV list lock on a replayed build.
 
-    `cpus` (1 to 1,024) chooses a machine of that many CPUs, `shape` an exact one; the default is 2 sockets of 26
-    cores of 2 hardware threads. `jobs` builders (default: one a CPU) each replay `workload`, the name of a bundled
-    recording or a file, from a point of their own; with `images` "private" each builder has its own copy of every
-    file's pages, with "shared" all map the same ones. `free_memory` begins "used", as on a machine in long use, or
-    "fresh", as after boot. `seconds` simulated seconds (default: 0.04; on more CPUs than the default machine's, as
-    many CPU-seconds as there) are measured after `warmup`, in each of `replications` independent runs with seeds
-    from `seed` on; from two runs on, figures have 95% confidence intervals. With a `precision` there are as many
-    runs as it takes, at least 5, until the half-width of these intervals is at most that part of the value (0.05:
-    5%) for the first design's worst lock and for its PV list waiting over each other design's; at most 20 simulated
-    seconds are measured of each design, and Ctrl-C gives the result of the runs that are done. `options` are of the
-    kernel, the same for all designs. `processes` (default: one a core, fewer where memory is short) run at a time.
-    `progress` shows a display on the terminal (default: when there is one). Raises UserError for what cannot be.
+    `cpus` (1 to 1,024) chooses a machine of that many CPUs, `shape` an exact one; the default is 2 sockets of
+    26 cores of 2 hardware threads. `jobs` builders (default: one a CPU) each replay `workload`, the name of a
+    bundled recording, a file or a mix of them (`NAME=SHARE,...`; "poudriere" is one), from a point of their
+    own; with `images` "private" each builder has its own copy of every file's pages, with "shared" all map the
+    same ones, with "mixed" they share what jails share (default: "mixed" for "poudriere", else "private").
+    `free_memory` begins "used", as on a machine in long use, or "fresh", as after boot. `seconds` simulated
+    seconds (default: 0.04; on more CPUs than the default machine's, as many CPU-seconds as there) are measured
+    after `warmup`, in each of `replications` independent runs with seeds from `seed` on; from two runs on,
+    figures have 95% confidence intervals. With a `precision` there are as many runs as it takes, at least 5,
+    until the half-width of these intervals is at most that part of the value (0.05: 5%) for the first design's
+    worst lock and for its PV list waiting over each other design's; at most 20 simulated seconds are measured
+    of each design, and Ctrl-C gives the result of the runs that are done. `options` are of the kernel, the same
+    for all designs. `calibration` names a file, or "head", which comes with finegrain (None: none): its scale
+    of the costs applies unless `costs` are given, the rest to the workload that it was made with; a file that
+    was made for another workload or machine is refused unless `force`. `processes` (default: one a core, fewer
+    where memory is short) run at a time. `progress` shows a display on the terminal (default: when there is
+    one). Raises UserError for what cannot be.
     """
     from finegrain.report.progress import bars, on_terminal
     from finegrain.study import experiment
@@ -110,6 +117,8 @@ def compare(
         seed=seed,
         costs=costs,
         options=options,
+        calibration=calibration,
+        force=force,
         memory_bytes=memory_bytes,
         processes=processes,
         progress=bars if (on_terminal() if progress is None else progress) else None,

@@ -29,6 +29,10 @@ class KernelOptions:
     # recording shows it: the root of a procfs for each of 104 jails, until calibrated [A].
     pfs_nodes: int = 104
 
+    # How often a second somebody reads the address maps of all processes, and counts what is resident, as procstat -v
+    # does. No recording shows it: 0 until calibrated.
+    map_readings_per_s: float = 0.0
+
     def __post_init__(self) -> None:
         """Check the values."""
         if self.cow not in COW:
@@ -37,6 +41,10 @@ class KernelOptions:
             raise UserError(f"active scan of {self.active_scan_s:g} s: give 1 to 1000000, or 0 for none")
         if not 0 <= self.listings_per_s <= _MAX_LISTINGS or math.isnan(self.listings_per_s):
             raise UserError(f"{self.listings_per_s:g} listings a second: give 0 to {_MAX_LISTINGS:g}")
+        if not 0 <= self.map_readings_per_s <= _MAX_LISTINGS or math.isnan(self.map_readings_per_s):
+            raise UserError(
+                f"{self.map_readings_per_s:g} readings of maps a second: give 0 to {_MAX_LISTINGS:g}"
+            )
         if not 0 <= self.pfs_nodes <= _MAX_PFS_NODES:
             raise UserError(f"{self.pfs_nodes} nodes in pseudofs's cache: give 0 to {_MAX_PFS_NODES}")
 

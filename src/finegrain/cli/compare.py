@@ -25,7 +25,7 @@ def command(
     shape: options.Shape = None,
     jobs: options.Jobs = None,
     workload: options.Workload = DEFAULT_WORKLOAD,
-    images: options.Images = "private",
+    images: options.Images = None,
     free_memory: options.FreeMemory = "used",
     seconds: options.Seconds = None,
     warmup: options.Warmup = DEFAULT_WARMUP,
@@ -36,6 +36,8 @@ def command(
     cow: options.Cow = "held",
     listings: options.Listings = 0.0,
     probe: options.Probe = "on",
+    calibration: options.Calibration = "head",
+    force: options.Force = False,
     counts: Annotated[
         bool, typer.Option("--counts", help="Also show what the kernel counted: faults, promotions, ...")
     ] = False,
@@ -48,6 +50,7 @@ def command(
     common = options.settings(
         jobs=jobs, workload=workload, images=images, free_memory=free_memory, seconds=seconds, warmup=warmup,
         replications=replications, precision=precision, seed=seed, cost=cost, cow=cow, listings=listings, probe=probe,
+        calibration=calibration, force=force,
     )  # fmt: skip
     if shape is not None:
         sweep = Sweep("cpus", [Step("", {"shape": parse_shape(shape)})])

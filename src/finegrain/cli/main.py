@@ -15,6 +15,7 @@ from finegrain.report.words import printable
 
 # command name -> module under finegrain.cli that defines `app` (a Typer group) or `command` (a function)
 COMMANDS: dict[str, str] = {
+    "calibrate": "calibrate",
     "compare": "compare",
     "profile": "profile",
     "record": "record",

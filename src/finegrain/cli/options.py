@@ -8,17 +8,24 @@ import typer
 
 from finegrain.design import DEFAULT_DESIGNS
 from finegrain.errors import UserError
-from finegrain.machine.costs import parse_costs
+from finegrain.machine.costs import CostModel, parse_costs
 from finegrain.options import KernelOptions
+from finegrain.study.calibration import read_calibration
 
 DEFAULT_DESIGNS_TEXT: Final = ",".join(DEFAULT_DESIGNS)
 Designs = Annotated[str, typer.Option(help="Designs to compare, separated by commas.")]
 Shape = Annotated[str | None, typer.Option(help="Exact shape: SOCKETSxCORESxTHREADS.  [default: 2x26x2]")]
 Jobs = Annotated[int | None, typer.Option(help="Builders.  [default: one a CPU]")]
-Workload = Annotated[str, typer.Option(help="A bundled recording's name, or a file.")]
-Images = Annotated[
+Workload = Annotated[
     str,
-    typer.Option(help="Copies of files: private: one a builder; shared: one for all; mixed: as jails have."),
+    typer.Option(help="poudriere, a bundled recording, a file, or several with shares: NAME=0.4,NAME=0.6."),
+]
+Images = Annotated[
+    str | None,
+    typer.Option(
+        help="Copies of files: private: one a builder; shared: one for all; mixed: as jails have.  "
+        "[default: mixed for poudriere, else private]"
+    ),
 ]
 FreeMemory = Annotated[
     str, typer.Option(help="used: as on a machine in long use, its pages in no order; fresh: as after boot.")
@@ -45,6 +52,11 @@ Cost = Annotated[
 Cow = Annotated[
     str, typer.Option(help="held or unlocked: the backing object while copy-on-write copies a page.")
 ]
+Calibration = Annotated[
+    str,
+    typer.Option(help="What was fitted to a measured column: head, a file, or none.", metavar="FILE|none"),
+]
+Force = Annotated[bool, typer.Option("--force", help="Apply a calibration that was made for something else.")]
 Listings = Annotated[float, typer.Option(help="How often a second somebody lists all processes, as ps does.")]
 Probe = Annotated[
     str,
@@ -69,7 +81,7 @@ def settings(
     *,
     jobs: int | None,
     workload: str,
-    images: str,
+    images: str | None,
     free_memory: str,
     seconds: float | None,
     warmup: float,
@@ -80,9 +92,12 @@ def settings(
     cow: str,
     listings: float,
     probe: str,
+    calibration: str,
+    force: bool,
 ) -> dict[str, Any]:
     """Give the arguments of `finegrain.compare` that these options stand for; UserError for what cannot be."""
-    costs = parse_costs(cost or [])
+    scale = 1.0 if calibration == "none" else read_calibration(calibration).cost_scale
+    costs = parse_costs(cost or [], CostModel().scaled(scale))
     if probe not in ("on", "off"):
         raise UserError(f"--probe {probe!r}: give on or off")
     if probe == "off":
@@ -100,5 +115,7 @@ def settings(
         "precision": None if precision is None else parse_precision(precision),
         "seed": seed,
         "costs": costs,
+        "calibration": calibration,
+        "force": force,
         "options": KernelOptions(cow=cow, listings_per_s=listings),
     }

@@ -40,7 +40,7 @@ def command(
     shape: options.Shape = None,
     jobs: options.Jobs = None,
     workload: options.Workload = DEFAULT_WORKLOAD,
-    images: options.Images = "private",
+    images: options.Images = None,
     free_memory: options.FreeMemory = "used",
     seconds: options.Seconds = None,
     warmup: options.Warmup = DEFAULT_WARMUP,
@@ -51,6 +51,8 @@ def command(
     cow: options.Cow = "held",
     listings: options.Listings = 0.0,
     probe: options.Probe = "on",
+    calibration: options.Calibration = "head",
+    force: options.Force = False,
     keep: Annotated[
         Path, typer.Option(metavar="FOLDER", help="Where finished runs are kept, to be found again.")
     ] = KEEP,
@@ -78,6 +80,7 @@ def command(
     common = options.settings(
         jobs=jobs, workload=workload, images=images, free_memory=free_memory, seconds=seconds, warmup=warmup,
         replications=replications, precision=precision, seed=seed, cost=cost, cow=cow, listings=listings, probe=probe,
+        calibration=calibration, force=force,
     )  # fmt: skip
     if shape is not None:
         if over == "cpus":

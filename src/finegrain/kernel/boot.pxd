@@ -26,6 +26,7 @@ cdef struct kernel_config:
     vm_options vm
     vfs_options vfs
     ps_t listing_period                 # between two starts of a list of all processes; 0: nobody lists them
+    ps_t map_reading_period             # likewise of a reading of all processes' address maps
 
 # Fill a design in from a finegrain.design.Design.
 cdef int pvlock_design_from(pvlock_design* into, object design) except -1

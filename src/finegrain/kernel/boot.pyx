@@ -48,6 +48,7 @@ cdef int kernel_config_from(kernel_config* config, object segments, object desig
     config.vm.cow_unlocked = options.cow == "unlocked"
     config.vm.active_scan_period = round(options.active_scan_s * PS_PER_S)
     config.vfs.pfs_nodes = options.pfs_nodes
+    config.map_reading_period = round(PS_PER_S / options.map_readings_per_s) if options.map_readings_per_s else 0
     config.listing_period = round(PS_PER_S / options.listings_per_s) if options.listings_per_s else 0
     return 0
 
@@ -69,5 +70,5 @@ cdef int kernel_create(machine* m, const kernel_config* config, int layers=KERNE
     if layers >= KERNEL_VFS:
         vfs_create(m, &config.vfs)
     if layers >= KERNEL_PROC:
-        proc_create(m, config.listing_period)
+        proc_create(m, config.listing_period, config.map_reading_period)
     return 0

@@ -32,6 +32,12 @@ cdef list histogram_rows(int64_t* counts):
     return [[1 << i, counts[i]] for i in range(HISTOGRAM_BUCKETS) if counts[i] != 0]
 
 
+def lock_names():
+    """Give the `class:name` of every lock of the modules that are loaded."""
+    cdef uint32_t n
+    return [f"{lock_class_text(n).decode()}:{lock_name_text(n).decode()}" for n in range(lock_name_count())]
+
+
 def read_profile(Machine m not None):
     """Read the profile of a stopped machine.
 

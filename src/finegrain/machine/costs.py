@@ -101,6 +101,20 @@ class CostModel:
                 out[field.name] = round(value * PS_PER_NS)
         return out
 
+    def scaled(self, factor: float) -> "CostModel":
+        """Give the model with every cost times `factor` (1: unchanged); sizes, speeds, slices and periods stay."""
+        same = {"time_slice", "tick_period", *WHOLE}
+        changed = {}
+        for field in fields(self):
+            name, value = field.name, getattr(self, field.name)
+            if name == "frequency_ghz":
+                changed[name] = value / factor
+            elif (
+                name not in same and not name.startswith("smt_") and not name.endswith(("_fills", "_cycles"))
+            ):
+                changed[name] = value * factor
+        return replace(self, **changed)
+
     def scaled_coherence(self, factor: float) -> "CostModel":
         """Give the model with every cache-line transfer cost times `factor` (1: unchanged)."""
         names = ("xfer_smt", "xfer_socket", "xfer_cross", "share_socket", "share_cross")
@@ -140,8 +154,8 @@ _LIMITS = {
 }
 
 
-def parse_costs(texts: Iterable[str]) -> CostModel:
-    """Read costs that differ from the defaults, each spelled `NAME=VALUE` in the units of `CostModel`.
+def parse_costs(texts: Iterable[str], base: CostModel | None = None) -> CostModel:
+    """Read costs that differ from `base` (the defaults), each spelled `NAME=VALUE` in the units of `CostModel`.
 
     UserError for a name that there is not, a value that is no number, is below 0 or too large, or a name given twice.
     """
@@ -164,7 +178,7 @@ def parse_costs(texts: Iterable[str]) -> CostModel:
     for name in WHOLE:
         if name in given and not given[name].is_integer():
             raise UserError(f"--cost {name}: give it a whole number")
-    return replace(CostModel(), **given)
+    return replace(base or CostModel(), **given)
 
 
 FREE = CostModel(

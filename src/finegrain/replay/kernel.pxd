@@ -86,6 +86,7 @@ cdef struct builder:
 # machine.proc's replay.  All constant while it runs, but for the last group.
 cdef struct replay_state:
     steps program
+    ps_t user_ps                        # how long the machine takes for a nanosecond of the program's user time
     steps past
     const int64_t* first_step           # of each list, and the end
     const int64_t* thread_first         # of each process, and the end: the lists of its further threads

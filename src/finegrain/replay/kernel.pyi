@@ -29,6 +29,8 @@ class Kernel:
         trees: Sequence[tuple[int, int, int]],
         roots: Sequence[tuple[int, int]],
         builders: Sequence[tuple[int, ...]],
+        *,
+        user_time: float = 1.0,
     ) -> None: ...
     def start(self) -> None: ...
     @property

@@ -342,6 +342,7 @@ cdef void do_await(thread* td, proc* p, int64_t list, int64_t step) noexcept nog
 # Stands for: a user program.
 cdef void run_steps(thread* td, proc* p, const steps* s, int64_t i, int64_t end, ps_t pending,
                     int64_t* next) noexcept nogil:
+    cdef ps_t user_ps = replay_of(td).user_ps
     cdef uint8_t op
     cdef int prot
     cdef uint64_t arg0
@@ -352,7 +353,7 @@ cdef void run_steps(thread* td, proc* p, const steps* s, int64_t i, int64_t end,
         if next != NULL:
             next[0] = i
         if s.user_ns != NULL and not first:
-            pending += <ps_t>s.user_ns[i] * PS_PER_NS
+            pending += <ps_t>s.user_ns[i] * user_ps
         first = False
         op = s.op[i]
         arg0 = s.arg0[i]
@@ -431,7 +432,7 @@ cdef void plan_live(replay_state* r, int64_t i, proc_plan* plan) noexcept nogil:
     plan.step = r.live[i].step
     plan.end = r.first_step[plan.number + 1]
     plan.pause = r.live[i].pause_ns * PS_PER_NS
-    plan.user = r.live[i].user_ns * PS_PER_NS
+    plan.user = r.live[i].user_ns * r.user_ps
 
 
 # Make those live processes whose parent this is, and whose address space is their own.
@@ -521,7 +522,7 @@ cdef void make_live_threads(thread* td, replay_state* r, proc* p, progress* of) 
         if one.step == r.first_step[one.list + 1]:
             of.next[k] = NEVER
         else:
-            do_thread(td, p, one.list, one.step, one.pause_ns * PS_PER_NS, one.user_ns * PS_PER_NS)
+            do_thread(td, p, one.list, one.step, one.pause_ns * PS_PER_NS, one.user_ns * r.user_ps)
 
 
 # A process, from fork to exit.
@@ -759,7 +760,7 @@ cdef class Kernel:
         view = array.reshape(-1).view("u1")
         return &view[0]
 
-    def load(self, program, past, live, threads, pipes, runs, file_shared, entries, trees, roots, builders):
+    def load(self, program, past, live, threads, pipes, runs, file_shared, entries, trees, roots, builders, *, double user_time=1.0):
         """Give the kernel what the builders run.
 
         `program` is a workload.program.Program. `past` is a Start's `op`, `arg0`, `arg1`, `arg2`, of all builders
@@ -770,7 +771,8 @@ cdef class Kernel:
         has a row (path, file, bytes) for each file of the builders' file systems, `trees` a row (path, first, last
         entry) for each directory that they share, `roots` a row (process, upto) for each part, and `builders` a row
         (fill_first, fill_last, share_first, share_last, tree_first, tree_last, live_first, live_last, pipe_first,
-        pipe_last, age_pages, seed, root) for each builder.
+        pipe_last, age_pages, seed, root) for each builder. User time lasts `user_time` times what the recording
+        says.
         """
         cdef replay_state* r = self.r
         cdef int64_t i
@@ -821,6 +823,7 @@ cdef class Kernel:
         r.roots = <part_root*>arena_alloc(self.host.m, len(roots) * sizeof(part_root))
         for i, row in enumerate(roots):
             r.roots[i].number, r.roots[i].upto = row
+        r.user_ps = round(user_time * PS_PER_NS)
         r.nbuilders = len(builders)
         r.nimages = r.nbuilders + 1
         r.images = <image*>arena_alloc(self.host.m, r.nimages * sizeof(image))

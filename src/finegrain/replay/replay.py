@@ -113,7 +113,8 @@ class Replay:
     `images` is "private" (each builder has a copy of its own of every file), "shared" (one for all) or "mixed" (one of
     what a host lends its jails: see trees.py). Without
     `stagger` all builders begin at the recording's beginning. `free_memory` is "used" (mixed before the replay, as on a
-    machine in long use, see age.pyx) or "fresh" (whole, as after boot). Results depend on `seed`, the machine and the
+    machine in long use, see age.pyx) or "fresh" (whole, as after boot). User time lasts `user_time` times what the
+    recording says. Results depend on `seed`, the machine and the
     arguments alone. Raises UserError when `images` or `free_memory` is neither of these, or the images do not fit in
     the machine's memory.
     """
@@ -131,6 +132,7 @@ class Replay:
         stagger: bool = True,
         options: KernelOptions | None = None,
         free_memory: str = "used",
+        user_time: float = 1.0,
     ) -> None:
         """Build the kernel and what the builders need; nothing runs yet."""
         if images not in IMAGES:
@@ -139,6 +141,7 @@ class Replay:
             raise UserError(f"free memory {free_memory!r}: there are used and fresh")
         self.machine = machine
         self.program = program
+        self._user_time = user_time
         self._trees = Trees(program, images)
         own, shared = _fill_runs(program, self._trees)
         self._check_memory(segments, own, shared, jobs)
@@ -218,7 +221,7 @@ class Replay:
         file_shared = trees.file_shared.astype(np.uint8)
         self.kernel.load(
             program, columns, live, threads, pipes, own + shared, file_shared, np.concatenate(entries), lent,
-            _roots(program), builders,
+            _roots(program), builders, user_time=self._user_time,
         )  # fmt: skip
 
     def prepare(self) -> int:

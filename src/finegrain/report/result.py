@@ -58,7 +58,8 @@ def title(result: Result) -> list[str]:
         f"us over 90 minutes, scaled from {scaled} after {result.warmup_seconds:g} s of warm-up; {spread}",
         f"start: free memory {START[workload['free_memory']]}; blocked: off the CPU, the rest spinning",
         _probe(machine.get("costs_ps", {}).get("probe", 0)),
-        *_other_costs(machine.get("costs_ps", {})),
+        *_calibrated(machine.get("calibration", "")),
+        *([] if machine.get("calibration") else _other_costs(machine.get("costs_ps", {}))),
         *_other_options(machine.get("kernel", {})),
     ]
 
@@ -70,6 +71,11 @@ def _probe(cost: int) -> str:
         if cost
         else "lock profiling takes no time"
     )
+
+
+def _calibrated(said: str) -> list[str]:
+    """Say what a calibration has changed, if one has."""
+    return [f"calibrated by {said}"] if said else []
 
 
 def _other_costs(costs: dict[str, int]) -> list[str]:

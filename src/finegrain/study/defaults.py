@@ -15,6 +15,11 @@ MAX_JOBS = 4096
 FREE_MEMORY = ("used", "fresh")
 
 
+def default_images(workload: str) -> str:
+    """Say whose the files are: builders of packages have those of their jails and of their host."""
+    return "mixed" if workload == DEFAULT_WORKLOAD else "private"
+
+
 def default_seconds(cpus: int) -> float:
     """Say how many simulated seconds to measure: on more CPUs than the default machine's, as many CPU-seconds."""
     return round(DEFAULT_SECONDS * min(1.0, DEFAULT_SHAPE.cpus / cpus), 3)

@@ -17,6 +17,7 @@ from finegrain.errors import UserError
 from finegrain.machine.costs import CostModel
 from finegrain.machine.shape import DEFAULT_SHAPE, Shape, shape_of
 from finegrain.options import IMAGES, KernelOptions
+from finegrain.study.calibration import apply
 from finegrain.study.clusters import Cluster, Run, measure_sent
 from finegrain.study.defaults import (
     DEFAULT_MEMORY,
@@ -27,6 +28,7 @@ from finegrain.study.defaults import (
     MAX_JOBS,
     PRECISION_LIMIT_S,
     PRECISION_REPLICATIONS,
+    default_images,
     default_seconds,
 )
 from finegrain.study.measure import Measurement, Task, measure
@@ -48,7 +50,7 @@ def compare(
     shape: Shape | None = None,
     jobs: int | None = None,
     workload: str = DEFAULT_WORKLOAD,
-    images: str = "private",
+    images: str | None = None,
     free_memory: str = "used",
     seconds: float | None = None,
     warmup: float = DEFAULT_WARMUP,
@@ -57,6 +59,8 @@ def compare(
     seed: int = 1,
     costs: CostModel | None = None,
     options: KernelOptions | None = None,
+    calibration: str | None = None,
+    force: bool = False,
     memory_bytes: int = DEFAULT_MEMORY,
     processes: int | None = None,
     progress: Progress | None = None,
@@ -75,6 +79,10 @@ def compare(
     if shape is None:
         shape = DEFAULT_SHAPE if cpus is None else shape_of(cpus)
     jobs = shape.cpus if jobs is None else jobs
+    images = default_images(workload) if images is None else images
+    applied = apply(calibration, workload, cpus=shape.cpus, force=force)
+    costs = CostModel().scaled(applied.cost_scale) if costs is None else costs
+    options = applied.options(options or KernelOptions())
     seconds = default_seconds(shape.cpus) if seconds is None else seconds
     _check(jobs, images, free_memory, seconds, warmup, replications, precision)
     began = time.perf_counter()
@@ -89,7 +97,7 @@ def compare(
             Task(
                 design=design,
                 shape=shape,
-                costs=costs or CostModel(),
+                costs=costs,
                 program=directory,
                 jobs=jobs,
                 images=images,
@@ -98,7 +106,8 @@ def compare(
                 seconds=seconds,
                 warmup=warmup,
                 seed=seed,
-                options=options or KernelOptions(),
+                options=options,
+                user_time=applied.user_time,
             )
             for design in chosen
         ]
@@ -116,8 +125,9 @@ def compare(
             "cores": shape.cores,
             "threads": shape.threads,
             "memory_bytes": memory_bytes,
-            "costs_ps": (costs or CostModel()).picoseconds(),
-            "kernel": vars(options or KernelOptions()),
+            "costs_ps": costs.picoseconds(),
+            "kernel": vars(options),
+            "calibration": applied.said,
         },
         workload={
             "name": program.name,
@@ -127,6 +137,7 @@ def compare(
             "jobs": jobs,
             "images": images,
             "free_memory": free_memory,
+            "user_time": applied.user_time,
         },
         seed=seed,
         simulated_seconds=seconds,
@@ -163,6 +174,20 @@ def _check(
         raise UserError(f"{replications} replications: give 1 to 1000")
     if precision is not None and not 0.001 <= precision <= 1:
         raise UserError(f"a precision of {precision:.4g}: give 0.1% to 100%")
+
+
+def run_rounds(
+    tasks: list[Task],
+    replications: int,
+    points: Points | None,
+    recording: str,
+    directory: str,
+    processes: int | None,
+) -> list[list[Measurement]]:
+    """Measure each of `tasks` with the same seeds and give its measurements; `points` keeps those of `recording`."""
+    rounds = _Rounds(tasks, replications, None, None if points is None else (points, recording))
+    rounds.run(directory, processes or processes_that_fit(tasks[0].jobs), None)
+    return rounds.by_design()
 
 
 class _Rounds:

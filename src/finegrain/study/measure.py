@@ -35,6 +35,7 @@ class Task:
     warmup: float
     seed: int
     options: KernelOptions = field(default_factory=KernelOptions)
+    user_time: float = 1.0  # how much of the recording's user time passes
 
 
 @dataclass
@@ -91,6 +92,7 @@ def measure(task: Task, progress: Progress | None = None) -> Measurement:
         free_memory=task.free_memory,
         seed=task.seed,
         options=task.options,
+        user_time=task.user_time,
     )
     start: int = replay.prepare()
     total = task.warmup + task.seconds

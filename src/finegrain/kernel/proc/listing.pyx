@@ -12,7 +12,7 @@ from finegrain.kernel.proc.types cimport (
     PIDHASH, PIDHASHLOCK, PID_HASH, PID_HASH_LOCKS, PID_MAX, PROCTREE_ASSERT_LOCKED, PRS_ZOMBIE, proc, proc_of,
     proc_state)
 from finegrain.kernel.types cimport VM_PROT_READ, vmspace
-from finegrain.kernel.vm cimport vm_fault, vmspace_acquire_ref, vmspace_free
+from finegrain.kernel.vm cimport vm_fault, vm_map_export, vmspace_acquire_ref, vmspace_free
 from finegrain.machine.seam cimport arena_alloc, charge, now, sleep_for, stopping, touch_read
 from finegrain.machine.thread cimport ps_t, thread
 
@@ -132,15 +132,30 @@ cdef void arguments_of(thread* td, uint32_t pid) noexcept nogil:
 
 # Locks in:   none.
 # Locks out:  none.
-# May block:  as list_all() and arguments_of(): sleeps; sleeps between two lists.
+# May block:  sleeps on "pidhash"; on the process lock; as vm_map_export() and vmspace_free(): sleeps.
+# Stands for: FreeBSD sysctl_kern_proc_vmmap().
+cdef void map_of(thread* td, uint32_t pid) noexcept nogil:
+    cdef uint64_t top = 0
+    cdef vmspace* vms
+    charge(td, td.machine.cost.syscall, 1)
+    vms = address_space_of(td, pid, &top)
+    if vms == NULL:
+        return
+    vm_map_export(td, vms)
+    vmspace_free(td, vms)
+    proc_of(td).map_readings += 1
+
+
+# Locks in:   none.
+# Locks out:  none.
+# May block:  as list_all(), arguments_of() and map_of(): sleeps; sleeps between two lists.
 # Stands for: ps, top or a monitoring script, started now and then.
-cdef void listing_main(thread* td, void* argument) noexcept nogil:
+cdef void list_now_and_then(thread* td, uint32_t* pids, ps_t period, bint maps) noexcept nogil:
     cdef proc_state* st = proc_of(td)
-    cdef uint32_t* pids = <uint32_t*>argument
     cdef ps_t next = now(td)
     cdef int64_t i, n
     while True:
-        next += st.listing_period
+        next += period
         if next > now(td):
             sleep_for(td, next - now(td))
         else:
@@ -149,8 +164,27 @@ cdef void listing_main(thread* td, void* argument) noexcept nogil:
             return
         n = list_all(td, pids)
         for i in range(n):
-            arguments_of(td, pids[i])
+            if maps:
+                map_of(td, pids[i])
+            else:
+                arguments_of(td, pids[i])
         st.listings += 1
+
+
+# Locks in:   none.
+# Locks out:  none.
+# May block:  as list_now_and_then(): sleeps.
+# Stands for: ps or top.
+cdef void listing_main(thread* td, void* argument) noexcept nogil:
+    list_now_and_then(td, <uint32_t*>argument, proc_of(td).listing_period, False)
+
+
+# Locks in:   none.
+# Locks out:  none.
+# May block:  as list_now_and_then(): sleeps.
+# Stands for: procstat -v, or a monitoring script that wants to know what is resident.
+cdef void reading_main(thread* td, void* argument) noexcept nogil:
+    list_now_and_then(td, <uint32_t*>argument, proc_of(td).map_reading_period, True)
 
 
 # Locks in:   none; the machine is not running yet.
@@ -158,10 +192,13 @@ cdef void listing_main(thread* td, void* argument) noexcept nogil:
 # May block:  never.
 # Stands for: nothing in FreeBSD: whoever starts such a program.
 cdef int listing_start(machine* m) except -1:
+    cdef proc_state* st = <proc_state*>m.proc
     cdef uint32_t* pids
-    if (<proc_state*>m.proc).listing_period == 0:
-        return 0
-    pids = <uint32_t*>arena_alloc(m, PID_MAX * sizeof(uint32_t))
-    if pids == NULL or m.ops.spawn(NULL, m, listing_main, pids, NULL) == NULL:
-        raise MemoryError("no room to list processes")
+    cdef int maps
+    for maps in range(2):
+        if (st.map_reading_period if maps else st.listing_period) == 0:
+            continue
+        pids = <uint32_t*>arena_alloc(m, PID_MAX * sizeof(uint32_t))
+        if pids == NULL or m.ops.spawn(NULL, m, reading_main if maps else listing_main, pids, NULL) == NULL:
+            raise MemoryError("no room to list processes")
     return 0

@@ -13,7 +13,7 @@ from finegrain.machine.thread cimport machine, ps_t, thread
 cdef enum:
     WAIT_ANY = -1
 
-cdef int proc_create(machine* m, ps_t listing_period) except -1
+cdef int proc_create(machine* m, ps_t listing_period, ps_t map_reading_period) except -1
 
 # A process that no other has made, with no address space, for the thread that will run it: a reaper.
 cdef proc* proc_reaper(machine* m, int32_t builder) noexcept nogil

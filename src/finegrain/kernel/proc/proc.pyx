@@ -69,7 +69,7 @@ cdef enum:
     OPS_REAP = 1500                     # after proctree: accounting, credentials, the structs
 
 
-cdef int proc_create(machine* m, ps_t listing_period) except -1:
+cdef int proc_create(machine* m, ps_t listing_period, ps_t map_reading_period) except -1:
     cdef proc_state* st = <proc_state*>arena_alloc(m, sizeof(proc_state))
     cdef uint32_t i
     if st == NULL:
@@ -86,6 +86,7 @@ cdef int proc_create(machine* m, ps_t listing_period) except -1:
     for i in range(PID_HASH_LOCKS):
         sx_init(&st.pidhash_locks[i], NAME_HASH, 0)
     st.listing_period = listing_period
+    st.map_reading_period = map_reading_period
     m.proc = st
     return 0
 

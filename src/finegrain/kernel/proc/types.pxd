@@ -120,6 +120,8 @@ cdef struct proc_state:
     int64_t vforks
     int64_t execs
     int64_t exits
+    ps_t map_reading_period             # c: between two starts of a reading of all address maps; 0: nobody reads them
+    int64_t map_readings                # of one address map
     int64_t listings                    # lists of all processes that were finished
     void* replay                        # replay/kernel's state
 

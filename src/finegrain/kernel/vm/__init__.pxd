@@ -16,7 +16,8 @@
 from finegrain.kernel.vm.fault cimport vm_fault
 from finegrain.kernel.vm.kmap cimport kernel_access, kmap_create, pipe_map_find, pipe_map_remove, pipe_map_size
 from finegrain.kernel.vm.map cimport (
-    PREMAP_FULL, PREMAP_NONE, PREMAP_PARTIAL, map_request, vm_map_brk, vm_map_mmap, vm_map_mprotect, vm_map_munmap)
+    PREMAP_FULL, PREMAP_NONE, PREMAP_PARTIAL, map_request, vm_map_brk, vm_map_export, vm_map_mmap, vm_map_mprotect,
+    vm_map_munmap)
 from finegrain.kernel.vm.object cimport (
     OBJ_TMPFS_NODE, vm_object_allocate, vm_object_deallocate, vm_object_page_remove)
 from finegrain.kernel.vm.pageout cimport vm_pageout_start

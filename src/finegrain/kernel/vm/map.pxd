@@ -61,3 +61,5 @@ cdef void vm_map_insert(thread* td, vmspace* vms, vm_offset_t start, vm_offset_t
 cdef vm_map_entry* vm_map_delete(thread* td, vmspace* vms, vm_offset_t start, vm_offset_t end) noexcept nogil
 # Let go of what the entries of such a list refer to.  No map lock.
 cdef void vm_map_process_deferred(thread* td, vm_map_entry* entries) noexcept nogil
+# Say what is mapped where, and how much of it is resident.  None held; takes map S, objects R.
+cdef void vm_map_export(thread* td, vmspace* vms) noexcept nogil

@@ -7,11 +7,11 @@
 # Entries that a call takes out of the map are only collected while the map is locked.  What they refer to is let go
 # when it no longer is, because the last reference to an object may take long to give up.
 
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memmove
 
 from finegrain.kernel.locks cimport (
-    lock_site, rw_rlock, rw_runlock, rw_wlock, rw_wunlock, sx_xlock, sx_xunlock)
+    lock_site, rw_rlock, rw_runlock, rw_wlock, rw_wunlock, sx_slock, sx_sunlock, sx_xlock, sx_xunlock)
 from finegrain.kernel.phys cimport vm_page_lookup
 from finegrain.kernel.pmap cimport pmap_enter_object, pmap_protect, pmap_remove
 from finegrain.kernel.types cimport (
@@ -29,6 +29,8 @@ cdef uint16_t SITE_MUNMAP = lock_site(b"kern_munmap")
 cdef uint16_t SITE_PROTECT = lock_site(b"vm_map_protect")
 cdef uint16_t SITE_BREAK = lock_site(b"kern_break")
 cdef uint16_t SITE_GROW = lock_site(b"vm_map_growstack")
+cdef uint16_t SITE_EXPORT = lock_site(b"kern_proc_vmmap_out")
+cdef uint16_t SITE_RESIDENT = lock_site(b"kern_proc_vmmap_resident")
 cdef uint16_t SITE_INSERT = lock_site(b"vm_map_insert")
 cdef uint16_t SITE_DELETE = lock_site(b"vm_map_entry_delete")
 cdef uint16_t SITE_PREMAP = lock_site(b"vm_map_pmap_enter")
@@ -37,6 +39,8 @@ cdef uint16_t SITE_PREMAP = lock_site(b"vm_map_pmap_enter")
 cdef enum:
     OPS_SEARCH = 40                     # find an address in the tree
     OPS_ENTRY = 60                      # make or free an entry
+    OPS_EXPORT = 600                    # [A] a struct of 1 KB filled in and copied out
+    OPS_RESIDENT = 60                   # [A] look for the next page of an object that is resident
     FIRST_CAPACITY = 32
 
 
@@ -528,3 +532,32 @@ cdef bint vm_map_growstack(thread* td, vmspace* vms, vm_offset_t va) noexcept no
     vm_of(td).growths += 1
     sx_xunlock(td, &vms.lock)
     return True
+
+
+# Say what is mapped where, and how much of it is resident.
+#
+# Locks in:   none.
+# Locks out:  none.
+# May block:  sleeps on the map lock; holding it, on object locks.
+# Stands for: FreeBSD kern_proc_vmmap_out(), kern_proc_vmmap_resident().
+cdef void vm_map_export(thread* td, vmspace* vms) noexcept nogil:
+    cdef vm_map_entry* entry
+    cdef vm_object* obj
+    cdef uint64_t pages
+    cdef uint32_t i
+    sx_slock(td, &vms.lock, SITE_EXPORT)
+    for i in range(vms.nentries):
+        entry = vms.entries[i]
+        touch_read(td, entry)
+        charge(td, td.machine.cost.op, OPS_EXPORT)
+        obj = entry.object
+        if obj == NULL:
+            continue
+        rw_rlock(td, &obj.lock, SITE_RESIDENT)
+        touch_read(td, &obj.resident_page_count)
+        pages = (entry.end - entry.start) >> PAGE_SHIFT
+        if pages > <uint64_t>obj.resident_page_count:
+            pages = <uint64_t>obj.resident_page_count
+        charge(td, td.machine.cost.op, <int64_t>pages * OPS_RESIDENT)
+        rw_runlock(td, &obj.lock)
+    sx_sunlock(td, &vms.lock)
