@@ -493,6 +493,8 @@ cdef void thread_main(thread* td, void* argument) noexcept nogil:
     pmap_activate(td, &plan.p.p_vmspace.pm)
     sleep_for(td, plan.pause)
     run_steps(td, plan.p, &r.program, plan.step, r.first_step[plan.list + 1], plan.user, next)
+    if unlikely(stopping(td.machine)):
+        fdwake(td, &plan.p.p_fd)                        # as in process_main(): the first thread may be who waits
     next[0] = NEVER
     kern_thr_exit(td, plan.p)
 
