@@ -9,8 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from finegrain.workload import program as pr
+from finegrain.workload import recording as rec
+from finegrain.workload.compile import compile_program
 from replay.made import MS, PS_PER_MS, make_replay
+from workload.made import make_recording
 from workload.synthetic import ANONYMOUS, Process, build, programs
+from workload.test_threads import ACTIONS, random_rows
 
 
 @settings(max_examples=40, deadline=None)
@@ -28,6 +32,28 @@ def test_kernel_is_consistent_at_any_time_and_empty_at_the_end(program, design, 
     assert replay.kernel.audit() == (0, "")
     for ms in times:
         at += round(ms * PS_PER_MS)
+        replay.machine.run(until=at)
+        assert replay.kernel.audit() == (0, "")
+    assert replay.counts()["faults_bad"] == 0
+    left = replay.drain()
+    assert set(left.values()) == {0}, left
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    actions=st.lists(st.tuples(st.integers(0, 3), ACTIONS), min_size=4, max_size=40),
+    design=st.sampled_from(["head", "superpage+batch"]),
+    seed=st.integers(0, 1000),
+    microseconds=st.lists(st.integers(1, 300), min_size=1, max_size=3),
+)
+def test_threads_of_any_program_end_and_leave_nothing(actions, design, seed, microseconds):
+    begin = [(0, (rec.THREAD, 0, 0, 1)), (1, (rec.THREAD, 0, 0, 2))]
+    program = compile_program(make_recording(random_rows([*begin, *actions]), ["/bin/sh"]))
+    replay = make_replay(program, design, jobs=2, seed=seed)
+    at = replay.prepare()
+    assert replay.kernel.audit() == (0, "")
+    for us in microseconds:
+        at += us * PS_PER_MS // 1000
         replay.machine.run(until=at)
         assert replay.kernel.audit() == (0, "")
     assert replay.counts()["faults_bad"] == 0

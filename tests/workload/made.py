@@ -33,9 +33,11 @@ def make_recording(rows, files=(), kind="tracepoints", **more):
 
 
 class Calls:
-    """Rows of calls on files in order of time, 1000 ns apart; names become paths as they come."""
+    """Rows of calls on files in order of time, `step` ns apart; names become paths as they come."""
 
-    def __init__(self):
+    def __init__(self, step=1000):
+        self.step = step
+        self.time = 0
         self.rows = []
         self.paths = ["/"]
 
@@ -49,11 +51,39 @@ class Calls:
 
     def add(self, kind, name=None, other=None, **columns):
         """Add a row after the others; `error`, `process`, `info` and the like are columns."""
-        time = 1000 * (len(self.rows) + 1)
+        self.time += self.step
         self.rows.append(
-            {"time": time, "kind": kind, "path": self._number(name), "path2": self._number(other), **columns}
+            {
+                "time": self.time,
+                "kind": kind,
+                "path": self._number(name),
+                "path2": self._number(other),
+                **columns,
+            }
         )
-        return time
+        return self.time
+
+    def exec(self, name, file, **columns):
+        """Execute the program `name`, the file of that index."""
+        self.add(rec.FILE_EXEC, name, **columns)
+        self.add(rec.EXEC, **columns)
+        text = rec.PROT_READ | rec.PROT_EXEC | rec.MAP_EXEC
+        data = rec.PROT_READ | rec.PROT_WRITE | rec.MAP_EXEC
+        stack = data | rec.MAP_STACK
+        for page, pages, info, of in (
+            (0x400, 8, text, file + 1),
+            (0x408, 4, data, file + 1),
+            (0x700, 16, stack, 0),
+        ):
+            offset = page - 0x400 if of else 0
+            self.add(rec.MAP, page=page, pages=pages, offset=offset, info=info, file=of, **columns)
+        self.add(rec.FAULT, page=0x400, info=rec.FAULT_EXEC, **columns)
+        self.add(rec.FAULT, page=0x409, info=rec.FAULT_WRITE, **columns)
+
+    def sleep(self, ns, **columns):
+        self.add(rec.OFF, **columns)
+        self.time += ns
+        self.add(rec.ON, **columns)
 
     def recording(self, files=(), **more):
         return make_recording(self.rows, files, paths=self.paths, **more)

@@ -142,6 +142,11 @@ def test_a_fork_and_the_changes_around_it_are_in_order(make_recording):
     ]
 
 
+def test_a_fork_gives_the_heaps_end(make_recording):
+    rows = threaded((0, rec.FORK, {"info": 1}), at(1, rec.BREAK, 200, 0), (0, rec.EXIT, {}))
+    assert lists(make_recording, rows)[2] == [(0, 5), "brk", "exit"]
+
+
 def test_a_pipe_is_there_before_it_is_used_and_used_before_it_is_closed(make_recording):
     rows = threaded(
         (1, rec.PIPE, {"info": 0}),

@@ -499,6 +499,8 @@ cdef void thread_main(thread* td, void* argument) noexcept nogil:
     pmap_activate(td, &plan.p.p_vmspace.pm)
     sleep_for(td, plan.pause)
     run_steps(td, plan.p, &r.program, plan.step, r.first_step[plan.list + 1], plan.user, next)
+    if unlikely(stopping(td.machine)):
+        fdwake(td, &plan.p.p_fd)                        # as in process_main(): the first thread may be who waits
     next[0] = NEVER
     kern_thr_exit(td, plan.p)
 
@@ -760,7 +762,8 @@ cdef class Kernel:
         view = array.reshape(-1).view("u1")
         return &view[0]
 
-    def load(self, program, past, live, threads, pipes, runs, file_shared, entries, trees, roots, builders, *, double user_time=1.0):
+    def load(self, program, past, live, threads, pipes, runs, file_shared, entries, trees, roots, builders, *,
+             double user_time=1.0):
         """Give the kernel what the builders run.
 
         `program` is a workload.program.Program. `past` is a Start's `op`, `arg0`, `arg1`, `arg2`, of all builders

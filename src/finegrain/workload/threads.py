@@ -90,6 +90,7 @@ class Threads:
         elif kind == rec.BREAK:
             self._need(row, own, self._heap)
             self._heap = {own: row}
+            self._gives(row, own)
             if heap_end:
                 self.change(row, min(page, heap_end), max(page, heap_end))
         elif kind in _CHANGES:

@@ -165,12 +165,12 @@ cdef void clip(thread* td, vmspace* vms, uint32_t i, vm_offset_t va) noexcept no
     if entry.object == NULL:
         entry.object = vm_object_allocate(td, OBJT_DEFAULT, (entry.end - entry.start) >> PAGE_SHIFT)
         entry.offset = 0
+    vm_object_reference(td, entry.object)               # first: another thread's fault may have the object's lock
     upper = entry_insert(td, vms, i + 1, entry)
     upper.start = va
     upper.offset = entry.offset + ((va - entry.start) >> PAGE_SHIFT)
     upper.grows_down = 0
     entry.end = va
-    vm_object_reference(td, entry.object)
 
 
 # Make va a border of entries.
