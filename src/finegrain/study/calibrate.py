@@ -224,7 +224,7 @@ def calibrate(
     names = list(target.waited_us)
     return Fitted(
         calibration=replace(
-            Calibration(**values),
+            Calibration(**values),  # type: ignore[arg-type]
             cpus=target.cpus,
             jobs=target.jobs,
             workload=target.workload,
