@@ -21,7 +21,7 @@ def command(
     ] = None,
     replications: Annotated[int, typer.Option(help="Independent runs of each point.")] = 2,
     rounds: Annotated[int, typer.Option(help="Steps at most.")] = 5,
-    seconds: Annotated[float, typer.Option(help="Simulated seconds to measure in each run.")] = 0.04,
+    seconds: Annotated[float, typer.Option(help="Simulated seconds to measure in each run.")] = 0.2,
     keep: Annotated[
         Path, typer.Option(help="Keep finished runs in this folder: a fit that is stopped goes on there.")
     ] = Path(".finegrain/points"),

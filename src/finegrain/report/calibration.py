@@ -9,6 +9,8 @@ def text(fitted: Fitted) -> str:
     for parameter in PARAMETERS:
         value = getattr(fitted.calibration, parameter.name)
         at = " (at its bound)" if value in (parameter.low, parameter.high) else ""
+        if parameter.needs and parameter.needs not in fitted.measured_us:
+            at = f" (not fitted: the column has no {parameter.needs})"
         bounds = f"{parameter.low:g} to {parameter.high:g}"
         lines.append(f"{parameter.name:18} {value:7.4g}   {bounds:>13}{at}")
     names = [parameter.name for parameter in PARAMETERS]

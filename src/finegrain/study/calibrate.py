@@ -32,13 +32,17 @@ from finegrain.study.result import SPAN_90MIN_S
 
 @dataclass(frozen=True)
 class Parameter:
-    """One thing that is fitted. `step` is the difference for a slope; `log`: all is done in the logarithm."""
+    """One thing that is fitted. `step` is the difference for a slope; `log`: all is done in the logarithm.
+
+    It is left as it is when the column lacks the lock that it `needs`.
+    """
 
     name: str
     low: float
     high: float
     step: float
     log: bool = False
+    needs: str = ""
 
     def inner(self, value: float) -> float:
         """Return what the steps are taken in."""
@@ -52,13 +56,13 @@ class Parameter:
 PARAMETERS: Final = (
     Parameter("user_time", 0.5, 2.0, 0.15, log=True),
     Parameter("cost_scale", 0.5, 2.0, 0.15, log=True),
-    Parameter("listings_per_s", 0.0, 10.0, 1.0),
-    Parameter("map_readings_per_s", 0.0, 10.0, 1.0),
-    Parameter("pfs_nodes", 0.0, 10_000.0, 400.0),
+    Parameter("listings_per_s", 0.0, 10.0, 1.0, needs="sx:proctree"),
+    Parameter("map_readings_per_s", 0.0, 10.0, 1.0, needs="sx:vm map (user)"),
+    Parameter("pfs_nodes", 0.0, 10_000.0, 400.0, needs="sleep mutex:pfs_vncache"),
 )
 _FLOOR: Final = 0.01  # of a measured wait: less than that in a run counts as that
 _DAMPING: Final = 0.1  # of the largest eigenvalue: a step along what hardly matters is short
-_LONGEST: Final = 1.0  # a step, in units of the logarithm, or a third of a rate's range
+_LONGEST: Final = 3.0  # of a parameter's own steps, in one round
 _SETTLED: Final = 0.02  # the sum of squares falls by less than this part: done
 
 
@@ -167,7 +171,7 @@ def calibrate(
     recording: str,
     points: Points | None = None,
     replications: int = 2,
-    seconds: float = 0.04,
+    seconds: float = 0.2,
     warmup: float = 0.05,
     rounds: int = 5,
     processes: int | None = None,
@@ -190,21 +194,18 @@ def calibrate(
     steps = np.array([p.step for p in PARAMETERS])
     best: tuple[float, npt.NDArray[np.float64], dict[str, float], npt.NDArray[np.float64]] | None = None
     damping = _DAMPING
+    free = [i for i, p in enumerate(PARAMETERS) if not p.needs or p.needs in target.waited_us]
     done = 0
     for done in range(1, rounds + 1):
         # a slope at the upper bound is taken downwards
         signs = np.array(
             [-1.0 if p.outer(x + p.step) == p.outer(x) else 1.0 for p, x in zip(PARAMETERS, at, strict=True)]
         )
-        waits = fit.run([at, *(at + np.eye(len(at))[i] * steps * signs for i in range(len(at)))])
+        waits = fit.run([at, *(at + np.eye(len(at))[i] * steps * signs for i in free)])
         residual = _residuals(target, waits[0])
-        jacobian = np.stack(
-            [
-                (_residuals(target, moved) - residual) * sign
-                for moved, sign in zip(waits[1:], signs, strict=True)
-            ],
-            axis=1,
-        )
+        jacobian = np.zeros((len(residual), len(at)))
+        for i, moved in zip(free, waits[1:], strict=True):
+            jacobian[:, i] = (_residuals(target, moved) - residual) * signs[i]
         cost = float(residual @ residual)
         say(f"round {done}: sum of squares {cost:.3f}; {_values_text(values_of(at))}")
         if best is not None and cost > best[0]:  # too far: back, and half as long
@@ -216,7 +217,7 @@ def calibrate(
             best = (cost, at, waits[0], jacobian)
             if settled:
                 break
-        move = np.clip(_step(jacobian, residual, damping), -_LONGEST / 0.15, _LONGEST / 0.15) * steps
+        move = np.clip(_step(jacobian, residual, damping), -_LONGEST, _LONGEST) * steps
         bounds = [(p.inner(p.low), p.inner(p.high)) for p in PARAMETERS]
         at = np.array([min(max(x, low), high) for x, (low, high) in zip(at + move, bounds, strict=True)])
     assert best is not None
