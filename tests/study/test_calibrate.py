@@ -52,7 +52,7 @@ def simulated(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def target(values: dict[str, float]) -> Target:
-    waits = waits_us([Fake(values)], 0.04)  # type: ignore[list-item]
+    waits = waits_us([Fake(values)], 0.2)  # type: ignore[list-item]
     return Target(waits, 104, 104, "poudriere", "mixed")
 
 

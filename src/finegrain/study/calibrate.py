@@ -61,7 +61,9 @@ PARAMETERS: Final = (
     Parameter("pfs_nodes", 0.0, 10_000.0, 400.0, needs="sleep mutex:pfs_vncache"),
 )
 _FLOOR: Final = 0.01  # of a measured wait: less than that in a run counts as that
-_DAMPING: Final = 0.1  # of the largest eigenvalue: a step along what hardly matters is short
+# Of each parameter's own sum of squares (Marquardt 1963), at first and at least.
+_DAMPING: Final = 0.1
+_LEAST_DAMPING: Final = 0.01
 _LONGEST: Final = 3.0  # of a parameter's own steps, in one round
 _SETTLED: Final = 0.02  # the sum of squares falls by less than this part: done
 
@@ -159,8 +161,8 @@ def _step(
 ) -> npt.NDArray[Any]:
     """Give the Gauss-Newton step in units of each parameter's own step."""
     square = jacobian.T @ jacobian
-    largest = float(np.linalg.eigvalsh(square)[-1]) or 1.0
-    step = np.linalg.solve(square + damping * largest * np.eye(len(square)), -jacobian.T @ residual)
+    own = np.diag(square) + 1e-6  # what a parameter has no effect on leaves it where it is
+    step = np.linalg.solve(square + damping * np.diag(own), -jacobian.T @ residual)
     return np.asarray(step)
 
 
@@ -208,16 +210,18 @@ def calibrate(
             jacobian[:, i] = (_residuals(target, moved) - residual) * signs[i]
         cost = float(residual @ residual)
         say(f"round {done}: sum of squares {cost:.3f}; {_values_text(values_of(at))}")
-        if best is not None and cost > best[0]:  # too far: back, and half as long
-            damping *= 8
+        if best is not None and cost > best[0]:  # too far: back, and shorter
+            damping *= 10
             cost, at, waits_best, jacobian = best
             residual = _residuals(target, waits_best)
         else:
             settled = best is not None and best[0] - cost < _SETTLED * best[0]
             best = (cost, at, waits[0], jacobian)
+            damping = max(damping / 3, _LEAST_DAMPING)
             if settled:
                 break
-        move = np.clip(_step(jacobian, residual, damping), -_LONGEST, _LONGEST) * steps
+        step = _step(jacobian, residual, damping)
+        move = step * min(1.0, _LONGEST / max(float(np.abs(step).max()), 1e-9)) * steps
         bounds = [(p.inner(p.low), p.inner(p.high)) for p in PARAMETERS]
         at = np.array([min(max(x, low), high) for x, (low, high) in zip(at + move, bounds, strict=True)])
     assert best is not None
