@@ -70,7 +70,9 @@ def read_lines(stream: BinaryIO, source: str) -> File:
         for at, profile in enumerate(found_profiles, 1):
             profile.label = str(at)
     notes = {
-        reader.format: reader.notes() for reader in order if any(len(dump.builder) for dump in reader.dumps)
+        reader.format: [*reader.notes(), *reader.repeats()]
+        for reader in order
+        if any(len(dump.builder) for dump in reader.dumps)
     }
     skipped = sorted(log.skipped, key=lambda skip: skip.first)
     return File(source, found_profiles, notes, skipped, log.skipped_lines, log.broken_rows, log.lines)

@@ -1,4 +1,4 @@
-from read_sample import rows
+from read_sample import read, rows
 
 
 def test_klockstat_by_thread_with_the_lock_of_the_longest_wait() -> None:
@@ -22,3 +22,11 @@ def test_klockstat_in_latin_1_with_its_line_ends_written_out() -> None:
     )
     text += "b'[unknown]'=A0 118490 83=A0 179899 9834734=0A=\nf+0x1 3 4 5 6=0A=\n"
     assert rows(text, "site", "hold_count", "hold_us") == [("[unknown]", 83, 9834.734), ("f+0x1", 4, 0.006)]
+
+
+def test_klockstat_the_same_thread_again_is_another_dump() -> None:
+    text = " Tid Comm Avg Wait Count Max Wait Total Wait\n 1 a 1 us 1 1 us {} us\n 2 a 1 us 1 1 us 6 us\n"
+    text += " 1 a 1 us 1 1 us 7 us\n"
+    assert [p.table["wait_us"].to_list() for p in read(text.format(5)).profiles] == [[5, 6], [7]]
+    row = " f+0x1 1 us 1 1 us 7 us\n"
+    assert rows(" Caller Avg Wait Count Max Wait Total Wait\n" + row + row, "wait_us") == [(7,)]

@@ -51,10 +51,17 @@ def test_lock_stat_without_its_heading(numbers: str) -> None:
     ]
 
 
-def test_lock_stat_as_a_diff_says_that_both_sides_are_added() -> None:
-    text = f"lock_stat version 0.3\n{HEAD_3}\n-  a_lock: 1 2 0.1 0.2 0.3 4 5 0.6 0.7 0.8\n"
-    file = read(text + "+  a_lock: 1 2 0.1 0.2 0.4 4 5 0.6 0.7 0.8\n")
-    assert file.profiles[0].table["wait_us"].to_list() == [0.3, 0.4]
+def test_lock_stat_as_a_diff_is_the_two_dumps() -> None:
+    row = "{} {}_lock: 1 2 0.1 0.2 {} 4 5 0.6 0.7 0.8\n".format
+    text = f"lock_stat version 0.3\n{HEAD_3}\n"
+    file = read(text + row("-", "a", 0.3) + row("+", "a", 0.4) + row(" ", "b", 5.0) + row("+", "c", 6.0))
+    assert [p.table.select("lock", "wait_us").rows() for p in file.profiles] == [
+        [("a_lock", 0.3), ("b_lock", 5.0)],
+        [("a_lock", 0.4), ("b_lock", 5.0), ("c_lock", 6.0)],
+    ]
+    assert [p.label for p in file.profiles] == ["1", "2"]
+    # marks on every line are of a mail, not of a diff
+    assert [p.table.height for p in read(text + row("-", "a", 0.3) + row("-", "b", 0.4)).profiles] == [2]
     assert any("diff" in note for note in file.notes["Linux lock_stat"])
 
 
@@ -64,3 +71,22 @@ def test_lock_stat_heading_broken_within_a_word_and_columns_left_out() -> None:
     assert rows(text, "wait_us", "acq_bounces") == [(0.3, 4)]
     text = "class name con-bounces contentions waittime-min ...\nb_lock: 1 2 0.27 ...\n"
     assert rows(text, "contended", "wait_min_us", "wait_us") == [(2, 0.27, None)]
+
+
+def test_lock_stat_the_same_class_and_mode_again_is_another_dump() -> None:
+    row = "{}: 1 2 0.1 0.2 {} 4 5 0.6 0.7 0.8\n".format
+    point = "a_lock 3 [<ffffffff81502a70>] f+0x1/0x2\n"
+    text = f"lock_stat version 0.3\n{HEAD_3}\n" + row("a_lock-W", 1.5) + row("a_lock-R", 2.5) + point
+    file = read(text + row("a_lock-W", 3.5) + row("a_lock-R", 4.5) + point)
+    found = [p.table.filter(p.table["role"] == "lock")["wait_us"].to_list() for p in file.profiles]
+    assert found == [[1.5, 2.5], [3.5, 4.5]]
+    assert [p.table.height for p in file.profiles] == [3, 3]
+    assert "line 6 has the lock of line 3 again: a new dump begins there" in file.notes["Linux lock_stat"]
+
+
+def test_lock_stat_names_that_the_kernel_cut_may_be_those_of_two_classes() -> None:
+    name = "(work_completion)(&(&device->work_of_a)" + ": 1 2 0.1 0.2 {} 4 5 0.6 0.7 0.8\n"
+    text = (
+        f"lock_stat version 0.3\n{HEAD_3}\n" + name.format(1.5) + "b_lock: 1 2 0.1 0.2 0.3 4 5 0.6 0.7 0.8\n"
+    )
+    assert [p.table.height for p in read(text + name.format(2.5)).profiles] == [3]

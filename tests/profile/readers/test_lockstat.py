@@ -34,3 +34,14 @@ def test_lockstat_parsable() -> None:
     assert rows("0 4 vm page f+0x1 1.000000 4321\n", "event", "lock", "contended", "wait_us") == [
         ("Adaptive mutex spin", "vm page", 4, 4.321)
     ]
+
+
+def test_lockstat_parsable_twice_is_two_runs() -> None:
+    text = "0 4 vm page f+0x1 1.000000 4000\n1 4 vm page f+0x1 1.000000 5000\n"
+    assert [p.table["wait_us"].to_list() for p in read(text * 2).profiles] == [[4.0, 5.0]] * 2
+
+
+def test_lockstat_locks_of_one_name_look_alike_but_a_line_that_was_copied_is_read_once() -> None:
+    row = "{} 50% 50% 0.00 10 lock f+0x1\n".format
+    text = SECTION + COLUMNS + row(4) + row(3) + row(3) + row(4)
+    assert rows(text, "contended") == [(4,), (3,), (4,)]

@@ -31,3 +31,19 @@ def test_perf_contention_by_cgroup_and_by_address() -> None:
     ]
     text = " contended total wait  address  symbol\n\n 3 6.00 us  ffff98d7031fb498    (mutex)\n"
     assert rows(text, "lock", "lock_class") == [("0xffff98d7031fb498", "mutex")]
+
+
+def test_perf_contention_callers_look_alike_but_threads_do_not() -> None:
+    """A row by caller is a stack, of which the caller alone is printed."""
+    text = " contended total wait type caller\n\n 3 6.00 us mutex f+0x1\n 2 5.00 us mutex f+0x1\n"
+    assert [p.table["wait_us"].to_list() for p in read(text + " 3 6.00 us mutex f+0x1\n").profiles] == [
+        [6, 5, 6]
+    ]
+    text = " contended total wait pid comm\n\n 3 6.00 us 7 a\n 2 5.00 us 8 a\n"
+    assert [p.table["wait_us"].to_list() for p in read(text + " 2 4.00 us 7 a\n").profiles] == [[6, 5], [4]]
+
+
+def test_perf_contention_a_line_that_was_copied_is_read_once() -> None:
+    text = "# output: contended, total wait, type, caller\n3, 6123, mutex, f+0x1\n3, 6123, mutex, f+0x1\n"
+    assert rows(text, "contended") == [(3,)]
+    assert "line 3 repeats line 2 and is read once" in read(text).notes["perf lock contention"]

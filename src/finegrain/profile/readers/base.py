@@ -6,11 +6,14 @@ from typing import Any, ClassVar
 
 import polars as pl
 
+from finegrain.errors import UserError
 from finegrain.profile.table import Builder, Profile
 
 # Dumps of one file; more than that is not a file that anyone compares.
 MAX_DUMPS = 10_000
 _MAX_RANGES = 2_000
+# Repeats that a note lists; the others are counted.
+_MAX_REPEATS = 12
 
 
 @dataclass(slots=True)
@@ -55,6 +58,10 @@ class Log:
         if len(self.skipped) < _MAX_RANGES:
             self.skipped.append(Skip(number, number, why))
 
+    def text_since(self, number: int) -> bool:
+        """Has a line of other text been met since line `number`?"""
+        return self._title_line > number
+
     def title(self, number: int) -> str | None:
         """The line of text that stands just above line `number`, if one does."""
         return self._title if number - self._title_line <= 6 else None
@@ -70,6 +77,9 @@ class Dump:
     derived: dict[str, str] = field(default_factory=dict)
     meta: dict[str, Any] = field(default_factory=dict)
     headed: bool = False  # a header line has been seen
+    heading_at: int = 0  # rows that stood above it: more than 0 where somebody sorted the lines
+    seen: dict[int, int] = field(default_factory=dict)  # hash of what names a row -> its line
+    last: tuple[Any, ...] | None = None
 
 
 class Reader:
@@ -84,6 +94,8 @@ class Reader:
         """`log` hears of every line that is skipped."""
         self.log = log
         self.dumps: list[Dump] = []
+        self._repeats: list[str] = []
+        self._repeated = 0
 
     def starts(self, text: str) -> bool:
         """Is this line (stripped) a heading that only this format prints?"""
@@ -105,10 +117,60 @@ class Reader:
         return []
 
     def dump(self, number: int, *, new: bool = False) -> Dump:
-        """The dump that rows go to; `new` starts another one unless the last is still empty."""
-        if not self.dumps or (new and len(self.dumps[-1].builder) and len(self.dumps) < MAX_DUMPS):
+        """The dump that rows go to; `new` starts another one unless the last is still empty.
+
+        Raises UserError past MAX_DUMPS dumps.
+        """
+        if not self.dumps or (new and len(self.dumps[-1].builder)):
+            if len(self.dumps) >= MAX_DUMPS:
+                raise UserError(
+                    f"more than {MAX_DUMPS:,} dumps in one file (line {number}); give a part of it"
+                )
             self.dumps.append(Dump(Builder(self.fields, self.extra), self.log.title(number)))
         return self.dumps[-1]
+
+    def put(self, row: tuple[Any, ...], *key: Any) -> None:
+        """Add a row, which ends with its line; `key` is what no other row of the same dump has, if anything is.
+
+        A row that is the same as the one above it is a copy and is read once; a key that was there before
+        starts a new dump.  Both are told in the notes.
+        """
+        number = row[-1]
+        dump = self.dump(number)
+        last = dump.last
+        if last is not None and last[:-1] == row[:-1] and not self.log.text_since(last[-1]):
+            self._repeat(f"line {number} repeats line {last[-1]} and is read once")
+            dump.last = (*last[:-1], number)
+            return
+        if key:
+            name = hash(key)
+            if name in dump.seen:
+                self._repeat(
+                    f"line {number} has the lock of line {dump.seen[name]} again: a new dump begins there"
+                )
+                dump = self._next(number)
+            dump.seen[name] = number
+        dump.last = row
+        dump.builder.add(row)
+
+    def _next(self, number: int) -> Dump:
+        """A new dump in the middle of rows: under the same heading, if that stood above them."""
+        before = self.dumps[-1]
+        before.seen, before.last = {}, None
+        dump = self.dump(number, new=True)
+        dump.headed = before.headed and not before.heading_at
+        dump.span_s = before.span_s
+        return dump
+
+    def _repeat(self, what: str) -> None:
+        self._repeated += 1
+        if len(self._repeats) < _MAX_REPEATS:
+            self._repeats.append(what)
+
+    def repeats(self) -> list[str]:
+        """Rows that were there before, and what was made of them: a note each."""
+        more = self._repeated - len(self._repeats)
+        return self._repeats + ([f"{more:,} more rows were there before"] if more else [])
 
     def profiles(self, source: str) -> list[Profile]:
         """What was read, a profile for each dump that has rows."""

@@ -150,7 +150,8 @@ class Klockstat(Reader):
         if stack and stack[0] == row["site"]:
             del stack[0]
         row["stack"] = BETWEEN.join(stack) or None
-        self.dump(int(str(row["line"]))).builder.add(tuple(row.get(name) for name in self.fields))
+        thread = [(row["pid"], row["site"], row["event"])] if "pid" in row else []
+        self.put(tuple(row.get(name) for name in self.fields), *thread)
 
     def close(self) -> None:
         """Report what is left over."""

@@ -6,7 +6,6 @@ from typing import ClassVar
 import polars as pl
 
 from finegrain.profile.readers.base import Joiner, Log, Reader
-from finegrain.profile.table import Builder
 
 # Column -> column of the table.  LOCK_PROFILING(9), MUTEX_PROFILING(9): all times are microseconds.
 COLUMNS = {
@@ -86,7 +85,7 @@ class LockProfiling(Reader):
             dump = self.dump(number, new=True)
             dump.headed = False
         if words:
-            dump.headed = True
+            dump.headed, dump.heading_at = True, len(dump.builder)
             self._set_layout(tuple(word for word in words if word != "name"))
         else:
             self._set_layout(())
@@ -96,9 +95,6 @@ class LockProfiling(Reader):
         sound = len(set(layout)) == len(layout) and all(name in COLUMNS for name in layout)
         self._layout = layout = layout if sound else ()
         self._places = [layout.index(name) if name in layout else -1 for name in COLUMNS]
-
-    def _builder(self, number: int) -> Builder:
-        return self.dumps[-1].builder if self.dumps else self.dump(number).builder
 
     def _slowly(self, number: int, text: str) -> bool:
         """A row without heading, a part of a broken row, or a heading's second half."""
@@ -156,7 +152,7 @@ class LockProfiling(Reader):
             lock_class, lock = None, f"{lock_class}:{lock}"  # before FreeBSD 7 there was no class
         values = [*map(int, numbers), None]
         cells = [values[place] for place in self._places]
-        self._builder(number).add((lock_class, lock, site, "site", *cells, number))
+        self.put((lock_class, lock, site, "site", *cells, number), lock_class, lock, site)
         return True
 
     def close(self) -> None:

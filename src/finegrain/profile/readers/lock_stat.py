@@ -1,11 +1,13 @@
 """Linux's /proc/lock_stat, versions 0.3 and 0.4 (Documentation/locking/lockstat.rst)."""
 
 import re
+from dataclasses import replace
 from typing import ClassVar
 
 import polars as pl
 
 from finegrain.profile.readers.base import Joiner, Log, Reader
+from finegrain.profile.table import Profile
 
 COLUMNS = {
     "con-bounces": "con_bounces",
@@ -25,6 +27,9 @@ _ALL = tuple(COLUMNS)
 _NO_AVERAGES = tuple(name for name in _ALL if not name.endswith("-avg"))
 LAYOUTS = {12: _ALL, 10: _NO_AVERAGES}
 _COUNTS = frozenset({"con-bounces", "contentions", "acq-bounces", "acquisitions"})
+
+# The kernel cuts names here, but for #3, /1, -W and -R behind them.
+CUT = 38
 
 _VERSION = re.compile(r"(?:^|\s)lock_stat version \d")
 _NUMBER = r"\d{1,18}(?:\.\d{1,6})?"
@@ -51,8 +56,9 @@ class LockStat(Reader):
         "con_bounces": pl.Int64(),
         "acq_bounces": pl.Int64(),
         "address": pl.String(),
+        "sign": pl.String(),
     }
-    fields = ("lock", "site", "role", "mode", *COLUMNS.values(), "address", "line")
+    fields = ("lock", "site", "role", "mode", *COLUMNS.values(), "address", "sign", "line")
 
     def __init__(self, log: Log) -> None:
         """`log` hears of every line that is skipped."""
@@ -68,6 +74,7 @@ class LockStat(Reader):
         self._points_seen = False
         self._expected = -1
         self._signs: set[str] = set()
+        self._sign: str | None = None  # of the line that is read, in a diff of two dumps
         self._disabled = False
         self._averages_missing = False
 
@@ -100,6 +107,7 @@ class LockStat(Reader):
 
     def _unnumbered(self, text: str) -> str:
         """The kernel's own documentation prints its sample with line numbers: 06 &mm->mmap_sem-W: ..."""
+        self._sign = None
         match = _NUMBERED.match(text)
         if match:
             found = int(match[1])
@@ -109,7 +117,9 @@ class LockStat(Reader):
                 return text[match.end() :]
         lead = _LEAD.match(text)
         if lead:
-            self._signs |= set(lead[0]) & {"+", "-"}
+            signs = set(lead[0]) & {"+", "-"}
+            self._sign = min(signs, default=None)
+            self._signs |= signs
             return text[lead.end() :]
         return text
 
@@ -225,9 +235,9 @@ class LockStat(Reader):
         self._points_role, self._points_seen = "waiter", False
         self._averages_missing |= "waittime-avg" not in values
         get = values.get
-        self.dump(number).builder.add(
-            (self._base, None, "lock", mode, *[get(column) for column in COLUMNS], None, number)
-        )
+        row = (self._base, None, "lock", mode, *[get(column) for column in COLUMNS], None, self._sign, number)
+        # a name that was cut may be that of several classes
+        self.put(row, *(() if len(self._base) >= CUT else (self._base, mode, self._sign)))
         return True
 
     def _point_row(self, number: int, name: str, count: str, address: str | None, site: str | None) -> bool:
@@ -239,9 +249,7 @@ class LockStat(Reader):
         self._points_seen = True
         row = dict.fromkeys(COLUMNS)
         row["contentions"] = int(count)
-        self.dump(number).builder.add(
-            (name, site.strip(), self._points_role, None, *row.values(), address, number)
-        )
+        self.put((name, site.strip(), self._points_role, None, *row.values(), address, self._sign, number))
         return True
 
     def _leave(self, why: str) -> None:
@@ -257,6 +265,17 @@ class LockStat(Reader):
         """Report what is left over."""
         self._leave("row cut short")
 
+    def profiles(self, source: str) -> list[Profile]:
+        """What was read; a diff of two dumps is the two, each with the lines that the diff leaves as they are."""
+        found = []
+        for profile in super().profiles(source):
+            sign, table = pl.col("sign"), profile.table
+            sides = [table.filter(sign.is_null() | (sign == mark)) for mark in "-+"]
+            if any(side.height == table.height for side in sides):
+                sides = [table]
+            found += [replace(profile, table=side.drop("sign")) for side in sides if side.height]
+        return found
+
     def notes(self) -> list[str]:
         """What this format does not tell."""
         notes = [
@@ -269,7 +288,7 @@ class LockStat(Reader):
         if self._averages_missing:
             notes.append("version 0.3 prints no averages")
         if len(self._signs) == 2:
-            notes.append("lines are marked + and -, a diff of two dumps: rows of both are in one profile")
+            notes.append("lines are marked + and -, a diff of two dumps: they are read as the two")
         if self._disabled:
             notes.append("the kernel says that lock debugging was off: the figures stopped at some point")
         return notes

@@ -82,6 +82,7 @@ class _Record:
     bins: list[int] = field(default_factory=list)  # upper end, count, upper end, count ...
     stack: list[str] = field(default_factory=list)
     total_ns: int | None = None
+    parsable: bool = False
 
 
 class Lockstat(Reader):
@@ -242,7 +243,7 @@ class Lockstat(Reader):
             self._event += " hold"
         elif which < 32 and not _kind(self._event):
             self._event += " block"
-        record = _Record(number, int(match[2]), float(match[5]), None, match[3], match[4])
+        record = _Record(number, int(match[2]), float(match[5]), None, match[3], match[4], parsable=True)
         if match[6]:
             record.total_ns = int(match[6])
         if match[7]:
@@ -289,7 +290,7 @@ class Lockstat(Reader):
         if event is None:
             self._lost = True
         unknown = not wait and not hold
-        dump.builder.add(
+        self.put(
             (
                 *(
                     _class(event or ""),
@@ -309,7 +310,8 @@ class Lockstat(Reader):
                     BETWEEN.join(map(str, record.bins)) or None,
                     record.number,
                 ),
-            )
+            ),
+            *((event, record.lock, record.caller, *record.stack) if record.parsable else ()),
         )
 
     def close(self) -> None:

@@ -295,10 +295,10 @@ class PerfContention(Reader):
     def _finish(self) -> None:
         row, self._row = self._row, None
         frames, self._frames = self._frames, []
-        stack, self._csv_stack = self._csv_stack, ""
+        csv_stack, self._csv_stack = self._csv_stack, ""
         if row is None:
             return
-        frames += re.findall(r"(0x[0-9a-f]{6,16})\s+([^:\s]+)", stack)
+        frames += re.findall(r"(0x[0-9a-f]{6,16})\s+([^:\s]+)", csv_stack)
         number, cells, first, second = row
         values = values_of(self._keys, cells)
         lock_class = lock = site = mode = pid = address = None
@@ -320,19 +320,15 @@ class PerfContention(Reader):
         if "wait_us" not in values and values.get("wait_avg_us") is not None and values.get("contended"):
             values["wait_us"] = float(values["contended"] or 0) * float(values["wait_avg_us"] or 0)
             self.dumps[-1].derived["wait_us"] = "contended x the printed mean"
-        self.dump(number).builder.add(
+        stack = BETWEEN.join(name for _, name in frames) or None
+        self.put(
             (
-                *(
-                    lock_class,
-                    lock,
-                    site,
-                    BETWEEN.join(name for _, name in frames) or None,
-                    role,
-                    mode,
-                ),
+                *(lock_class, lock, site, stack, role, mode),
                 *[values.get(name) for name in COLUMNS.values()],
                 *(pid, address, BETWEEN.join(address for address, _ in frames) or None, number),
-            )
+            ),
+            # the rows of callers are stacks, of which the caller alone is printed: several may look alike
+            *(() if role == "site" or first == "-1" else (first, second, mode)),
         )
 
     def close(self) -> None:

@@ -110,9 +110,7 @@ class PerfReport(Reader):
         ):
             values["wait_us"] = float(values["contended"] or 0) * float(values["wait_avg_us"] or 0)
             self.dumps[-1].derived["wait_us"] = "contended x the printed mean"
-        self.dump(number).builder.add(
-            (name, "lock", *[values.get(column) for column in COLUMNS.values()], number)
-        )
+        self.put((name, "lock", *[values.get(column) for column in COLUMNS.values()], number))
         return True
 
     def close(self) -> None:
