@@ -1,3 +1,5 @@
+import pytest
+
 from read_sample import read, rows
 
 
@@ -30,3 +32,18 @@ def test_klockstat_the_same_thread_again_is_another_dump() -> None:
     assert [p.table["wait_us"].to_list() for p in read(text.format(5)).profiles] == [[5, 6], [7]]
     row = " f+0x1 1 us 1 1 us 7 us\n"
     assert rows(" Caller Avg Wait Count Max Wait Total Wait\n" + row + row, "wait_us") == [(7,)]
+
+
+@pytest.mark.parametrize(
+    ("cut", "whole"),
+    [
+        ("f+0x1 118490 83", "g+0x2 3 4 5000 6000"),
+        ("f+0x1 118490 83 12", "g+0x2 3 4 5000 6000"),
+        ("f+0x1 8.3 us 77", "g+0x2 1 us 4 5 us 6 us"),
+        ("f+0x1 8.3 us", "g+0x2 1 us 4 5 us 6 us"),
+    ],
+)
+def test_klockstat_a_row_that_was_cut_does_not_take_the_row_below(cut: str, whole: str) -> None:
+    file = read(f" Caller Avg Wait Count Max Wait Total Wait\n {cut}\n {whole}\n")
+    assert file.profiles[0].table.select("site", "count", "wait_us").rows() == [("g+0x2", 4, 6.0)]
+    assert [(skip.first, skip.why) for skip in file.skipped] == [(2, "row cut short")]

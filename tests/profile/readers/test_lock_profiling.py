@@ -78,3 +78,13 @@ def test_lock_profiling_a_line_that_was_copied_is_read_once_and_noted() -> None:
 def test_repeats_past_a_dozen_are_counted() -> None:
     file = read(HEADING + ROW(10, 1, "a") * 50)
     assert file.notes["FreeBSD LOCK_PROFILING"][-1] == "37 more rows were there before"
+
+
+@pytest.mark.parametrize(
+    "cut", ["1 2 3 4", "1 2 3 4 5 6 7 0 9", "1 2 3 4 5 6 7 0 9 /a.c:1", "1 2 3 4 5 6 7 0 9 /a.c:1 (rw:v"]
+)
+@pytest.mark.parametrize("heading", ["", HEADING])
+def test_lock_profiling_a_row_that_was_cut_does_not_take_the_row_below(heading: str, cut: str) -> None:
+    file = read(heading + cut + "\n" + ROW(20, 2, "b"))
+    assert [profile.table["wait_us"].to_list() for profile in file.profiles] == [[20]]
+    assert file.broken_rows == bool(heading)

@@ -1,3 +1,5 @@
+import pytest
+
 from read_sample import read, rows
 
 SECTION = "Adaptive mutex spin: 40 events in 2.000 seconds (20 events/sec)\n"
@@ -45,3 +47,10 @@ def test_lockstat_locks_of_one_name_look_alike_but_a_line_that_was_copied_is_rea
     row = "{} 50% 50% 0.00 10 lock f+0x1\n".format
     text = SECTION + COLUMNS + row(4) + row(3) + row(3) + row(4)
     assert rows(text, "contended") == [(4,), (3,), (4,)]
+
+
+@pytest.mark.parametrize("cut", ["2 50% 50% 0.00 10 lock", "2 50% 50% 0.00 10", "2 50% 50% 0.00"])
+def test_lockstat_a_row_that_was_cut_does_not_take_the_row_below(cut: str) -> None:
+    file = read(SECTION + COLUMNS + cut + "\n3 50% 50% 0.00 10 mine g+0x1\n")
+    assert file.profiles[0].table.select("contended", "lock", "site").rows() == [(3, "mine", "g+0x1")]
+    assert [(skip.first, skip.why) for skip in file.skipped] == [(4, "row cut short")]

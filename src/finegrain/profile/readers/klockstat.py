@@ -67,6 +67,8 @@ class Klockstat(Reader):
         text = LEAD.sub("", text).strip()
         if not text:
             return True
+        if self._kind and (_NUMBERS.match(text) or _TIMES.match(text)):
+            self._joiner.drop("row cut short")  # what is whole is not the rest of a row that was cut
         if self._joiner.parts:
             joined = self._joiner.text(text)
             first = self._joiner.first(number)

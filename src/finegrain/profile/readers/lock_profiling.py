@@ -105,10 +105,13 @@ class LockProfiling(Reader):
             return True
         if self._row.parts:
             joined = self._row.text(text)
+            if self._complete_alone(text) and self._add(number, text):
+                self._row.drop("row cut short")
+                return True
             if self._add(self._row.first(number), joined):
                 self._row.parts.clear()
                 return True
-            if self._may_go_on(joined) and not self._complete_alone(text) and self._row.hold(number, text):
+            if self._may_go_on(joined) and self._row.hold(number, text):
                 return True
             self._row.drop("row cut short")
         if self._add(number, text):

@@ -129,6 +129,10 @@ class Lockstat(Reader):
         text = text.strip()
         if not text:
             return True
+        if "%" in text and (record := self._split(number, text)):
+            self._joiner.drop("row cut short")  # what is whole is not the rest of a row that was cut
+            self._begin(record)
+            return True
         if self._joiner.parts:
             joined = self._joiner.text(text)
             section = _SECTION.match(joined) or _HEADING.match(joined)
@@ -141,9 +145,6 @@ class Lockstat(Reader):
                     return True
                 return self.feed(first, joined)
             self._joiner.drop("row cut short")
-        if "%" in text and (record := self._split(number, text)):
-            self._begin(record)
-            return True
         if self.starts(text):
             return self._heading(number, text)
         return self._under_row(text) or self._rest(number, text)

@@ -41,6 +41,8 @@ _CSV_STACK = re.compile(r"(?::\s*)?(?:0x[0-9a-f]{6,16}(?:\s|$)|[\w.$]+\+0x[0-9a-
 _SYMBOL_TYPE = re.compile(r"^(.*?)\s*\(([\w:?-]+)\)$")
 _SYMBOL_LINE = re.compile(r"(?:[&\w][\w.>-]*)?\s*(?:\([\w:?-]+\))?$")
 _DEBUG = re.compile(r"#?\s*(?:debug: total=\d+, bad=(\d+)|bad: (\d+), total: \d+)")
+# What follows are the stacks of owners, with the waits that they caused: the same waits once more.
+_OWNER_STACKS = re.compile(r"(?:=== owner stack trace ===|#\s*owner stack trace:)$")
 _DEFAULT = ("contended", "total wait", "max wait", "avg wait")
 _LOCK_TYPES = {
     "spinlock",
@@ -111,6 +113,7 @@ class PerfContention(Reader):
         self._csv_stack = ""
         self._csv_stacks, self._wanted = False, 0
         self._bad = 0
+        self._owners = self._owners_seen = False
         self._modes: set[str] = set()
         self._no_total = False
 
@@ -137,16 +140,22 @@ class PerfContention(Reader):
             if self._open:
                 self._parse_heading(f"{self._heading_text} {text}")
                 return True
+        if _OWNER_STACKS.match(text) and self.dumps:
+            self._finish()
+            self._joiner.drop("row cut short")
+            self._owners = True
+            return True
+        if self._take(number, text):  # alone first: what is whole is not the rest of a row that was cut
+            self._joiner.drop("row cut short")
+            return True
         if self._joiner.parts:
             joined = self._joiner.text(text)
             if self._take(self._joiner.first(number), joined):
                 self._joiner.parts.clear()
                 return True
-            if not self._whole(text) and self._may_go_on(joined) and self._joiner.hold(number, text):
+            if self._may_go_on(joined) and self._joiner.hold(number, text):
                 return True
             self._joiner.drop("row cut short")
-        if self._take(number, text):
-            return True
         if self.starts(text):
             self._heading(number, text)
             return True
@@ -194,6 +203,7 @@ class PerfContention(Reader):
 
     def _heading(self, number: int, text: str) -> None:
         self._finish()
+        self._owners = False
         self.dump(number, new=bool(self.dumps and self.dumps[-1].headed)).headed = True
         self._parse_heading(text)
 
@@ -268,9 +278,6 @@ class PerfContention(Reader):
         self._csv_stack = stack
         return True
 
-    def _whole(self, text: str) -> bool:
-        return bool(self._pattern and self._pattern.match(text))
-
     def _take(self, number: int, text: str) -> bool:
         if self._separator is not None:
             return bool(self._mode) and text[:1].isdigit() and self._csv_row(number, text)
@@ -305,6 +312,8 @@ class PerfContention(Reader):
         role = "site"
         if self._mode == "caller":
             lock_class, site = first, second
+            if self._owners:
+                role, self._owners_seen = "holder", True
         elif self._mode == "address":
             role, address = "lock", first.removeprefix("0x")
             typed = _SYMBOL_TYPE.match(second)
@@ -328,7 +337,7 @@ class PerfContention(Reader):
                 *(pid, address, BETWEEN.join(address for address, _ in frames) or None, number),
             ),
             # the rows of callers are stacks, of which the caller alone is printed: several may look alike
-            *(() if role == "site" or first == "-1" else (first, second, mode)),
+            *(() if self._mode == "caller" or first == "-1" else (first, second, mode)),
         )
 
     def close(self) -> None:
@@ -349,6 +358,8 @@ class PerfContention(Reader):
             notes.append(
                 "owners are known for some kinds of lock only; waits on others are under Unknown (-1)"
             )
+        if self._owners_seen:
+            notes.append("stacks of owners are holder rows: the waits that they caused, no further ones")
         if self._no_total:
             notes.append("the column of totals was left out (-F)")
         if self._bad:
