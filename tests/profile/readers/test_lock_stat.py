@@ -1,5 +1,6 @@
 import pytest
 
+from finegrain.errors import UserError
 from read_sample import read, rows
 
 HEAD_3 = (
@@ -90,3 +91,12 @@ def test_lock_stat_names_that_the_kernel_cut_may_be_those_of_two_classes() -> No
         f"lock_stat version 0.3\n{HEAD_3}\n" + name.format(1.5) + "b_lock: 1 2 0.1 0.2 0.3 4 5 0.6 0.7 0.8\n"
     )
     assert [p.table.height for p in read(text + name.format(2.5)).profiles] == [3]
+
+
+@pytest.mark.parametrize("row", ["cpu0: 1 2 3 4 5 6 7 8 9 10", "eth0: 0 1 2 3 4 5 6 7 8 9 10 11"])
+def test_whole_numbers_after_a_name_are_no_lock_stat(row: str) -> None:
+    with pytest.raises(UserError, match="no lock profile"):
+        read(f"{row}\n" * 3)
+    # nor are they one under its heading
+    file = read(f"lock_stat version 0.3\n{HEAD_3}\na_lock: 1 2 0.1 0.2 0.3 4 5 0.6 0.7 0.8\n{row}\n")
+    assert file.profiles[0].table["lock"].to_list() == ["a_lock"]

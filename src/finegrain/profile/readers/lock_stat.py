@@ -47,6 +47,13 @@ _NUMBERED = re.compile(r"^(\d{1,4})(?=[\s-]|$)\s*")
 _RULE = re.compile(r"^[-.]{3,}$")
 
 
+def _fits(layout: tuple[str, ...], numbers: list[str]) -> bool:
+    """Are these figures of these columns?  Counts are whole; times carry decimals, or a unit that was added."""
+    return len(layout) == len(numbers) and all(
+        digits.isdigit() == (name in _COUNTS) for name, digits in zip(layout, numbers, strict=True)
+    )
+
+
 class LockStat(Reader):
     """A row a lock class (`name:` or `name-W:` and `name-R:`), then up to four points a list of two lists."""
 
@@ -85,7 +92,8 @@ class LockStat(Reader):
     def looks(self, text: str) -> bool:
         """Could it be a row of this format?"""
         match = _ROW.match(text) if ":" in text and text[-1] in _ROW_ENDS else None
-        return match is not None and len(match[2].split()) in LAYOUTS
+        numbers = match[2].split() if match else []
+        return bool(numbers) and _fits(LAYOUTS.get(len(numbers), ()), numbers)
 
     def feed(self, number: int, text: str) -> bool:
         """Take one line."""
@@ -221,11 +229,11 @@ class LockStat(Reader):
                 layout = LAYOUTS[len(numbers)]  # the heading above is another table's
             else:
                 return False
+        if not _fits(layout, [digits + unit for digits, unit in numbers]):
+            return False
         values: dict[str, float | int] = {}
         for name, (digits, unit) in zip(layout, numbers, strict=True):
             if name in _COUNTS:
-                if "." in digits or unit:
-                    return False
                 values[name] = int(digits)
             else:
                 values[name] = float(digits) * (1e-3 if unit.strip() == "ns" else 1.0)
