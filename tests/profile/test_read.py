@@ -6,6 +6,7 @@ import pytest
 
 from finegrain.errors import UserError
 from finegrain.profile.read import profiles_of, read_all, read_file
+from finegrain.profile.readers import base
 from read_sample import read, rows
 
 SECTION = "Adaptive mutex spin: 40 events in 2.000 seconds (20 events/sec)\n"
@@ -95,3 +96,11 @@ def test_standard_input_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_cannot_be_read_is_refused(name: str, why: str) -> None:
     with pytest.raises(UserError, match=why):
         read_file(name)
+
+
+def test_too_many_dumps_are_refused_not_merged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(base, "MAX_DUMPS", 3)
+    assert len(read((HEADING + ROW.format(wait=1)) * 3).profiles) == 3
+    for text in ((HEADING + ROW.format(wait=1)) * 4, HEADING + "".join(ROW.format(wait=n) for n in range(4))):
+        with pytest.raises(UserError, match=r"more than 3 dumps in one file \(line \d+\); give a part of it"):
+            read(text)

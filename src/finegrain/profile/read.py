@@ -70,7 +70,7 @@ def read_lines(stream: BinaryIO, source: str) -> File:
         for at, profile in enumerate(found_profiles, 1):
             profile.label = str(at)
     notes = {
-        reader.format: [*reader.notes(), *reader.repeats()]
+        reader.format: [*reader.notes(), *reader.found()]
         for reader in order
         if any(len(dump.builder) for dump in reader.dumps)
     }

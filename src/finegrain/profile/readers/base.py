@@ -8,6 +8,7 @@ import polars as pl
 
 from finegrain.errors import UserError
 from finegrain.profile.table import Builder, Profile
+from finegrain.profile.wrapped import note, unwrapped
 
 # Dumps of one file; more than that is not a file that anyone compares.
 MAX_DUMPS = 10_000
@@ -96,6 +97,7 @@ class Reader:
         self.dumps: list[Dump] = []
         self._repeats: list[str] = []
         self._repeated = 0
+        self._wrapped: list[int] = []
 
     def starts(self, text: str) -> bool:
         """Is this line (stripped) a heading that only this format prints?"""
@@ -167,27 +169,33 @@ class Reader:
         if len(self._repeats) < _MAX_REPEATS:
             self._repeats.append(what)
 
-    def repeats(self) -> list[str]:
-        """Rows that were there before, and what was made of them: a note each."""
+    def found(self) -> list[str]:
+        """What was met in this file: rows that were there before, counters that ran below zero; a note each."""
         more = self._repeated - len(self._repeats)
-        return self._repeats + ([f"{more:,} more rows were there before"] if more else [])
+        counted = [f"{more:,} more rows were there before"] if more else []
+        return [*self._repeats, *counted, *note(self._wrapped)]
 
     def profiles(self, source: str) -> list[Profile]:
         """What was read, a profile for each dump that has rows."""
-        return [
-            Profile(
-                source=source,
-                format=self.format,
-                system=self.system,
-                table=self.tidy(dump.builder.finish()),
-                title=dump.title,
-                span_s=dump.span_s,
-                derived=dump.derived,
-                meta=dump.meta,
+        found = []
+        for dump in self.dumps:
+            if not len(dump.builder):
+                continue
+            table, wrapped = unwrapped(self.tidy(dump.builder.finish()), dump.span_s)
+            self._wrapped += wrapped
+            found.append(
+                Profile(
+                    source=source,
+                    format=self.format,
+                    system=self.system,
+                    table=table,
+                    title=dump.title,
+                    span_s=dump.span_s,
+                    derived=dump.derived,
+                    meta=dump.meta,
+                )
             )
-            for dump in self.dumps
-            if len(dump.builder)
-        ]
+        return found
 
     def tidy(self, table: pl.DataFrame) -> pl.DataFrame:
         """A last look at a whole table."""

@@ -32,7 +32,7 @@ _RULE = re.compile(r"-{5,}$")
 # lockstat -p: event, count, lock, caller, mean reference count, total time, 64 bins, stack
 _PARSABLE = re.compile(
     r"(\d{1,2}) (\d{1,18}) (\S.*?) (\S+) (\d{1,9}\.\d{6})"
-    r"(?: (\d{1,18}))?((?: \d{1,10}){64})?((?: [^\s\d]\S*)*)$"
+    r"(?: (\d{1,20}))?((?: \d{1,10}){64})?((?: [^\s\d]\S*)*)$"
 )
 # The numbers that both systems' lockstat gives its first events; 32 to 55 are holds.
 _EVENTS = (
@@ -185,7 +185,7 @@ class Lockstat(Reader):
             return None
         rest = match[3].split()
         average = None
-        if rest[0].isdigit() and len(rest[0]) < 19 and (self._unit or len(rest) > 2):
+        if rest[0].isdigit() and len(rest[0]) < 21 and (self._unit or len(rest) > 2):
             average = int(rest.pop(0))
         if len(rest) < 2:
             return None

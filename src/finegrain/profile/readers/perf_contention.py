@@ -36,7 +36,7 @@ _TAILS = {
 }
 _CSV = re.compile(r"#\s*output:\s*(?=(?:acquired|contended|(?:total|max|min|avg) wait))(.*)$")
 _STACK = re.compile(r"(0x[0-9a-f]{6,16})\s+(\S.*)$")
-_NUMBER = re.compile(r"\d{1,18}")
+_NUMBER = re.compile(r"\d{1,20}")
 _CSV_STACK = re.compile(r"(?::\s*)?(?:0x[0-9a-f]{6,16}(?:\s|$)|[\w.$]+\+0x[0-9a-f]+(?::|$))")
 _SYMBOL_TYPE = re.compile(r"^(.*?)\s*\(([\w:?-]+)\)$")
 _SYMBOL_LINE = re.compile(r"(?:[&\w][\w.>-]*)?\s*(?:\([\w:?-]+\))?$")
@@ -74,7 +74,9 @@ def only_headings(text: str) -> bool:
 
 def row_pattern(keys: list[tuple[str, str | None]], head: str, tail: str) -> re.Pattern[str]:
     """Matches a row with these columns between `head` and `tail`."""
-    parts = [r"(\d{1,18})" if key in COUNTS or unit else rf"({TIME})" for key, unit in keys]
+    parts = [
+        r"(\d{1,18})" if key in COUNTS else r"(\d{1,20})" if unit else rf"({TIME})" for key, unit in keys
+    ]
     return re.compile(head + r"\s+".join(parts) + tail + r"\s*$")
 
 
@@ -84,6 +86,11 @@ def values_of(keys: list[tuple[str, str | None]], cells: tuple[str, ...]) -> dic
     for (key, unit), cell in zip(keys, cells, strict=True):
         values[COLUMNS[key]] = int(cell) if key in COUNTS else time_us(f"{cell} {unit}" if unit else cell)
     return values
+
+
+def _fits(key: tuple[str, str | None], cell: str) -> bool:
+    """Could this be a figure of this column?  A time that ran below zero has twenty digits."""
+    return bool(_NUMBER.fullmatch(cell)) and (len(cell) < 19 or key[0] not in COUNTS)
 
 
 class PerfContention(Reader):
@@ -261,7 +268,7 @@ class PerfContention(Reader):
         # perf puts a blank behind every separator; it may be lost, and a name may hold the separator
         for between in (rf"{separator}\s+", rf"\s*{separator}\s*") if separator else (r"\s{2,}",):
             cells = re.split(between, text.removesuffix(self._separator or " "))
-            if len(cells) >= self._wanted and all(_NUMBER.fullmatch(cell) for cell in cells[:count]):
+            if len(cells) >= self._wanted and all(map(_fits, self._keys, cells)):
                 break
         else:
             return False
