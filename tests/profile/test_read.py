@@ -104,3 +104,45 @@ def test_too_many_dumps_are_refused_not_merged(monkeypatch: pytest.MonkeyPatch) 
     for text in ((HEADING + ROW.format(wait=1)) * 4, HEADING + "".join(ROW.format(wait=n) for n in range(4))):
         with pytest.raises(UserError, match=r"more than 3 dumps in one file \(line \d+\); give a part of it"):
             read(text)
+
+
+PERF = " contended   total wait   max wait   avg wait   type   caller"
+KLOCKSTAT = " Caller Avg Wait Count Max Wait Total Wait"
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (
+            HEADING,
+            "a heading of FreeBSD LOCK_PROFILING in line 1, and no row that can be read: there is nothing under",
+        ),
+        (f"hi\n{HEADING}9 28 1000\n", "of FreeBSD LOCK_PROFILING in line 2, .* read: line 3: row cut short"),
+        (
+            f"lock_stat version 0.4\n{HEAD_3}\nnot a row\n",
+            "of Linux lock_stat in line 1, .*: line 3: not part of",
+        ),
+        (f"{SECTION}{COLUMNS}4 50% 50% 0.00 10\n", "of lockstat in line 1, .*: line 4: row cut short"),
+        (f"{PERF}\n\n 2 3.00 us\n\nbye\n", "of perf lock contention in line 1, .*: line 3: row cut short"),
+        (f"{KLOCKSTAT}\n f+0x1 3 us\n", "of klockstat in line 1, .*: line 2: row cut short"),
+    ],
+)
+def test_a_heading_without_rows_is_said_to_be_one(text: str, why: str) -> None:
+    with pytest.raises(UserError, match=f"^sample: .*{why}"):
+        read(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        (HEADING + ROW.format(wait=1) * 3, "FreeBSD LOCK_PROFILING"),
+        (f"lock_stat version 0.4\n{HEAD_3}\na_lock: 1 2 0.1 0.2 0.3 4 5 0.6 0.7 0.8\n", "Linux lock_stat"),
+        (f"{SECTION}{COLUMNS}4 50% 50% 0.00 10 lock f+0x1\n", "lockstat"),
+        (f"{PERF}\n\n 2 3.00 us 2.00 us 1.50 us mutex f+0x1\n", "perf lock contention"),
+        (f"{KLOCKSTAT}\n f+0x1 1 us 3 2 us 3 us\n", "klockstat"),
+    ],
+)
+def test_lost_line_ends_are_said_to_be_lost(text: str, name: str) -> None:
+    for joined in (text.replace("\n", " "), "hello " + text.replace("\n", " ")):
+        with pytest.raises(UserError, match=f"{name}.*(line ends lost|no row that can be read)"):
+            read(joined)

@@ -54,3 +54,20 @@ def test_lockstat_a_row_that_was_cut_does_not_take_the_row_below(cut: str) -> No
     file = read(SECTION + COLUMNS + cut + "\n3 50% 50% 0.00 10 mine g+0x1\n")
     assert file.profiles[0].table.select("contended", "lock", "site").rows() == [(3, "mine", "g+0x1")]
     assert [(skip.first, skip.why) for skip in file.skipped] == [(4, "row cut short")]
+
+
+@pytest.mark.parametrize(
+    "head", ["Adaptive mutex spin: 40 events", "Adaptive mutex spin: 40", "Adaptive mutex spin: 40\nevents"]
+)
+def test_lockstat_a_heading_without_seconds_is_a_heading(head: str) -> None:
+    row = "4 50% 50% 0.00 10 lock f+0x1\n"
+    text = f"{head}\n{COLUMNS}{row}" + f"R/W writer blocked by writer: 3 events\n{COLUMNS}{row}"
+    assert rows(text, "event", "wait_us") == [
+        ("Adaptive mutex spin", 0.04),
+        ("R/W writer blocked by writer", 0.04),
+    ]
+    (profile,) = read(text).profiles
+    assert profile.span_s is None
+    assert read(text).broken_rows == 0
+    assert rows(f"{head}\n{row}", "event", "wait_us") == [("Adaptive mutex spin", 0.04)]
+    assert len(read(text + text).profiles) == 2

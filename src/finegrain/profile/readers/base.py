@@ -17,6 +17,22 @@ _MAX_RANGES = 2_000
 _MAX_REPEATS = 12
 
 
+OTHER_TEXT = "not part of a profile"
+# A heading somewhere in a line, where line ends were lost.
+HEADINGS = {
+    "freebsd": "FreeBSD LOCK_PROFILING",
+    "lock_stat": "Linux lock_stat",
+    "lockstat": "lockstat",
+    "perf": "perf lock contention",
+    "klockstat": "klockstat",
+}
+_HEADINGS = re.compile(
+    r"(?P<freebsd>\btotal\s+(?:wait_total\s+)?count\s+avg\b)|(?P<lock_stat>\bcon-bounces\s+contentions\b)"
+    r"|(?P<lockstat>\bindv\s+cuml\s+rcnt\b)|(?P<perf>\bcontended\W{1,9}total wait\b)"
+    r"|(?P<klockstat>\b(?:Avg|Average) (?:Spin|Wait|Hold)\s+Count\b)"
+)
+
+
 @dataclass(slots=True)
 class Skip:
     """Lines `first` to `last` that hold no row that was read, and why."""
@@ -35,6 +51,7 @@ class Log:
         self.skipped: list[Skip] = []
         self.skipped_lines = 0
         self.broken_rows = 0
+        self.lost_ends: tuple[int, str] | None = None  # a line with a heading and more in it, and whose
         self._title = ""
         self._title_line = -100
 
@@ -42,7 +59,9 @@ class Log:
         """A line that is no part of a profile."""
         if not text.isspace():
             self._title, self._title_line = text.strip()[:80], number
-        self._add(number, "not part of a profile")
+        if self.lost_ends is None and (match := _HEADINGS.search(text, 0, 4096)):
+            self.lost_ends = number, HEADINGS[match.lastgroup or ""]
+        self._add(number, OTHER_TEXT)
 
     def broken(self, number: int, why: str) -> None:
         """A line that belongs to a profile and could not be read whole."""
@@ -74,6 +93,7 @@ class Dump:
 
     builder: Builder
     title: str | None
+    line: int  # where it begins
     span_s: float | None = None
     derived: dict[str, str] = field(default_factory=dict)
     meta: dict[str, Any] = field(default_factory=dict)
@@ -128,7 +148,7 @@ class Reader:
                 raise UserError(
                     f"more than {MAX_DUMPS:,} dumps in one file (line {number}); give a part of it"
                 )
-            self.dumps.append(Dump(Builder(self.fields, self.extra), self.log.title(number)))
+            self.dumps.append(Dump(Builder(self.fields, self.extra), self.log.title(number), number))
         return self.dumps[-1]
 
     def put(self, row: tuple[Any, ...], *key: Any) -> None:

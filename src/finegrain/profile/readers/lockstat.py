@@ -14,7 +14,7 @@ _SECTION = re.compile(
     r"(\S.{2,60}?):\s+(\d+(?:\.\d+)?)\s+events in\s+(\d{1,9}(?:\.\d+)?)\s+seconds\b(?:\s*\([\d.]*.*)?$"
 )
 _SECTION_HEAD = re.compile(
-    r"(?:Adaptive mutex|Spin lock|Thread lock|R/W|SX|Lockmgr|Rm|Profiling interrupt|Unknown event)\b.{0,50}:"
+    r"((?:Adaptive mutex|Spin lock|Thread lock|R/W|SX|Lockmgr|Rm|Profiling interrupt|Unknown event)\b.{0,50}):"
     r"\s+\d+(?:\s+events(?:\s+in(?:\s+\d{1,9}(?:\.\d+)?)?)?)?\s*$",
     re.IGNORECASE,
 )
@@ -130,7 +130,7 @@ class Lockstat(Reader):
         if not text:
             return True
         if "%" in text and (record := self._split(number, text)):
-            self._joiner.drop("row cut short")  # what is whole is not the rest of a row that was cut
+            self._leave()  # what is whole is not the rest of a row that was cut
             self._begin(record)
             return True
         if self._joiner.parts:
@@ -144,7 +144,9 @@ class Lockstat(Reader):
                     self._begin(record)
                     return True
                 return self.feed(first, joined)
-            self._joiner.drop("row cut short")
+            if _SECTION_HEAD.match(joined) and self._joiner.hold(number, text):
+                return True
+            self._leave()
         if self.starts(text):
             return self._heading(number, text)
         return self._under_row(text) or self._rest(number, text)
@@ -155,16 +157,7 @@ class Lockstat(Reader):
             return self._joiner.hold(number, text)
         section = _SECTION.match(text)
         if section:
-            event, span = section[1].strip(), float(section[3])
-            dump = self.dump(number)
-            if dump.span_s is not None and (dump.span_s != span or event in self._events):
-                dump = self.dump(number, new=True)
-                self._events.clear()
-            dump.span_s = span
-            self._events.add(event)
-            self._histograms = False
-            self._event = event
-            self._section_open = True
+            self._section(number, section[1].strip(), float(section[3]))
             return True
         heading = _HEADING.match(text)
         if heading:
@@ -178,6 +171,27 @@ class Lockstat(Reader):
             self._inclusive = heading[2] == "genr"
             self._unit = heading[3]
         return True
+
+    def _section(self, number: int, event: str, span_s: float | None) -> None:
+        dump = self.dump(number)
+        if event in self._events or (span_s and dump.span_s not in (None, span_s)):
+            dump = self.dump(number, new=True)
+            self._events.clear()
+        dump.span_s = dump.span_s or span_s
+        self._events.add(event)
+        self._histograms = False
+        self._event = event
+        self._section_open = True
+
+    def _leave(self) -> None:
+        """What was held is not the beginning of anything: a heading without its seconds, or a row that was cut."""
+        head = _SECTION_HEAD.match(self._joiner.text())
+        if not head:
+            self._joiner.drop("row cut short")
+            return
+        first = self._joiner.first(0)
+        self._joiner.parts.clear()
+        self._section(first, head[1].strip(), None)
 
     def _split(self, number: int, text: str) -> _Record | None:
         match = _ROW.match(text)
@@ -318,7 +332,7 @@ class Lockstat(Reader):
     def close(self) -> None:
         """Report what is left over."""
         self._finish()
-        self._joiner.drop("row cut short")
+        self._leave()
 
     def notes(self) -> list[str]:
         """What this format does not tell."""
