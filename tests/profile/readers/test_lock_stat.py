@@ -1,6 +1,7 @@
 import pytest
 
 from finegrain.errors import UserError
+from finegrain.profile.group import grouped
 from read_sample import read, rows
 
 HEAD_3 = (
@@ -100,3 +101,33 @@ def test_whole_numbers_after_a_name_are_no_lock_stat(row: str) -> None:
     # nor are they one under its heading
     file = read(f"lock_stat version 0.3\n{HEAD_3}\na_lock: 1 2 0.1 0.2 0.3 4 5 0.6 0.7 0.8\n{row}\n")
     assert file.profiles[0].table["lock"].to_list() == ["a_lock"]
+
+
+CLASS = f"lock_stat version 0.3\n{HEAD_3}\na_lock: 1 2 0.1 0.2 0.3 4 5 0.6 0.7 0.8\n"
+RULE = "------\n"
+
+
+def points(*numbers: int) -> str:
+    return "".join(f"a_lock {number} [<ffffffff81502a70>] f{number}+0x1/0x2\n" for number in numbers)
+
+
+@pytest.mark.parametrize(
+    ("text", "roles"),
+    [
+        (RULE + points(1, 2) + RULE + points(3), ["waiter", "waiter", "holder"]),
+        (points(1, 2) + RULE + points(3), ["waiter", "waiter", "holder"]),
+        (RULE + points(1, 2), ["waiter", "waiter"]),  # and then the text is cut
+        (points(1, 2, 3), ["point"] * 3),
+        (RULE + points(1, 2, 3, 4, 5), ["point"] * 5),
+        (points(1) + RULE + points(2) + RULE + points(3), ["point"] * 3),
+        (points(1) + "......\n", ["point"]),
+    ],
+)
+def test_lock_stat_points_without_rules_are_of_no_known_role(text: str, roles: list[str]) -> None:
+    for quote in ("", "> "):
+        mail = "".join(quote + line for line in (CLASS + text).splitlines(keepends=True))
+        assert rows(mail, "role") == [("lock",), *[(role,) for role in roles]]
+        notes = read(mail).notes["Linux lock_stat"]
+        assert any("rules between lists" in note for note in notes) == ("point" in roles)
+        (profile,) = read(mail).profiles
+        assert grouped(profile, "lock").table["contended"].to_list() == [2]

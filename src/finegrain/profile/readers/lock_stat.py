@@ -30,6 +30,8 @@ _COUNTS = frozenset({"con-bounces", "contentions", "acq-bounces", "acquisitions"
 
 # The kernel cuts names here, but for #3, /1, -W and -R behind them.
 CUT = 38
+# LOCKSTAT_POINTS, the points that a class keeps in each of its lists.
+POINTS = 4
 
 _VERSION = re.compile(r"(?:^|\s)lock_stat version \d")
 _NUMBER = r"\d{1,18}(?:\.\d{1,6})?"
@@ -77,8 +79,10 @@ class LockStat(Reader):
         self._heading_open = False
         self._carry = ""
         self._base: str | None = None
-        self._points_role = "waiter"
-        self._points_seen = False
+        self._lists: list[list[tuple[object, ...]]] = [
+            []
+        ]  # points of the class, a list between two rules each
+        self._ruled = self._unruled = False
         self._expected = -1
         self._signs: set[str] = set()
         self._sign: str | None = None  # of the line that is read, in a diff of two dumps
@@ -133,12 +137,32 @@ class LockStat(Reader):
 
     def _rule(self, text: str) -> bool:
         self._leave("row cut short")
-        if self._points_seen and text[0] == "-" and len(text) < 60:
-            self._points_role = "holder"
+        if text[0] == "." or len(text) >= 60:
+            self._points_end()
+        elif self._lists[-1]:
+            self._lists.append([])
+        else:
+            self._ruled = True
         return True
+
+    def _points_end(self) -> None:
+        """A class ends: its first list of points is the waiters', its second the holders'.
+
+        Where rules are missing one cannot tell: a list that no rule stands above, or one longer than any.
+        """
+        lists = [points for points in self._lists if points]
+        told = len(lists) == 2 or (len(lists) == 1 and self._ruled)
+        told = told and all(len(points) <= POINTS for points in lists)
+        for at, points in enumerate(lists):
+            role = ("waiter", "holder")[at] if told else "point"
+            for name, site, *rest in points:
+                self.put((name, site, role, *rest))
+        self._unruled |= bool(lists) and not told
+        self._lists, self._ruled = [[]], False
 
     def _heading(self, number: int, text: str) -> bool:
         self._leave("row cut short")
+        self._points_end()
         if _VERSION.search(text):
             dump = self.dump(number, new=True)
             dump.headed = False
@@ -240,7 +264,7 @@ class LockStat(Reader):
         name = match[1]
         mode = {"-R": "read", "-W": "write"}.get(name[-2:])
         self._base = name[:-2] if mode else name
-        self._points_role, self._points_seen = "waiter", False
+        self._points_end()
         self._averages_missing |= "waittime-avg" not in values
         get = values.get
         row = (self._base, None, "lock", mode, *[get(column) for column in COLUMNS], None, self._sign, number)
@@ -253,11 +277,11 @@ class LockStat(Reader):
             self._point = (number, name, int(count), address)
             return True
         if name != self._base:  # the class's own row is cut off
-            self._base, self._points_role = name, "waiter"
-        self._points_seen = True
+            self._points_end()
+            self._base = name
         row = dict.fromkeys(COLUMNS)
         row["contentions"] = int(count)
-        self.put((name, site.strip(), self._points_role, None, *row.values(), address, self._sign, number))
+        self._lists[-1].append((name, site.strip(), None, *row.values(), address, self._sign, number))
         return True
 
     def _leave(self, why: str) -> None:
@@ -272,6 +296,7 @@ class LockStat(Reader):
     def close(self) -> None:
         """Report what is left over."""
         self._leave("row cut short")
+        self._points_end()
 
     def profiles(self, source: str) -> list[Profile]:
         """What was read; a diff of two dumps is the two, each with the lines that the diff leaves as they are."""
@@ -293,6 +318,8 @@ class LockStat(Reader):
             "rows where the lock was taken that they waited for, without times, and need not add up",
             "there is no lock type in a name; -R and -W are the two modes of one reader-writer lock",
         ]
+        if self._unruled:
+            notes.append("the rules between lists of points are lost: which points are waiters' is not known")
         if self._averages_missing:
             notes.append("version 0.3 prints no averages")
         if len(self._signs) == 2:
