@@ -146,3 +146,50 @@ def test_lost_line_ends_are_said_to_be_lost(text: str, name: str) -> None:
     for joined in (text.replace("\n", " "), "hello " + text.replace("\n", " ")):
         with pytest.raises(UserError, match=f"{name}.*(line ends lost|no row that can be read)"):
             read(joined)
+
+
+STAMPS = [
+    "[  123.456789] ",
+    "[12.345678][ T1234] ",
+    "<4>[    0.123456] ",
+    "Nov  7 22:00:01 host1 kernel: [  12.345678] ",
+]
+
+
+@pytest.mark.parametrize(
+    "stamp", [*STAMPS, "2026-11-27T22:00:01.123456Z ", "Nov 27 22:00:01 host1 kernel: ", "  [1.234567] "]
+)
+def test_the_times_of_a_console_are_no_part_of_names(stamp: str) -> None:
+    texts = (
+        f"lock_stat version 0.3\n{HEAD_3}\n&a->b: 1 2 0.1 0.2 0.3 4 5 0.6 0.7 0.8\n",
+        HEADING + ROW.format(wait=7),
+        " Name acquired contended avg wait\n\n a lock 3 2 1.50 us\n",
+    )
+    for text, name in zip(texts, ("&a->b", "a", "a lock"), strict=True):
+        stamped = "".join(stamp + line for line in text.splitlines(keepends=True))
+        assert rows(stamped, "lock", "wait_us") == rows(text, "lock", "wait_us")
+        assert rows(stamped, "lock") == [(name,)]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "-----",
+        "=== === ===",
+        "***",
+        "123456 ops/s",
+        "Throughput: 512",
+        "iperf: 9.8 Gbits/sec",
+        "tps = 8123.4",
+        "4 events per second",
+    ],
+)
+def test_separators_and_figures_of_a_benchmark_are_no_titles(line: str) -> None:
+    text = HEADING + ROW.format(wait=7)
+    assert read(f"with the patch\n{line}\n{text}").profiles[0].title == "with the patch"
+    assert read(f"{line}\n{text}").profiles[0].title is None
+
+
+def test_klockstat_lists_are_not_said_to_be_cut() -> None:
+    file = read(f"{KLOCKSTAT}\n f+0x1 1 us 3 2 us 3 us\n")
+    assert not any("ten callers" in note for note in file.notes["klockstat"])

@@ -12,8 +12,11 @@ from finegrain.errors import UserError
 from finegrain.lines import clean_lines
 from finegrain.profile.binary import DAMAGED, opened
 from finegrain.profile.readers import READERS, compare_json
-from finegrain.profile.readers.base import LEAD, OTHER_TEXT, Log, Reader, Skip
+from finegrain.profile.readers.base import LEAD, OTHER_TEXT, STAMP, Log, Reader, Skip
 from finegrain.profile.table import Profile
+
+# Lines that may begin with a time: [ 12.345678], <4>, Nov 27 ..., 2026-11-27T...
+_STAMPED = frozenset(" [<12ADFJMNOS")
 
 KNOWN = "LOCK_PROFILING, lockstat, lock_stat, perf lock, klockstat or finegrain compare --json"
 
@@ -39,6 +42,8 @@ def read_lines(stream: BinaryIO, source: str) -> File:
     order: list[Reader] = []
     for number, text in clean_lines(stream):
         log.lines = number
+        if text[:1] in _STAMPED and (stamp := STAMP.match(text)) and stamp[0].strip():
+            text = text[stamp.end() :]
         if active is not None and active.feed(number, text):
             continue
         if not text or text.isspace():

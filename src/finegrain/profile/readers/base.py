@@ -18,6 +18,12 @@ _MAX_REPEATS = 12
 
 
 OTHER_TEXT = "not part of a profile"
+# Separators, and the figures of a benchmark: they stand above a dump, and name nothing.
+_NO_TITLE = re.compile(
+    r"^[\W_]*$|\b(?:[kKMGT]?i?B|[kKMGT]?bits?|bytes|ops|tps|qps|iops|pps|i/os?|req\w*|trans\w*|packets|events|iter\w*"
+    r"|queries|calls|messages)\s*(?:/|per\s)\s*(?:s|sec|seconds?)\b|\b(?:throughput|bandwidth|latency|tps|qps|iops)\s*[:=]",
+    re.IGNORECASE,
+)
 # A heading somewhere in a line, where line ends were lost.
 HEADINGS = {
     "freebsd": "FreeBSD LOCK_PROFILING",
@@ -54,10 +60,12 @@ class Log:
         self.lost_ends: tuple[int, str] | None = None  # a line with a heading and more in it, and whose
         self._title = ""
         self._title_line = -100
+        self._other_line = 0
 
     def other(self, number: int, text: str) -> None:
         """A line that is no part of a profile."""
-        if not text.isspace():
+        self._other_line = number
+        if not _NO_TITLE.search(text, 0, 200):
             self._title, self._title_line = text.strip()[:80], number
         if self.lost_ends is None and (match := _HEADINGS.search(text, 0, 4096)):
             self.lost_ends = number, HEADINGS[match.lastgroup or ""]
@@ -80,7 +88,7 @@ class Log:
 
     def text_since(self, number: int) -> bool:
         """Has a line of other text been met since line `number`?"""
-        return self._title_line > number
+        return self._other_line > number
 
     def title(self, number: int) -> str | None:
         """The line of text that stands just above line `number`, if one does."""
@@ -253,6 +261,12 @@ class Joiner:
         self.parts.clear()
 
 
+# What a console or a log puts before each line: the time, and who speaks.
+STAMP = re.compile(
+    r"^\s*(?:[A-Z][a-z]{2}\s+\d{1,2} \d\d:\d\d:\d\d \S{1,64} kernel:\s*"
+    r"|\d{4}-\d\d-\d\dT[\d:.,]{8,18}(?:Z|[+-][\d:]{4,5})?\s+)?"
+    r"(?:<\d{1,3}>)?(?:\[\s{0,12}\d{1,9}\.\d{3,9}\](?:\[\s*[CT]\d+\])?\s?)?"
+)
 # Marks that people put before lines: diff signs, bars, comment signs, bullets.
 LEAD = re.compile(r"^\s*(?:\^C|[|%:+*#│┃-](?=\s))\s*")
 

@@ -157,10 +157,8 @@ class Klockstat(Reader):
 
     def notes(self) -> list[str]:
         """What this format does not tell."""
-        notes = [
+        return [
             "waits are timed for every acquisition, contended or not: how many had to wait is not told",
             "locks have no names: rows are callers, of all locks they take (with -s, the lock of the longest "
             "wait or hold is named)",
-            "the lists are cut to the first ten callers or so unless -n asked for more",
         ]
-        return notes
