@@ -29,6 +29,9 @@ spinlock|mutex|0xffffffffac6318e7|Name|Caller|Avg Spin Count Max spin Total spin
 Max PID 3, COMM a b, Lock x (0xff)|=3D|&lt;|&#27;|<br>|> |=|,|;|:|\x1b[31m|\x00|\u202e|99999999999999999999
 Content-Transfer-Encoding: quoted-printable|bad: 3, total: 4|{|}|[|]|-1
 === owner stack trace ===|# owner stack trace:|18446744073709551615|5124095.5 h|Adaptive mutex spin: 4 events
+Elapsed time: 2.00 seconds.|-- Spin mutex spin|Total% Count Time/ms Lock Caller|12.34 5 6.78 a <all>|Mutex block
+Count nsec Lock Caller|nsec ---- Time Distribution --- count Stack|512 |@@ | 3 lib`f|3 4 lib`a lib`f|@wait[|]: 44|f+1
+@[a]: 3|]: count 1, average 2, total 3|Type: delay|Type: cpu|flat flat% sum% cum cum%|3ms 1% 2% 4ms 5% sync.f|0 0% 0%
 1|2|3|44|567""".replace("\n", "|").split("|")
 LINES = st.lists(
     st.lists(st.one_of(st.sampled_from(PIECES), st.text(max_size=4)), max_size=14).map(" ".join), max_size=30

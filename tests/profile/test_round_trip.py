@@ -297,6 +297,105 @@ def klockstat(draw: st.DrawFn) -> Printed:
     return Printed("\n".join(lines) + "\n", rows)
 
 
+@st.composite
+def netbsd_lockstat(draw: st.DrawFn) -> Printed:
+    lines, rows = ["Elapsed time: 12.50 seconds."], []
+    events = ["Adaptive mutex spin", "RW lock sleep (writer)", "Kernel lock spin"]
+    for event in draw(st.lists(st.sampled_from(events), min_size=1, unique=True)):
+        lines += ["", f"-- {event}", "", "Total%  Count   Time/ms          Lock                     Caller"]
+        lines += ["------ ------- --------- ---------------------- ------------------------------"]
+        for at in range(draw(st.integers(1, 3))):
+            name, callers = f"{draw(WORD)}{at}", draw(st.integers(1, 3))
+            roles = ["site"] if callers == 1 else ["lock", *["waiter"] * callers]
+            for place, role in enumerate(roles):
+                count, cents = draw(SMALL), draw(st.integers(0, 10**8))
+                site = "<all>" if role == "lock" else symbol(draw, place)
+                lines.append(f" 12.34 {count:>7} {cents / 100:>9.2f} {name:<22} {site}")
+                row: Row = {
+                    "lock": name,
+                    "site": None if role == "lock" else site,
+                    "role": role,
+                    "event": event,
+                }
+                rows.append(row | {"contended": count, "wait_us": pytest.approx(cents * 10)})
+    return Printed("\n".join(lines) + "\n", rows)
+
+
+@st.composite
+def plockstat(draw: st.DrawFn) -> Printed:
+    stacks = draw(st.booleans())
+    lines, rows = [], []
+    events = [("Mutex block", None), ("Mutex unsuccessful spin", None), ("R/W writer hold", "write")]
+    heading, rule = f"{'Count':>5} {'nsec':>8} {'Lock':<28} Caller", "-" * 79
+    for event, mode in draw(st.lists(st.sampled_from(events), min_size=1, unique=True)):
+        lines += ["", event, ""] + ([] if stacks else [heading, rule])
+        for at in range(draw(st.integers(1, 3))):
+            count, mean, site = draw(SMALL), draw(SMALL), f"a.out`{symbol(draw, at)}"
+            lock = draw(st.sampled_from(["0x80f6a60", "libc.so.1`libc_malloc_lock"]))
+            lines += [rule, heading] if stacks else []
+            lines.append(f"{count:>5} {mean:>8} {lock:<28} {site}")
+            kind, number = ("hold", "count") if "hold" in event else ("wait", "contended")
+            row: Row = {"lock": lock, "site": site, "event": event, "mode": mode, number: count}
+            row |= {f"{kind}_us": mean * count / 1e3, f"{kind}_avg_us": mean / 1e3, "stack": None}
+            if stacks:
+                lines += ["", f"{'nsec':>10} ---- Time Distribution --- count Stack"]
+                lines += [f"{512:>10} |{'@@@@':<24}| {count:>5} {site}", f"{'':>43} a.out`main+0x10"]
+                row |= {"stack": [site, "a.out`main+0x10"], "histogram_ns": [512, count]}
+            rows.append(row)
+    return Printed("\n".join(lines) + "\n", rows)
+
+
+@st.composite
+def bpftrace(draw: st.DrawFn) -> Printed:
+    lines, rows = ["Attaching 2 probes...", "^C", ""], []
+    maps = [("wait", "wait_us"), ("wait_max_us", "wait_max_us"), ("", "count"), ("hold_ns", "hold_us")]
+    for name, column in draw(st.lists(st.sampled_from(maps), min_size=1, unique=True)):
+        for at in range(draw(st.integers(1, 3))):
+            value, site = draw(SMALL), f"{draw(WORD)}+{at + 1}"
+            frames = draw(st.lists(WORD.map(lambda word: f"{word}+23"), max_size=3))
+            inner = draw(st.sampled_from([[], ["__mutex_lock.constprop.0+5"]]))
+            stack = [*inner, site, *frames]
+            lines += [f"@{name}[", *[f"    {frame}" for frame in stack], f"]: {value}"]
+            figure = (
+                value if column == "count" else pytest.approx(value / (1 if name.endswith("_us") else 1e3))
+            )
+            rows.append({"event": f"@{name}", "site": site, "stack": stack, "role": "site", column: figure})
+    return Printed("\n".join(lines) + "\n", rows)
+
+
+@st.composite
+def go_pprof(draw: st.DrawFn) -> Printed:
+    counts = draw(st.booleans())
+    lines = [
+        "File: server",
+        f"Type: {'contentions' if counts else 'delay'}",
+        "Time: Nov 27, 2026 at 10:00pm (UTC)",
+    ]
+    lines += [
+        "Duration: 10.20s, Total samples = 5.20s (50.98%)",
+        "Showing nodes accounting for 5.20s, 100% of 5.20s total",
+    ]
+    lines, rows = [*lines, "      flat  flat%   sum%        cum   cum%"], []
+    for at in range(draw(st.integers(1, 4))):
+        site = draw(
+            st.sampled_from(
+                ["sync.(*Mutex).Unlock (inline)", "main.(*cache).get.func1", "main.run[go.shape.int]"]
+            )
+        )
+        site = site.replace(".", f".{draw(WORD)}{at}.", 1)
+        if counts:
+            value = draw(SMALL)
+            shown, figure = str(value), {"contended": value, "wait_us": None}
+        else:
+            text, us = perf_time(draw)
+            shown, figure = text.replace(" ", ""), {"wait_us": us, "contended": None}
+        nothing = draw(st.booleans()) or shown in ("0ns",)
+        own, share = ("0", "0") if nothing else (shown, "12.34")
+        lines.append(f"{own:>10} {share:>5}% {share:>5}% {shown:>10} {share:>5}%  {site}")
+        rows.append({"site": site, "role": "inclusive" if nothing else "site"} | figure)
+    return Printed("\n".join(lines) + "\n", rows)
+
+
 # ---- what mail does to it
 
 
@@ -345,6 +444,10 @@ FORMATS = {
     "perf lock contention": (perf_contention, 66),
     "perf lock report": (perf_report, 72),
     "klockstat": (klockstat, 66),
+    "NetBSD lockstat": (netbsd_lockstat, 66),
+    "plockstat": (plockstat, 66),
+    "bpftrace map": (bpftrace, 66),
+    "go pprof": (go_pprof, 66),
 }
 
 

@@ -26,6 +26,12 @@ TEXTS = {
     f"a 3 3 {WRAPPED // 3} {WRAPPED}\nb 3 3 3000 9000\n",
     "klockstat": f"Caller Avg Spin Count Max spin Total spin\nf+0x1 {WRAPPED} 3 {WRAPPED} {WRAPPED}\n"
     "f+0x1 3000 3 4000 9000\n",
+    "NetBSD lockstat": "Elapsed time: 2.00 seconds.\n\n-- Spin mutex spin\n\nTotal% Count Time/ms Lock Caller\n"
+    f"99.00 3 {WRAPPED / 1e6:.2f} a f\n1.00 3 0.01 b f\n",
+    "plockstat": f"Mutex block\n\nCount nsec Lock Caller\n3 {WRAPPED} lib`a lib`f\n3 3000 lib`b lib`f\n",
+    "bpftrace map": f"@wait[\n f+1\n]: {WRAPPED}\n@wait[\n g+1\n]: 9000\n",
+    "go pprof": "Type: delay\nflat flat% sum% cum cum%\n"
+    f"{WRAPPED}ns 50% 50% {WRAPPED}ns 50% a.b\n9us 50% 50% 9us 50% a.c\n",
 }
 
 
@@ -39,7 +45,7 @@ def test_counters_that_ran_below_zero_are_absent_and_noted(name: str, quote: str
     file = read("".join(quote + line for line in TEXTS[name].splitlines(keepends=True)))
     (profile,) = file.profiles
     assert profile.format == name
-    assert profile.table["wait_us"].to_list() == [None, 9.0]
+    assert profile.table["wait_us"].to_list() == [None, 9.0 if name != "NetBSD lockstat" else 10.0]
     assert profile.table["wait_max_us"].to_list()[0] is None
     assert [text for text in file.notes[name] if "below zero" in text and "in 1 row," in text]
 

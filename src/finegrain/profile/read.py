@@ -18,7 +18,10 @@ from finegrain.profile.table import Profile
 # Lines that may begin with a time: [ 12.345678], <4>, Nov 27 ..., 2026-11-27T...
 _STAMPED = frozenset(" [<12ADFJMNOS")
 
-KNOWN = "LOCK_PROFILING, lockstat, lock_stat, perf lock, klockstat or finegrain compare --json"
+KNOWN = (
+    "LOCK_PROFILING, lockstat, plockstat, lock_stat, perf lock, klockstat, bpftrace maps by stack, "
+    "go tool pprof -text, or finegrain's own JSON"
+)
 
 
 @dataclass(slots=True)
@@ -97,6 +100,8 @@ def _nothing(readers: Sequence[Reader], log: Log) -> str:
     if log.lost_ends is not None:
         line, name = log.lost_ends
         return f"line {line} holds the heading of {name} with more around it: are its line ends lost?"
+    if log.hint is not None:
+        return log.hint
     return f"no lock profile found in {log.lines:,} lines (known: {KNOWN})"
 
 
@@ -121,6 +126,10 @@ def read_stream(stream: BufferedReader, source: str) -> File:
         if text is stream:
             raise
         raise UserError(f"{source}: a compressed file that is damaged: {error}") from None
+    except UserError as error:
+        if str(error).startswith(f"{source}: "):
+            raise
+        raise UserError(f"{source}: {error}") from None
 
 
 def _read_text(stream: BufferedReader, source: str) -> File:

@@ -39,6 +39,24 @@ _HEADINGS = re.compile(
 )
 
 
+# What people give that is no lock profile, and the nearest thing that is.
+HINTS = {
+    "samples": "perf report's samples are of where CPUs ran: give what 'perf lock contention' prints",
+    "histogram": "a histogram has no locks: give a bpftrace map keyed by stack, such as @wait[kstack]",
+    "offcpu": "time off the CPU is not waiting for locks alone: give what klockstat or 'perf lock contention' prints",
+    "mutrace": "mutrace is not read: give what 'perf lock contention' or, on illumos, plockstat prints",
+    "lockdep": "a report of the order of locks has no waiting in it: give /proc/lock_stat",
+    "folded": "folded stacks do not say what they count: give the output that they were folded from",
+}
+_HINTS = re.compile(
+    r"(?P<samples>^#? ?Overhead\s+(?:Command|Shared|Samples)|^# Samples: )"
+    r"|(?P<histogram>^\s*\[\d+[KMG]?, \d+[KMG]?\)\s+\d+ \|)"
+    r"|(?P<offcpu>off-CPU time)|(?P<mutrace>^mutrace: )"
+    r"|(?P<lockdep>possible circular locking dependency|lock order reversal)"
+    r"|(?P<folded>^[^\s;]+(?:;[^;]+){2,} \d+$)"
+)
+
+
 @dataclass(slots=True)
 class Skip:
     """Lines `first` to `last` that hold no row that was read, and why."""
@@ -57,6 +75,7 @@ class Log:
         self.skipped: list[Skip] = []
         self.skipped_lines = 0
         self.broken_rows = 0
+        self.hint: str | None = None  # what the text is that is no lock profile, and what is
         self.lost_ends: tuple[int, str] | None = None  # a line with a heading and more in it, and whose
         self._title = ""
         self._title_line = -100
@@ -69,6 +88,8 @@ class Log:
             self._title, self._title_line = text.strip()[:80], number
         if self.lost_ends is None and (match := _HEADINGS.search(text, 0, 4096)):
             self.lost_ends = number, HEADINGS[match.lastgroup or ""]
+        if self.hint is None and (match := _HINTS.search(text, 0, 4096)):
+            self.hint = f"{HINTS[match.lastgroup or '']} (line {number})"
         self._add(number, OTHER_TEXT)
 
     def broken(self, number: int, why: str) -> None:
