@@ -119,3 +119,31 @@ def test_json_with_something_wrong_in_it(data: st.DataObject) -> None:
     file = read(json.dumps(root).encode())
     if file:
         use(file)
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_own_json_with_something_wrong_in_it(data: st.DataObject) -> None:
+    row = {
+        "lock": "a",
+        "role": "site",
+        "wait_us": 1.0,
+        "stack": ["f"],
+        "histogram_ns": [[1, 2]],
+        "pid": 3,
+        "line": 1,
+    }
+    row[data.draw(st.sampled_from([*row, "site", "event", "count"]))] = data.draw(JSON)
+    profile = {"name": "x", "format": "y", "rows": [row], "derived": {"a": "b"}, "meta": {}, "span_s": 2.0}
+    profile[data.draw(st.sampled_from([*profile, "label", "title", "cpus"]))] = data.draw(
+        st.one_of(JSON, st.just([row]))
+    )
+    root = {"schema": "finegrain.profile/1", "profiles": [profile, profile], "notes": {"y": ["a"]}}
+    root[data.draw(st.sampled_from([*root, "lines"]))] = data.draw(st.one_of(JSON, st.just([profile])))
+    figures = {"wait_us": 1.0, "count": data.draw(JSON)}
+    diff = {"schema": "finegrain.diff/1", "profiles": ["a", "b"], "by": data.draw(st.sampled_from(BY))}
+    diff["locks"] = data.draw(st.one_of(JSON, st.just([{"lock": "rw:a at b", "figures": [figures, None]}])))
+    for document in (root, diff):
+        file = read(json.dumps(document).encode())
+        if file:
+            use(file)

@@ -13,6 +13,7 @@ from finegrain.lines import clean_lines
 from finegrain.profile.binary import DAMAGED, opened
 from finegrain.profile.readers import READERS, compare_json
 from finegrain.profile.readers.base import LEAD, OTHER_TEXT, STAMP, Log, Reader, Skip
+from finegrain.profile.readers.own_json import read_own
 from finegrain.profile.table import Profile
 
 # Lines that may begin with a time: [ 12.345678], <4>, Nov 27 ..., 2026-11-27T...
@@ -138,9 +139,7 @@ def _read_text(stream: BufferedReader, source: str) -> File:
         data = stream.read(compare_json.MAX_BYTES + 1)
         if len(data) > compare_json.MAX_BYTES:
             raise UserError(f"{source}: more than {compare_json.MAX_BYTES >> 20} MB of JSON")
-        return File(
-            source, compare_json.read_json(data, source), {"finegrain compare": list(compare_json.NOTES)}
-        )
+        return File(source, *read_own(data, source))
     return read_lines(stream, source)
 
 
