@@ -7,6 +7,11 @@ from finegrain.errors import UserError
 from finegrain.profile.readers.own_json import read_own
 
 
+def test_a_number_past_all_numbers_is_refused() -> None:
+    with pytest.raises(UserError, match="1e999 is out of range"):
+        read_own(b'{"schema": "finegrain.compare/1", "seed": 1e999}', "out.json")
+
+
 @pytest.mark.parametrize(
     ("document", "why"),
     [

@@ -1,6 +1,7 @@
 """finegrain's own results as JSON, a profile a design: schema finegrain.compare/1 to /3, finegrain.sweep/1 and /2."""
 
 import json
+import math
 from typing import Any
 
 import polars as pl
@@ -60,6 +61,13 @@ def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is not a number of JSON")
 
 
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text:.20} is out of range")
+    return value
+
+
 def _histogram(value: Any, where: str) -> str | None:
     if value is None:
         return None
@@ -103,7 +111,7 @@ def _design(design: dict[str, Any], where: str) -> pl.DataFrame:
 def parsed(data: bytes, source: str) -> Any:
     """The document of a JSON text; raises UserError where it is none."""
     try:
-        return json.loads(data, parse_constant=_refuse_constant)
+        return json.loads(data, parse_constant=_refuse_constant, parse_float=_finite)
     except RecursionError:
         raise UserError(f"{source}: JSON nested too deeply to be a result of 'finegrain compare'") from None
     except ValueError as error:
