@@ -51,3 +51,12 @@ def test_an_event_again_is_another_dump_and_a_copied_line_is_read_once() -> None
     again = HEADING.removeprefix("Elapsed time: 2.50 seconds.\n")
     assert [p.table.height for p in read(HEADING + ROWS + again + ROWS).profiles] == [4, 4]
     assert [p.table.height for p in read(HEADING + ROWS + ROWS.splitlines()[-1]).profiles] == [4]
+
+
+def test_averages_are_no_totals() -> None:
+    row = " 99.00 5 1.00 a f+0x1\n"
+    seconds = HEADING.replace("seconds.", "seconds. Displaying per-second averages.")
+    assert rows(seconds + row, "contended", "averaged_count", "wait_us") == [(None, 5, 2500.0)]
+    assert any("per-second averages" in note for note in read(seconds + row).notes["NetBSD lockstat"])
+    cpus = HEADING.replace("seconds.", "seconds. Displaying per-CPU per-second averages.")
+    assert rows(cpus + row, "contended", "averaged_us", "wait_us") == [(None, 1000.0, None)]

@@ -1,10 +1,15 @@
 """lockstat(8) as NetBSD prints it: an event, then a lock's total and its callers, times in milliseconds."""
 
 import re
+from typing import ClassVar
+
+import polars as pl
 
 from finegrain.profile.readers.base import LEAD, Joiner, Log, Reader
 
-_ELAPSED = re.compile(r"Elapsed time:\s+(\d{1,9}(?:\.\d{1,9})?)\s+seconds\.?$")
+_ELAPSED = re.compile(
+    r"Elapsed time:\s+(\d{1,9}(?:\.\d{1,9})?)\s+seconds\.?(?:\s+Displaying ((?:per-CPU |per-second )+)averages\.)?$"
+)
 _EVENT = re.compile(r"--\s+(\S.{2,60})$")
 _HEADING = re.compile(r"Total%\s+Count\s+Time/ms\s+(?:Lock\s+)?Caller$")
 _ROW = re.compile(r"(\d{1,3}\.\d\d)\s+(\d{1,18})\s+(\d{1,15}\.\d\d)\s+(\S.*?)\s+(\S+)$")
@@ -25,7 +30,8 @@ class NetbsdLockstat(Reader):
 
     format = "NetBSD lockstat"
     system = "NetBSD"
-    fields = ("lock_class", "lock", "site", "role", "event", "mode", "contended", "wait_us", "line")
+    extra: ClassVar[dict[str, pl.DataType]] = {"averaged_count": pl.Int64(), "averaged_us": pl.Float64()}
+    fields = ("lock_class", "lock", "site", "role", "event", "mode", "contended", "wait_us", *extra, "line")
 
     def __init__(self, log: Log) -> None:
         """`log` hears of every line that is skipped."""
@@ -33,6 +39,8 @@ class NetbsdLockstat(Reader):
         self._joiner = Joiner(log, 3)
         self._event: str | None = None
         self._events: set[str] = set()
+        self._averages = ""  # of what the figures are means: per-CPU, per-second
+        self._told: set[str] = set()
         self._summed: str | None = None  # the lock whose total stands above
 
     def starts(self, text: str) -> bool:
@@ -76,6 +84,7 @@ class NetbsdLockstat(Reader):
             self._event = None
             self._events.clear()
             self.dump(number, new=True).span_s = float(elapsed[1]) or None
+            self._averages = elapsed[2] or ""
             return True
         if _HEADING.match(text):
             self.dump(number)
@@ -105,7 +114,17 @@ class NetbsdLockstat(Reader):
         lock_class = next((name for start, name in _CLASSES.items() if words.startswith(start)), None)
         mode = "write" if "writer" in words else "read" if "reader" in words else None
         time_us = round(float(match[3]) * 1e3, 6)
-        self.put((lock_class, lock, site, role, event, mode, int(match[2]), time_us, number))
+        count: int | None = int(match[2])
+        mean: tuple[int | None, float | None] = (None, None)
+        wait_us: float | None = time_us
+        if self._averages:
+            self._told.add(self._averages.strip())
+            mean, count, wait_us = (count, time_us), None, None
+            dump = self.dump(number)
+            if self._averages.strip() == "per-second" and dump.span_s:
+                wait_us = round(time_us * dump.span_s, 6)
+                dump.derived["wait_us"] = "the printed time of a second x the span"
+        self.put((lock_class, lock, site, role, event, mode, count, wait_us, *mean, number))
 
     def _leave(self) -> None:
         self._joiner.drop("row cut short")
@@ -116,8 +135,8 @@ class NetbsdLockstat(Reader):
 
     def notes(self) -> list[str]:
         """What this format does not tell."""
-        return [
+        notes = [
             "times are printed to 10 us: a lock with less shows 0",
             "waits only: acquisitions that did not wait, and holds, are not in it",
-            "with -s or -p the figures are means of a second or of a CPU, which the text does not say",
         ]
+        return notes + [f"figures are {told} averages, cut to whole counts" for told in sorted(self._told)]
