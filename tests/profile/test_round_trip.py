@@ -1,9 +1,6 @@
 """Print a random profile in each format, mangle it as mail would, read it back: every row, every number."""
 
-import html
 import io
-import quopri
-import textwrap
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +10,7 @@ from hypothesis import strategies as st
 
 from finegrain.profile.read import File, read_stream
 from finegrain.profile.readers import READERS
+from mangled_mail import mangled
 
 Row = dict[str, Any]
 
@@ -394,47 +392,6 @@ def go_pprof(draw: st.DrawFn) -> Printed:
         lines.append(f"{own:>10} {share:>5}% {share:>5}% {shown:>10} {share:>5}%  {site}")
         rows.append({"site": site, "role": "inclusive" if nothing else "site"} | figure)
     return Printed("\n".join(lines) + "\n", rows)
-
-
-# ---- what mail does to it
-
-
-def wrap(text: str, width: int) -> str:
-    """Break lines at blanks, as mail programs do; blanks at a break are lost or left at the line's end."""
-    out = []
-    for line in text.split("\n"):
-        if len(line) <= width:
-            out.append(line)
-            continue
-        indent = line[: len(line) - len(line.lstrip())]
-        broken = textwrap.wrap(
-            line.strip(), width, initial_indent=indent[: width // 2], drop_whitespace=True,
-            break_long_words=False, break_on_hyphens=False,
-        )  # fmt: skip
-        out += broken
-    return "\n".join(out)
-
-
-@st.composite
-def mangled(draw: st.DrawFn, text: str, *, narrowest: int) -> bytes:
-    if draw(st.booleans()):
-        text = text.replace("    ", "\t")
-    if draw(st.booleans()):
-        text = wrap(text, draw(st.integers(narrowest, 120)))
-    if draw(st.booleans()):
-        text = textwrap.indent(text, draw(st.sampled_from(["  ", "    ", "\t"])))
-    if draw(st.booleans()):
-        text = f"On Monday somebody wrote:\nroot@host:~# cat it\n{text}\nroot@host:~# \nThe end, says I.\n"
-    for mark in draw(st.lists(st.sampled_from(["> ", ">", ">> ", "JB> "]), max_size=3)):
-        text = "\n".join(mark + line for line in text.split("\n"))
-    how = draw(st.sampled_from(["", "", "html", "qp", "qp unsaid", "crlf"]))
-    if how == "html":
-        escaped = html.escape(text).replace("\n", draw(st.sampled_from(["\n", "<br>\n"])))
-        return f"<html><body><pre>{escaped}</pre></body></html>\n".encode()
-    if how.startswith("qp"):
-        head = b"Content-Transfer-Encoding: quoted-printable\n\n" if how == "qp" else b""
-        return head + quopri.encodestring(text.encode())
-    return text.replace("\n", "\r\n").encode() if how == "crlf" else text.encode()
 
 
 FORMATS = {

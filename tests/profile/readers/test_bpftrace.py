@@ -58,3 +58,8 @@ def test_a_stack_again_is_another_dump() -> None:
     assert [p.table["wait_us"].to_list() for p in read(text + entry("g", 6000)).profiles] == [[5, 6]]
     other = text.replace("@wait", "@hold")
     assert [p.table.height for p in read(text + other + entry("h", 1)).profiles] == [4, 1]
+
+
+def test_a_web_page_s_line_ends_are_no_functions() -> None:
+    text = "<pre>Attaching 1 probe...<br>\n@wait[<br>\n    f+1<br>\n]: 9000<br>\n</pre>\n"
+    assert rows(text, "stack", "wait_us") == [(["f+1"], 9.0)]

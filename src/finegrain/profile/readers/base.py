@@ -79,11 +79,9 @@ class Log:
         self.lost_ends: tuple[int, str] | None = None  # a line with a heading and more in it, and whose
         self._title = ""
         self._title_line = -100
-        self._other_line = 0
 
     def other(self, number: int, text: str) -> None:
         """A line that is no part of a profile."""
-        self._other_line = number
         if not _NO_TITLE.search(text, 0, 200):
             self._title, self._title_line = text.strip()[:80], number
         if self.lost_ends is None and (match := _HEADINGS.search(text, 0, 4096)):
@@ -107,9 +105,14 @@ class Log:
         if len(self.skipped) < _MAX_RANGES:
             self.skipped.append(Skip(number, number, why))
 
-    def text_since(self, number: int) -> bool:
-        """Has a line of other text been met since line `number`?"""
-        return self._other_line > number
+    def text_between(self, first: int, last: int) -> bool:
+        """Is a line of other text between these two lines?"""
+        for skip in reversed(self.skipped):
+            if skip.last < first:
+                return False
+            if skip.why == OTHER_TEXT and skip.first < last:
+                return True
+        return False
 
     def title(self, number: int) -> str | None:
         """The line of text that stands just above line `number`, if one does."""
@@ -189,7 +192,7 @@ class Reader:
         number = row[-1]
         dump = self.dump(number)
         last = dump.last
-        if last is not None and last[:-1] == row[:-1] and not self.log.text_since(last[-1]):
+        if last is not None and last[:-1] == row[:-1] and not self.log.text_between(last[-1], number):
             self._repeat(f"line {number} repeats line {last[-1]} and is read once")
             dump.last = (*last[:-1], number)
             return

@@ -17,6 +17,7 @@ _FRAME = re.compile(
     r"(?:\S.*\+(?:0x)?[0-9a-f]+(?:\s+[\[(].*[\])])?|(?:0x)?[0-9a-f]{6,16}(?:\s.*)?|[\w.$:~@]+)$"
 )
 _ATTACHING = re.compile(r"Attach(?:ing|ed) \d+ probes?(?:\.\.\.)?$")
+_BREAK = re.compile(r"(?<=\[)<br ?/?>$")  # of a web page; [<...> is left alone, for lock_stat's addresses
 _HEAD = re.compile(r"(?:(?:0x)?[0-9a-f]{8,16}\s+)")
 _OTHER_MAP = re.compile(r"@\w*(?:\[[^\]]*\])?:")
 _TIMED = re.compile(
@@ -66,6 +67,7 @@ class Bpftrace(Reader):
 
     def starts(self, text: str) -> bool:
         """Is it a heading of this format?"""
+        text = _BREAK.sub("", text)
         return text[:1] == "@" and bool(
             _OPEN.match(text) or ((whole := _WHOLE.match(text)) and _TIMED.search(whole[1]))
         )
@@ -76,7 +78,7 @@ class Bpftrace(Reader):
 
     def feed(self, number: int, text: str) -> bool:
         """Take one line."""
-        text = text.strip()
+        text = _BREAK.sub("", text.strip())
         if text[:1] == "@":
             self._leave()
             if match := _OPEN.match(text):

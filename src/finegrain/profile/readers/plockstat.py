@@ -80,7 +80,7 @@ class Plockstat(Reader):
         if event:
             self._finish()
             # another run, too, is what other text stands above
-            if text in self._events or (self._row_at and self.log.text_since(self._row_at)):
+            if text in self._events or (self._row_at and self.log.text_between(self._row_at, number)):
                 self.dump(number, new=True)
                 self._events.clear()
             self.dump(number)
