@@ -1,6 +1,7 @@
 """What a reader is, and the log that all readers of one file share."""
 
 import re
+from collections import deque
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -13,6 +14,8 @@ from finegrain.profile.wrapped import note, unwrapped
 # Dumps of one file; more than that is not a file that anyone compares.
 MAX_DUMPS = 10_000
 _MAX_RANGES = 2_000
+# A title stands at most so many lines above its dump.
+_NEAR = 6
 # Repeats that a note lists; the others are counted.
 _MAX_REPEATS = 12
 
@@ -48,6 +51,7 @@ HINTS = {
     "lockdep": "a report of the order of locks has no waiting in it: give /proc/lock_stat",
     "folded": "folded stacks do not say what they count: give the output that they were folded from",
 }
+_HINT_WORDS = ("Overhead", "# Samples", "[", "off-CPU", "mutrace", "lock order", "circular locking", ";")
 _HINTS = re.compile(
     r"(?P<samples>^#? ?Overhead\s+(?:Command|Shared|Samples)|^# Samples: )"
     r"|(?P<histogram>^\s*\[\d+[KMG]?, \d+[KMG]?\)\s+\d+ \|)"
@@ -77,17 +81,20 @@ class Log:
         self.broken_rows = 0
         self.hint: str | None = None  # what the text is that is no lock profile, and what is
         self.lost_ends: tuple[int, str] | None = None  # a line with a heading and more in it, and whose
-        self._title = ""
-        self._title_line = -100
+        self._above: deque[tuple[int, str]] = deque(
+            maxlen=_NEAR
+        )  # the last lines that are no part of a profile
 
     def other(self, number: int, text: str) -> None:
         """A line that is no part of a profile."""
-        if not _NO_TITLE.search(text, 0, 200):
-            self._title, self._title_line = text.strip()[:80], number
-        if self.lost_ends is None and (match := _HEADINGS.search(text, 0, 4096)):
-            self.lost_ends = number, HEADINGS[match.lastgroup or ""]
-        if self.hint is None and (match := _HINTS.search(text, 0, 4096)):
-            self.hint = f"{HINTS[match.lastgroup or '']} (line {number})"
+        self._above.append((number, text))
+        # a look at a few letters first: this is asked of every line of text that is no profile
+        if self.lost_ends is None and ("avg" in text or "ount" in text or "con" in text or "cuml" in text):
+            match = _HEADINGS.search(text, 0, 4096)
+            self.lost_ends = (number, HEADINGS[match.lastgroup or ""]) if match else None
+        if self.hint is None and any(word in text for word in _HINT_WORDS):
+            match = _HINTS.search(text, 0, 4096)
+            self.hint = f"{HINTS[match.lastgroup or '']} (line {number})" if match else None
         self._add(number, OTHER_TEXT)
 
     def broken(self, number: int, why: str) -> None:
@@ -116,7 +123,10 @@ class Log:
 
     def title(self, number: int) -> str | None:
         """The line of text that stands just above line `number`, if one does."""
-        return self._title if number - self._title_line <= 6 else None
+        for line, text in reversed(self._above):
+            if number - line <= _NEAR and not _NO_TITLE.search(text, 0, 200):
+                return text.strip()[:80]
+        return None
 
 
 @dataclass(slots=True)
