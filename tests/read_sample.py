@@ -6,8 +6,10 @@ from typing import Any
 from finegrain.profile.read import File, read_stream
 
 
-def read(text: str) -> File:
-    return read_stream(io.BufferedReader(io.BytesIO(text.encode())), "sample")
+def read(text: str | bytes) -> File:
+    return read_stream(
+        io.BufferedReader(io.BytesIO(text.encode() if isinstance(text, str) else text)), "sample"
+    )
 
 
 def rows(text: str, *fields: str) -> list[tuple[Any, ...]]:

@@ -41,6 +41,7 @@ TOGETHER = (
     "lab/test_fuzz",
     "machine/test_closed_forms",
     "machine/test_threads_locks",
+    "profile/test_defects",
     "profile/test_fuzz",
     "profile/test_round_trip",
     "replay/test_superpages",

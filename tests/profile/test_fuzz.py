@@ -1,8 +1,12 @@
 """A file is hostile input: the worst that reading it may do is to refuse it in one line."""
 
+import bz2
 import contextlib
+import gzip
 import io
 import json
+import lzma
+from collections.abc import Callable
 
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -24,9 +28,12 @@ nsec ------ Time Distribution ------ count Stack|512|@@@@|contended|acquired|tot
 max wait|avg wait (ns)|type caller|pid owner|address symbol|cgroup|# output:|1.5 us|2.3 ms|12 ns|9 h
 spinlock|mutex|0xffffffffac6318e7|Name|Caller|Avg Spin Count Max spin Total spin
 Max PID 3, COMM a b, Lock x (0xff)|=3D|&lt;|&#27;|<br>|> |=|,|;|:|\x1b[31m|\x00|\u202e|99999999999999999999
-Content-Transfer-Encoding: quoted-printable|bad: 3, total: 4|{|}|[|]|-1|1|2|3|44|567""".replace(
-    "\n", "|"
-).split("|")
+Content-Transfer-Encoding: quoted-printable|bad: 3, total: 4|{|}|[|]|-1
+=== owner stack trace ===|# owner stack trace:|18446744073709551615|5124095.5 h|Adaptive mutex spin: 4 events
+Elapsed time: 2.00 seconds.|-- Spin mutex spin|Total% Count Time/ms Lock Caller|12.34 5 6.78 a <all>|Mutex block
+Count nsec Lock Caller|nsec ---- Time Distribution --- count Stack|512 |@@ | 3 lib`f|3 4 lib`a lib`f|@wait[|]: 44|f+1
+@[a]: 3|]: count 1, average 2, total 3|Type: delay|Type: cpu|flat flat% sum% cum cum%|3ms 1% 2% 4ms 5% sync.f|0 0% 0%
+1|2|3|44|567""".replace("\n", "|").split("|")
 LINES = st.lists(
     st.lists(st.one_of(st.sampled_from(PIECES), st.text(max_size=4)), max_size=14).map(" ".join), max_size=30
 )
@@ -62,6 +69,18 @@ def use(file: File) -> None:
 @given(lines=LINES)
 def test_rubbish_made_of_the_formats_own_words(lines: list[str]) -> None:
     file = read("\n".join(lines).encode("utf-8", "surrogatepass"))
+    if file:
+        use(file)
+
+
+@settings(max_examples=60, deadline=None)
+@given(lines=LINES, at=st.integers(0, 400), how=st.sampled_from([gzip.compress, lzma.compress, bz2.compress]))
+def test_compressed_rubbish_cut_or_damaged(lines: list[str], at: int, how: Callable[[bytes], bytes]) -> None:
+    data = bytearray(how("\n".join(lines).encode("utf-8", "surrogatepass")))
+    file = read(bytes(data[:at]))
+    if at < len(data):
+        data[at] ^= 0x55
+        file = read(bytes(data)) or file
     if file:
         use(file)
 
@@ -103,3 +122,31 @@ def test_json_with_something_wrong_in_it(data: st.DataObject) -> None:
     file = read(json.dumps(root).encode())
     if file:
         use(file)
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_own_json_with_something_wrong_in_it(data: st.DataObject) -> None:
+    row = {
+        "lock": "a",
+        "role": "site",
+        "wait_us": 1.0,
+        "stack": ["f"],
+        "histogram_ns": [[1, 2]],
+        "pid": 3,
+        "line": 1,
+    }
+    row[data.draw(st.sampled_from([*row, "site", "event", "count"]))] = data.draw(JSON)
+    profile = {"name": "x", "format": "y", "rows": [row], "derived": {"a": "b"}, "meta": {}, "span_s": 2.0}
+    profile[data.draw(st.sampled_from([*profile, "label", "title", "cpus"]))] = data.draw(
+        st.one_of(JSON, st.just([row]))
+    )
+    root = {"schema": "finegrain.profile/1", "profiles": [profile, profile], "notes": {"y": ["a"]}}
+    root[data.draw(st.sampled_from([*root, "lines"]))] = data.draw(st.one_of(JSON, st.just([profile])))
+    figures = {"wait_us": 1.0, "count": data.draw(JSON)}
+    diff = {"schema": "finegrain.diff/1", "profiles": ["a", "b"], "by": data.draw(st.sampled_from(BY))}
+    diff["locks"] = data.draw(st.one_of(JSON, st.just([{"lock": "rw:a at b", "figures": [figures, None]}])))
+    for document in (root, diff):
+        file = read(json.dumps(document).encode())
+        if file:
+            use(file)

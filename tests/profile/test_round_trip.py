@@ -1,9 +1,6 @@
 """Print a random profile in each format, mangle it as mail would, read it back: every row, every number."""
 
-import html
 import io
-import quopri
-import textwrap
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +10,7 @@ from hypothesis import strategies as st
 
 from finegrain.profile.read import File, read_stream
 from finegrain.profile.readers import READERS
+from mangled_mail import mangled
 
 Row = dict[str, Any]
 
@@ -38,6 +36,13 @@ LOCKDEP = st.builds(
     st.sampled_from(["", "#3", "/1", "->wait_lock", "_key#25", "lock #2"]),
 )
 SYMBOL = st.builds(lambda word, at: f"{word}+0x{at:x}", WORD, st.integers(1, 4095))
+
+
+def symbol(draw: st.DrawFn, at: int) -> str:
+    """A symbol that no other row has: the same row again would be a copy, the same lock another dump."""
+    return f"{draw(WORD)}+0x{draw(st.integers(1, 255)):x}0{at:x}"
+
+
 COUNT = st.integers(0, 10**12)
 SMALL = st.integers(1, 10**6)
 CENTS = st.integers(0, 10**11).map(lambda cents: cents / 100)  # lock_stat prints two digits
@@ -68,10 +73,10 @@ def lock_profiling(draw: st.DrawFn) -> Printed:
     lines, rows = ["debug.lock.prof.stats: ", " ".join(f"{c:>9}" for c in [*columns, "name"])], []
     fields = {"max": "hold_max_us", "wait_max": "wait_max_us", "total": "hold_us", "wait_total": "wait_us"}
     fields |= {"count": "count", "avg": "hold_avg_us", "wait_avg": "wait_avg_us", "cnt_lock": "contended"}
-    for _ in range(draw(st.integers(1, 5))):
+    for at in range(draw(st.integers(1, 5))):
         values = {column: 0 if column == "cnt_hold" else draw(COUNT) for column in columns}
         lock_class = draw(st.sampled_from(["sleep mutex", "rw", "sx", "lockmgr", "spin mutex"]))
-        name, site = draw(NAME), f"/usr/src/sys/kern/{draw(WORD)}.c:{draw(SMALL)}"
+        name, site = draw(NAME), f"/usr/src/sys/kern/{draw(WORD)}.c:{draw(SMALL)}{at}"
         figures = " ".join(f"{values[column]:>9}" for column in columns)
         lines.append(f"{figures} {site} ({lock_class}:{name})")
         row: Row = {fields[column]: value for column, value in values.items() if column in fields}
@@ -98,8 +103,7 @@ def lock_stat(draw: st.DrawFn) -> Printed:
     heading = f"{'class name':>40} " + " ".join(f"{titles[at]:>14}" for at in shown)
     lines = [f"lock_stat version 0.{4 if averages else 3}", rule, heading, rule, ""]
     rows: list[Row] = []
-    for _ in range(draw(st.integers(1, 3))):
-        name = draw(LOCKDEP)
+    for name in draw(st.lists(LOCKDEP, min_size=1, max_size=3, unique=True)):
         modes = draw(st.sampled_from([[""], ["-W", "-R"]]))
         for mode in modes:
             values = {f: draw(CENTS if f.endswith("us") else COUNT) for f in fields}
@@ -110,8 +114,8 @@ def lock_stat(draw: st.DrawFn) -> Printed:
             rows.append(row | {"lock": name, "role": "lock", "mode": told})
         for role in ("waiter", "holder"):
             lines.append(" " * (40 - len(name)) + "-" * max(len(name), 3))
-            for _ in range(draw(st.integers(1, 4))):
-                count, site = draw(COUNT), f"{draw(SYMBOL)}/0x2000"
+            for at in range(draw(st.integers(1, 4))):
+                count, site = draw(COUNT), f"{symbol(draw, at)}/0x2000"
                 lines.append(f"{name:>40} {count:>14} {'[<ffffffff81502a70>]':>29} {site}")
                 rows.append({"lock": name, "role": role, "contended": count, "site": site, "wait_us": None})
         lines += ["", "." * len(rule), ""]
@@ -132,10 +136,10 @@ def lockstat(draw: st.DrawFn) -> Printed:
     for event, kind in draw(st.lists(st.sampled_from(events), min_size=1, max_size=3, unique=True)):
         lines += ["", f"{event}: 4321 events in 5.011 seconds (862 events/sec)", ""]
         lines += [] if stacks else [heading, rule]
-        for _ in range(draw(st.integers(1, 3))):
+        for at in range(draw(st.integers(1, 3))):
             count, mean = draw(SMALL), draw(SMALL)
             lock = draw(st.one_of(NAME, st.just("0xfffff8000cd83a88"), st.just("vm_dom+0x80")))
-            site = draw(SYMBOL)
+            site = symbol(draw, at)
             lines += [rule, heading] if stacks else []
             lines.append(f"{count:>5}  33%  44% 0.00 {mean:>8} {lock:<22} {site}")
             row: Row = {"lock": lock, "site": site, "event": event, f"{kind}_avg_us": mean / 1e3}
@@ -144,13 +148,17 @@ def lockstat(draw: st.DrawFn) -> Printed:
                 frames = draw(st.lists(SYMBOL, min_size=1, max_size=5))
                 bins = draw(st.lists(SMALL, min_size=1, max_size=4))
                 lines += ["", f"{'nsec':>10} ------ Time Distribution ------ {'count':<9} Stack"]
-                for at in range(max(len(bins), len(frames))):
-                    frame = frames[at] if at < len(frames) else ""
-                    bar = f"{1 << (at + 9):>10} |{'@@@':<30} {bins[at]:<9} " if at < len(bins) else " " * 53
+                for bin_ in range(max(len(bins), len(frames))):
+                    frame = frames[bin_] if bin_ < len(frames) else ""
+                    bar = (
+                        f"{1 << (bin_ + 9):>10} |{'@@@':<30} {bins[bin_]:<9} "
+                        if bin_ < len(bins)
+                        else " " * 53
+                    )
                     lines.append((bar + frame).rstrip())
                 row |= {"stack": frames}
                 row["histogram_ns"] = [
-                    part for at, count in enumerate(bins) for part in (1 << (at + 9), count)
+                    part for bin_, count in enumerate(bins) for part in (1 << (bin_ + 9), count)
                 ]
             rows.append(row)
         lines.append(rule)
@@ -183,7 +191,7 @@ def perf_contention(draw: st.DrawFn) -> Printed:
     else:
         lines = [" ".join(f"{key:>12}" for key in chosen) + f"  {mode:>20}", ""]
     rows = []
-    for _ in range(draw(st.integers(1, 4))):
+    for at in range(draw(st.integers(1, 4))):
         row: Row = {}
         cells = []
         for key in chosen:
@@ -202,19 +210,20 @@ def perf_contention(draw: st.DrawFn) -> Printed:
             kind, letter = draw(
                 st.sampled_from([("spinlock", ""), ("rwsem", ":R"), ("rwlock", ":W"), ("mutex", "")])
             )
-            site = draw(SYMBOL)
+            site = symbol(draw, at)
             tail = [kind + letter, site]
             row |= {"lock_class": kind, "site": site, "mode": {"": None, ":R": "read", ":W": "write"}[letter]}
         elif tail_names[0] == "pid":
             pid, comm = (
-                draw(st.integers(-1, 99999)),
+                draw(st.integers(1, 99999)) * 10 + at if at else -1,
                 draw(st.sampled_from(["CPU 3/KVM", "node", "kworker/u8:2+wq"])),
             )
             tail, row["pid"], row["site"] = [str(pid), comm], pid, comm
         else:
-            symbol = draw(st.sampled_from(["pack_mutex", "&task_struct", "&kmalloc-cg-512"]))
-            tail = ["ffff98d7031fb498", symbol, "mutex"] if csv else ["ffff98d7031fb498", f"{symbol} (mutex)"]
-            row |= {"lock": symbol, "lock_class": "mutex"}
+            lock = draw(st.sampled_from(["pack_mutex", "&task_struct", "&kmalloc-cg-512"]))
+            address = f"ffff98d7031fb49{at}"
+            tail = [address, lock, "mutex"] if csv else [address, f"{lock} (mutex)"]
+            row |= {"lock": lock, "lock_class": "mutex"}
         if stacks:
             row["stack"] = frames
         if csv:
@@ -239,9 +248,9 @@ def perf_report(draw: st.DrawFn) -> Printed:
     titles = [f"{key} (ns)" if old else key for key in keys]
     lines = [f"{'Name':>20} {'acquired':>10} {'contended':>10} " + " ".join(f"{t:>15}" for t in titles), ""]
     rows = []
-    for _ in range(draw(st.integers(1, 4))):
+    for at in range(draw(st.integers(1, 4))):
         name = draw(st.one_of(NAME, LOCKDEP, st.just("update_blocked_a..."), st.just("CPU 3/KVM")))
-        row: Row = {"lock": name, "count": draw(SMALL), "contended": draw(SMALL)}
+        row: Row = {"lock": name, "count": draw(SMALL) * 10 + at, "contended": draw(SMALL)}
         cells = []
         for field in keys.values():
             if old:
@@ -264,8 +273,8 @@ def klockstat(draw: st.DrawFn) -> Printed:
         word = {"wait": "Spin" if python else "Wait", "hold": "Hold"}[kind]
         last = word.lower() if python else word
         lines += ["", f"{'Caller':>40} {f'Avg {word}':>10}  Count  {f'Max {last}':>10} {f'Total {last}':>10}"]
-        for _ in range(draw(st.integers(1, 3))):
-            site, count = draw(SYMBOL), draw(SMALL)
+        for at in range(draw(st.integers(1, 3))):
+            site, count = symbol(draw, at), draw(SMALL)
             shown, values = [], []
             for _ in range(3):
                 if python:
@@ -286,45 +295,103 @@ def klockstat(draw: st.DrawFn) -> Printed:
     return Printed("\n".join(lines) + "\n", rows)
 
 
-# ---- what mail does to it
-
-
-def wrap(text: str, width: int) -> str:
-    """Break lines at blanks, as mail programs do; blanks at a break are lost or left at the line's end."""
-    out = []
-    for line in text.split("\n"):
-        if len(line) <= width:
-            out.append(line)
-            continue
-        indent = line[: len(line) - len(line.lstrip())]
-        broken = textwrap.wrap(
-            line.strip(), width, initial_indent=indent[: width // 2], drop_whitespace=True,
-            break_long_words=False, break_on_hyphens=False,
-        )  # fmt: skip
-        out += broken
-    return "\n".join(out)
+@st.composite
+def netbsd_lockstat(draw: st.DrawFn) -> Printed:
+    lines, rows = ["Elapsed time: 12.50 seconds."], []
+    events = ["Adaptive mutex spin", "RW lock sleep (writer)", "Kernel lock spin"]
+    for event in draw(st.lists(st.sampled_from(events), min_size=1, unique=True)):
+        lines += ["", f"-- {event}", "", "Total%  Count   Time/ms          Lock                     Caller"]
+        lines += ["------ ------- --------- ---------------------- ------------------------------"]
+        for at in range(draw(st.integers(1, 3))):
+            name, callers = f"{draw(WORD)}{at}", draw(st.integers(1, 3))
+            roles = ["site"] if callers == 1 else ["lock", *["waiter"] * callers]
+            for place, role in enumerate(roles):
+                count, cents = draw(SMALL), draw(st.integers(0, 10**8))
+                site = "<all>" if role == "lock" else symbol(draw, place)
+                lines.append(f" 12.34 {count:>7} {cents / 100:>9.2f} {name:<22} {site}")
+                row: Row = {
+                    "lock": name,
+                    "site": None if role == "lock" else site,
+                    "role": role,
+                    "event": event,
+                }
+                rows.append(row | {"contended": count, "wait_us": pytest.approx(cents * 10)})
+    return Printed("\n".join(lines) + "\n", rows)
 
 
 @st.composite
-def mangled(draw: st.DrawFn, text: str, *, narrowest: int) -> bytes:
-    if draw(st.booleans()):
-        text = text.replace("    ", "\t")
-    if draw(st.booleans()):
-        text = wrap(text, draw(st.integers(narrowest, 120)))
-    if draw(st.booleans()):
-        text = textwrap.indent(text, draw(st.sampled_from(["  ", "    ", "\t"])))
-    if draw(st.booleans()):
-        text = f"On Monday somebody wrote:\nroot@host:~# cat it\n{text}\nroot@host:~# \nThe end, says I.\n"
-    for mark in draw(st.lists(st.sampled_from(["> ", ">", ">> ", "JB> "]), max_size=3)):
-        text = "\n".join(mark + line for line in text.split("\n"))
-    how = draw(st.sampled_from(["", "", "html", "qp", "qp unsaid", "crlf"]))
-    if how == "html":
-        escaped = html.escape(text).replace("\n", draw(st.sampled_from(["\n", "<br>\n"])))
-        return f"<html><body><pre>{escaped}</pre></body></html>\n".encode()
-    if how.startswith("qp"):
-        head = b"Content-Transfer-Encoding: quoted-printable\n\n" if how == "qp" else b""
-        return head + quopri.encodestring(text.encode())
-    return text.replace("\n", "\r\n").encode() if how == "crlf" else text.encode()
+def plockstat(draw: st.DrawFn) -> Printed:
+    stacks = draw(st.booleans())
+    lines, rows = [], []
+    events = [("Mutex block", None), ("Mutex unsuccessful spin", None), ("R/W writer hold", "write")]
+    heading, rule = f"{'Count':>5} {'nsec':>8} {'Lock':<28} Caller", "-" * 79
+    for event, mode in draw(st.lists(st.sampled_from(events), min_size=1, unique=True)):
+        lines += ["", event, ""] + ([] if stacks else [heading, rule])
+        for at in range(draw(st.integers(1, 3))):
+            count, mean, site = draw(SMALL), draw(SMALL), f"a.out`{symbol(draw, at)}"
+            lock = draw(st.sampled_from(["0x80f6a60", "libc.so.1`libc_malloc_lock"]))
+            lines += [rule, heading] if stacks else []
+            lines.append(f"{count:>5} {mean:>8} {lock:<28} {site}")
+            kind, number = ("hold", "count") if "hold" in event else ("wait", "contended")
+            row: Row = {"lock": lock, "site": site, "event": event, "mode": mode, number: count}
+            row |= {f"{kind}_us": mean * count / 1e3, f"{kind}_avg_us": mean / 1e3, "stack": None}
+            if stacks:
+                lines += ["", f"{'nsec':>10} ---- Time Distribution --- count Stack"]
+                lines += [f"{512:>10} |{'@@@@':<24}| {count:>5} {site}", f"{'':>43} a.out`main+0x10"]
+                row |= {"stack": [site, "a.out`main+0x10"], "histogram_ns": [512, count]}
+            rows.append(row)
+    return Printed("\n".join(lines) + "\n", rows)
+
+
+@st.composite
+def bpftrace(draw: st.DrawFn) -> Printed:
+    lines, rows = ["Attaching 2 probes...", "^C", ""], []
+    maps = [("wait", "wait_us"), ("wait_max_us", "wait_max_us"), ("", "count"), ("hold_ns", "hold_us")]
+    for name, column in draw(st.lists(st.sampled_from(maps), min_size=1, unique=True)):
+        for at in range(draw(st.integers(1, 3))):
+            value, site = draw(SMALL), f"{draw(WORD)}+{at + 1}"
+            frames = draw(st.lists(WORD.map(lambda word: f"{word}+23"), max_size=3))
+            inner = draw(st.sampled_from([[], ["__mutex_lock.constprop.0+5"]]))
+            stack = [*inner, site, *frames]
+            lines += [f"@{name}[", *[f"    {frame}" for frame in stack], f"]: {value}"]
+            figure = (
+                value if column == "count" else pytest.approx(value / (1 if name.endswith("_us") else 1e3))
+            )
+            rows.append({"event": f"@{name}", "site": site, "stack": stack, "role": "site", column: figure})
+    return Printed("\n".join(lines) + "\n", rows)
+
+
+@st.composite
+def go_pprof(draw: st.DrawFn) -> Printed:
+    counts = draw(st.booleans())
+    lines = [
+        "File: server",
+        f"Type: {'contentions' if counts else 'delay'}",
+        "Time: Nov 27, 2026 at 10:00pm (UTC)",
+    ]
+    lines += [
+        "Duration: 10.20s, Total samples = 5.20s (50.98%)",
+        "Showing nodes accounting for 5.20s, 100% of 5.20s total",
+    ]
+    lines, rows = [*lines, "      flat  flat%   sum%        cum   cum%"], []
+    for at in range(draw(st.integers(1, 4))):
+        site = draw(
+            st.sampled_from(
+                ["sync.(*Mutex).Unlock (inline)", "main.(*cache).get.func1", "main.run[go.shape.int]"]
+            )
+        )
+        site = site.replace(".", f".{draw(WORD)}{at}.", 1)
+        if counts:
+            value = draw(SMALL)
+            shown, figure = str(value), {"contended": value, "wait_us": None}
+        else:
+            text, us = perf_time(draw)
+            shown, figure = text.replace(" ", ""), {"wait_us": us, "contended": None}
+        nothing = draw(st.booleans()) or shown in ("0ns",)
+        own, share = ("0", "0") if nothing else (shown, "12.34")
+        lines.append(f"{own:>10} {share:>5}% {share:>5}% {shown:>10} {share:>5}%  {site}")
+        rows.append({"site": site, "role": "inclusive" if nothing else "site"} | figure)
+    return Printed("\n".join(lines) + "\n", rows)
 
 
 FORMATS = {
@@ -334,6 +401,10 @@ FORMATS = {
     "perf lock contention": (perf_contention, 66),
     "perf lock report": (perf_report, 72),
     "klockstat": (klockstat, 66),
+    "NetBSD lockstat": (netbsd_lockstat, 66),
+    "plockstat": (plockstat, 66),
+    "bpftrace map": (bpftrace, 66),
+    "go pprof": (go_pprof, 66),
 }
 
 

@@ -10,11 +10,19 @@ from typing import BinaryIO, cast
 
 from finegrain.errors import UserError
 from finegrain.lines import clean_lines
-from finegrain.profile.readers import READERS, compare_json, profile_json
-from finegrain.profile.readers.base import LEAD, Log, Reader, Skip
+from finegrain.profile.binary import DAMAGED, opened
+from finegrain.profile.readers import READERS, compare_json
+from finegrain.profile.readers.base import LEAD, OTHER_TEXT, STAMP, Log, Reader, Skip
+from finegrain.profile.readers.own_json import read_own
 from finegrain.profile.table import Profile
 
-KNOWN = "LOCK_PROFILING, lockstat, lock_stat, perf lock, klockstat or finegrain compare --json"
+# Lines that may begin with a time: [ 12.345678], <4>, Nov 27 ..., 2026-11-27T...
+_STAMPED = frozenset(" [<12ADFJMNOS")
+
+KNOWN = (
+    "LOCK_PROFILING, lockstat, plockstat, lock_stat, perf lock, klockstat, bpftrace maps by stack, "
+    "go tool pprof -text, or finegrain's own JSON"
+)
 
 
 @dataclass(slots=True)
@@ -38,6 +46,8 @@ def read_lines(stream: BinaryIO, source: str) -> File:
     order: list[Reader] = []
     for number, text in clean_lines(stream):
         log.lines = number
+        if text[:1] in _STAMPED and (stamp := STAMP.match(text)) and stamp[0].strip():
+            text = text[stamp.end() :]
         if active is not None and active.feed(number, text):
             continue
         if not text or text.isspace():
@@ -64,16 +74,36 @@ def read_lines(stream: BinaryIO, source: str) -> File:
     if not log.lines:
         raise UserError(f"{source}: empty")
     if not found_profiles:
-        raise UserError(f"{source}: no lock profile found in {log.lines:,} lines (known: {KNOWN})")
+        raise UserError(f"{source}: {_nothing(readers, log)}")
     found_profiles.sort(key=lambda profile: int(profile.table["line"][0] or 0))
     if len(found_profiles) > 1:
         for at, profile in enumerate(found_profiles, 1):
             profile.label = str(at)
     notes = {
-        reader.format: reader.notes() for reader in order if any(len(dump.builder) for dump in reader.dumps)
+        reader.format: [*reader.notes(), *reader.found()]
+        for reader in order
+        if any(len(dump.builder) for dump in reader.dumps)
     }
     skipped = sorted(log.skipped, key=lambda skip: skip.first)
     return File(source, found_profiles, notes, skipped, log.skipped_lines, log.broken_rows, log.lines)
+
+
+def _nothing(readers: Sequence[Reader], log: Log) -> str:
+    """What was recognised of a text without a profile: a heading, and why there is no row under it."""
+    headings = [(reader.dumps[0].line, reader.format) for reader in readers if reader.dumps]
+    if headings:
+        line, name = min(headings)
+        skips = [skip for skip in log.skipped if skip.last > line]
+        cut = [skip for skip in skips if skip.why != OTHER_TEXT]
+        first = min(cut or skips, key=lambda skip: skip.first, default=None)
+        where = f"line {max(first.first, line + 1)}: {first.why}" if first else "there is nothing under it"
+        return f"a heading of {name} in line {line}, and no row that can be read: {where}"
+    if log.lost_ends is not None:
+        line, name = log.lost_ends
+        return f"line {line} holds the heading of {name} with more around it: are its line ends lost?"
+    if log.hint is not None:
+        return log.hint
+    return f"no lock profile found in {log.lines:,} lines (known: {KNOWN})"
 
 
 def _find(readers: Sequence[Reader], text: str) -> Reader | None:
@@ -90,16 +120,26 @@ def _find(readers: Sequence[Reader], text: str) -> Reader | None:
 
 def read_stream(stream: BufferedReader, source: str) -> File:
     """Read a profile of any kind from a buffered stream of bytes."""
+    text = opened(stream, source)
+    try:
+        return _read_text(text, source)
+    except DAMAGED as error:
+        if text is stream:
+            raise
+        raise UserError(f"{source}: a compressed file that is damaged: {error}") from None
+    except UserError as error:
+        if str(error).startswith(f"{source}: "):
+            raise
+        raise UserError(f"{source}: {error}") from None
+
+
+def _read_text(stream: BufferedReader, source: str) -> File:
     head = stream.peek(64).lstrip(b"\xef\xbb\xbf \t\r\n")
     if head.startswith(b"{"):
         data = stream.read(compare_json.MAX_BYTES + 1)
         if len(data) > compare_json.MAX_BYTES:
             raise UserError(f"{source}: more than {compare_json.MAX_BYTES >> 20} MB of JSON")
-        if profile_json.holds(data):
-            return File(source, *profile_json.read_stored(data, source))
-        return File(
-            source, compare_json.read_json(data, source), {"finegrain compare": list(compare_json.NOTES)}
-        )
+        return File(source, *read_own(data, source))
     return read_lines(stream, source)
 
 

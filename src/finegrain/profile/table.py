@@ -39,8 +39,14 @@ CORE: dict[str, pl.DataType] = {
 }
 
 # Rows of these roles say where the waits of another row arose, or are no waits at all: totals leave them out.
-ROLES = ("lock", "site", "task", "owner", "cgroup", "waiter", "holder", "sample", "inclusive")
-DETAIL = ("waiter", "holder", "sample", "inclusive")
+ROLES = ("lock", "site", "task", "owner", "cgroup", "waiter", "holder", "point", "sample", "inclusive")
+DETAIL = (
+    "waiter",
+    "holder",
+    "point",
+    "sample",
+    "inclusive",
+)  # a point: a waiter's or a holder's, not told which
 
 # Between the items of a list; no text that was read holds it, for control characters are dropped.
 BETWEEN = "\x1f"

@@ -5,7 +5,7 @@ import pytest
 
 from finegrain.errors import UserError
 from finegrain.profile.group import grouped
-from finegrain.profile.readers.compare_json import read_json
+from finegrain.profile.readers.own_json import read_own
 from finegrain.profile.table import Profile
 from finegrain.profile.whatif import Split, whatif
 from finegrain.report.result import as_dict
@@ -16,7 +16,7 @@ from make_result import make_result
 
 
 def read(document: Any) -> list[Profile]:
-    return read_json(json.dumps(document).encode(), "out.json")
+    return read_own(json.dumps(document).encode(), "out.json")[0]
 
 
 def comparison(cpus: int = 104, *designs: str, **more: Any) -> dict[str, Any]:
@@ -88,12 +88,12 @@ def test_a_sweep_has_a_profile_for_each_design_on_each_machine() -> None:
 def test_a_sweep_is_read_as_it_is_written() -> None:
     sweep = SweepResult("cpus", ["104", "104"], [make_result(), make_result()])
     labels = ["head@104cpus", "superpage@104cpus", "head@104cpus/3", "superpage@104cpus/4"]
-    assert [profile.label for profile in read_json(as_json(sweep).encode(), "out.json")] == labels
+    assert [profile.label for profile in read_own(as_json(sweep).encode(), "out.json")[0]] == labels
     sweep = SweepResult("images", ["private", "shared"], [make_result(), make_result()])
     labels = ["head@private", "superpage@private", "head@shared", "superpage@shared"]
-    assert [profile.label for profile in read_json(as_json(sweep).encode(), "out.json")] == labels
+    assert [profile.label for profile in read_own(as_json(sweep).encode(), "out.json")[0]] == labels
     sweep = SweepResult("locks", ["256 to 512"], [make_result()])
-    assert [p.label for p in read_json(as_json(sweep).encode(), "out.json")] == ["head", "superpage"]
+    assert [p.label for p in read_own(as_json(sweep).encode(), "out.json")[0]] == ["head", "superpage"]
 
 
 def test_designs_of_one_name_are_told_apart() -> None:

@@ -1,6 +1,7 @@
 """finegrain's own results as JSON, a profile a design: schema finegrain.compare/1 to /3, finegrain.sweep/1 and /2."""
 
 import json
+import math
 from typing import Any
 
 import polars as pl
@@ -24,7 +25,7 @@ NOTES = (
 )
 
 
-def _number(value: Any, where: str, *, whole: bool = False) -> Any:
+def number_of(value: Any, where: str, *, whole: bool = False) -> Any:
     """A finite number that is not negative, or None for null; anything else is refused."""
     if value is None:
         return None
@@ -35,19 +36,22 @@ def _number(value: Any, where: str, *, whole: bool = False) -> Any:
     return int(value) if whole else float(value)
 
 
-def _list(value: Any, where: str) -> list[Any]:
+def list_of(value: Any, where: str) -> list[Any]:
+    """A list; anything else is refused."""
     if not isinstance(value, list):
         raise UserError(f"{where} is not a list")
     return value
 
 
-def _object(value: Any, where: str) -> dict[str, Any]:
+def object_of(value: Any, where: str) -> dict[str, Any]:
+    """An object; anything else is refused."""
     if not isinstance(value, dict):
         raise UserError(f"{where} is not an object")
     return value
 
 
-def _text(value: Any, where: str) -> str:
+def text_of(value: Any, where: str) -> str:
+    """A string; anything else is refused."""
     if not isinstance(value, str):
         raise UserError(f"{where} is not a string")
     return value
@@ -57,66 +61,70 @@ def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is not a number of JSON")
 
 
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text:.20} is out of range")
+    return value
+
+
 def _histogram(value: Any, where: str) -> str | None:
     if value is None:
         return None
     bins: list[int] = []
-    for pair in _list(value, where):
-        if len(_list(pair, where)) != 2:
+    for pair in list_of(value, where):
+        if len(list_of(pair, where)) != 2:
             raise UserError(f"{where} is not a list of pairs")
-        bins += (_number(part, where, whole=True) or 0 for part in pair)
+        bins += (number_of(part, where, whole=True) or 0 for part in pair)
     return BETWEEN.join(map(str, bins)) or None
 
 
 def _figures(row: dict[str, Any], spot: str) -> list[Any]:
     """The figures of a lock or of one of its acquisition points, in the order of _FIELDS from `count` on."""
-    whole = [_number(row.get(key), f"{spot}.{key}", whole=True) for key in ("acquisitions", "contested")]
-    times = [_number(row.get(key), f"{spot}.{key}") for key in (*_TIMES, "spin_us", "block_us")]
+    whole = [number_of(row.get(key), f"{spot}.{key}", whole=True) for key in ("acquisitions", "contested")]
+    times = [number_of(row.get(key), f"{spot}.{key}") for key in (*_TIMES, "spin_us", "block_us")]
     return [*whole, *times, _histogram(row.get("wait_histogram_ns"), f"{spot}.wait_histogram_ns")]
 
 
 def _design(design: dict[str, Any], where: str) -> pl.DataFrame:
     builder = Builder(_FIELDS, _EXTRA)
-    for at, item in enumerate(_list(design.get("locks"), f"{where}.locks")):
+    for at, item in enumerate(list_of(design.get("locks"), f"{where}.locks")):
         spot = f"{where}.locks[{at}]"
-        lock = _object(item, spot)
-        name = _text(lock.get("lock"), f"{spot}.lock")
+        lock = object_of(item, spot)
+        name = text_of(lock.get("lock"), f"{spot}.lock")
         before, colon, after = name.partition(":")
         lock_class, bare = (before, after) if colon else (None, name)
         builder.add((lock_class, bare, None, "lock", *_figures(lock, spot)))
-        for number, item in enumerate(_list(lock.get("points") or [], f"{spot}.points")):
+        for number, item in enumerate(list_of(lock.get("points") or [], f"{spot}.points")):
             stood = f"{spot}.points[{number}]"
-            point = _object(item, stood)
-            site = _text(point.get("site"), f"{stood}.site")
+            point = object_of(item, stood)
+            site = text_of(point.get("site"), f"{stood}.site")
             builder.add((lock_class, bare, site, "waiter", *_figures(point, stood)))
-        for pair in _list(lock.get("held_by") or [], f"{spot}.held_by"):
-            if len(_list(pair, f"{spot}.held_by")) != 2:
+        for pair in list_of(lock.get("held_by") or [], f"{spot}.held_by"):
+            if len(list_of(pair, f"{spot}.held_by")) != 2:
                 raise UserError(f"{spot}.held_by is not a list of pairs")
-            site, waited = _text(pair[0], f"{spot}.held_by"), _number(pair[1], f"{spot}.held_by")
+            site, waited = text_of(pair[0], f"{spot}.held_by"), number_of(pair[1], f"{spot}.held_by")
             builder.add((lock_class, bare, site, "holder", None, None, waited, *[None] * (len(_FIELDS) - 7)))
     return builder.finish()
 
 
-def read_json(data: bytes, source: str) -> list[Profile]:
-    """The profiles of a comparison; raises UserError where the text is not one."""
+def parsed(data: bytes, source: str) -> Any:
+    """The document of a JSON text; raises UserError where it is none."""
     try:
-        document = json.loads(data, parse_constant=_refuse_constant)
+        return json.loads(data, parse_constant=_refuse_constant, parse_float=_finite)
     except RecursionError:
         raise UserError(f"{source}: JSON nested too deeply to be a result of 'finegrain compare'") from None
     except ValueError as error:
         raise UserError(f"{source}: not JSON that can be read ({error})") from None
-    try:
-        return _profiles(document, source)
-    except UserError as error:
-        raise UserError(f"{source}: {error}") from None
 
 
-def _profiles(document: Any, source: str) -> list[Profile]:
-    root = _object(document, "the document")
+def profiles_of(document: Any, source: str) -> list[Profile]:
+    """The profiles of a comparison or of a sweep."""
+    root = object_of(document, "the document")
     if root.get("schema") in SWEEPS:
         profiles = []
-        comparisons = _list(root.get("comparisons"), "comparisons")
-        values = [str(value)[:80] for value in _list(root.get("values") or [], "values")]
+        comparisons = list_of(root.get("comparisons"), "comparisons")
+        values = [str(value)[:80] for value in list_of(root.get("values") or [], "values")]
         over = root.get("over", "cpus")
         for at, item in enumerate(comparisons):
             try:
@@ -142,22 +150,22 @@ def _profiles(document: Any, source: str) -> list[Profile]:
 
 
 def _comparison(document: Any, source: str) -> list[Profile]:
-    root = _object(document, "the comparison")
+    root = object_of(document, "the comparison")
     schema = root.get("schema")
     if schema not in SCHEMAS:
         known = f"schema {schema!r:.60}" if schema is not None else "no schema"
         raise UserError(f"JSON with {known}, not a result of 'finegrain compare' ({', '.join(SCHEMAS)})")
-    machine = _object(root.get("machine") or {}, "machine")
-    seconds = _number(root.get("simulated_seconds"), "simulated_seconds")
-    replications = _number(root.get("replications", 1), "replications", whole=True)
+    machine = object_of(root.get("machine") or {}, "machine")
+    seconds = number_of(root.get("simulated_seconds"), "simulated_seconds")
+    replications = number_of(root.get("replications", 1), "replications", whole=True)
     if replications == 0:
         raise UserError("replications is out of range")
     span = seconds * (replications or 1) if seconds else None  # figures are sums over all replications
-    cpus = _number(machine.get("cpus"), "machine.cpus", whole=True)
+    cpus = number_of(machine.get("cpus"), "machine.cpus", whole=True)
     profiles = []
-    for at, item in enumerate(_list(root.get("designs"), "designs")):
+    for at, item in enumerate(list_of(root.get("designs"), "designs")):
         where = f"designs[{at}]"
-        design = _object(item, where)
+        design = object_of(item, where)
         meta = {"seed": root.get("seed"), "workload": root.get("workload"), "pv_wait": design.get("pv_wait")}
         profiles.append(
             Profile(
@@ -165,7 +173,7 @@ def _comparison(document: Any, source: str) -> list[Profile]:
                 format="finegrain compare",
                 system=f"{machine.get('kind', 'simulated')!s:.40} machine",
                 table=_design(design, where),
-                label=_text(design.get("name"), f"{where}.name"),
+                label=text_of(design.get("name"), f"{where}.name"),
                 span_s=span,
                 cpus=cpus or None,
                 meta={key: value for key, value in meta.items() if value is not None},

@@ -12,7 +12,7 @@ _HEADING = re.compile(
     r"(Caller|Tid\s+Comm)\s+(?:Avg|Average)\s+(Spin|Wait|Hold)\s+Count\s+Max\s+\w+\s+Total\s+\w+\s*$",
     re.IGNORECASE,
 )
-_NUMBERS = re.compile(r"(\S.*?)\s+(\d{1,18})\s+(\d{1,18})\s+(\d{1,20})\s+(\d{1,20})\s*$")
+_NUMBERS = re.compile(r"(\S.*?)\s+(\d{1,20})\s+(\d{1,18})\s+(\d{1,20})\s+(\d{1,20})\s*$")
 _TIMES = re.compile(rf"(\S.*?)\s+({TIME})\s+(\d{{1,18}})\s+({TIME})\s+({TIME})\s*$")
 _MAY_BE_HEADING = re.compile(
     r"(?:Caller|Tid\s+Comm)(?:\s+(?:Avg|Average|Spin|Wait|Hold|Count|Max|Total))*\s*$", re.I
@@ -21,8 +21,6 @@ _MAY_BE_ROW = re.compile(rf"\S.*?\s+(?:\d{{1,18}}|{TIME})(?:\s+(?:[\d.]+|ns|us|m
 _MAX = re.compile(r"Max PID (\d+), COMM (.*?), Lock (.+?) \((0x[0-9a-f]+)\)\s*$")
 _FRAME = re.compile(r"(?:b')?(\[?[\w.$]+\]?(?:\+0x[0-9a-f]+)?)'?$")
 _THREAD = re.compile(r"(\d{1,10})\s+(\S.*)$")
-# A counter that ran below zero shows as almost 2**64 ns, which is 5124095.6 h.
-_WRAPPED_US = (2**64 - 2**56) / 1e3
 
 
 class Klockstat(Reader):
@@ -47,7 +45,7 @@ class Klockstat(Reader):
         super().__init__(log)
         self._kind = ""
         self._tables: set[str] = set()
-        self._threads = self._wrapped = False
+        self._threads = False
         self._joiner = Joiner(log, 3)
         self._row: dict[str, object] | None = None
         self._stack: list[str] = []
@@ -67,6 +65,8 @@ class Klockstat(Reader):
         text = LEAD.sub("", text).strip()
         if not text:
             return True
+        if self._kind and (_NUMBERS.match(text) or _TIMES.match(text)):
+            self._joiner.drop("row cut short")  # what is whole is not the rest of a row that was cut
         if self._joiner.parts:
             joined = self._joiner.text(text)
             first = self._joiner.first(number)
@@ -127,9 +127,6 @@ class Klockstat(Reader):
 
     def _begin(self, number: int, name: str, count: int, times: list[float | None]) -> None:
         self._finish()
-        if any(value is not None and value > _WRAPPED_US for value in times):
-            times = [None, None, None]
-            self._wrapped = True
         average, longest, total = times
         row: dict[str, object] = {"role": "site", "event": self._kind, "line": number}
         row |= {"count" if self._kind == "wait" else "hold_count": count}
@@ -150,7 +147,8 @@ class Klockstat(Reader):
         if stack and stack[0] == row["site"]:
             del stack[0]
         row["stack"] = BETWEEN.join(stack) or None
-        self.dump(int(str(row["line"]))).builder.add(tuple(row.get(name) for name in self.fields))
+        thread = [(row["pid"], row["site"], row["event"])] if "pid" in row else []
+        self.put(tuple(row.get(name) for name in self.fields), *thread)
 
     def close(self) -> None:
         """Report what is left over."""
@@ -159,12 +157,8 @@ class Klockstat(Reader):
 
     def notes(self) -> list[str]:
         """What this format does not tell."""
-        notes = [
+        return [
             "waits are timed for every acquisition, contended or not: how many had to wait is not told",
             "locks have no names: rows are callers, of all locks they take (with -s, the lock of the longest "
             "wait or hold is named)",
-            "the lists are cut to the first ten callers or so unless -n asked for more",
         ]
-        if self._wrapped:
-            notes.append("times near 2^64 ns are counters that ran below zero; they are taken as absent")
-        return notes

@@ -6,7 +6,6 @@ from typing import ClassVar
 import polars as pl
 
 from finegrain.profile.readers.base import Joiner, Log, Reader
-from finegrain.profile.table import Builder
 
 # Column -> column of the table.  LOCK_PROFILING(9), MUTEX_PROFILING(9): all times are microseconds.
 COLUMNS = {
@@ -86,7 +85,7 @@ class LockProfiling(Reader):
             dump = self.dump(number, new=True)
             dump.headed = False
         if words:
-            dump.headed = True
+            dump.headed, dump.heading_at = True, len(dump.builder)
             self._set_layout(tuple(word for word in words if word != "name"))
         else:
             self._set_layout(())
@@ -97,9 +96,6 @@ class LockProfiling(Reader):
         self._layout = layout = layout if sound else ()
         self._places = [layout.index(name) if name in layout else -1 for name in COLUMNS]
 
-    def _builder(self, number: int) -> Builder:
-        return self.dumps[-1].builder if self.dumps else self.dump(number).builder
-
     def _slowly(self, number: int, text: str) -> bool:
         """A row without heading, a part of a broken row, or a heading's second half."""
         text = text.strip()
@@ -109,10 +105,13 @@ class LockProfiling(Reader):
             return True
         if self._row.parts:
             joined = self._row.text(text)
+            if self._complete_alone(text) and self._add(number, text):
+                self._row.drop("row cut short")
+                return True
             if self._add(self._row.first(number), joined):
                 self._row.parts.clear()
                 return True
-            if self._may_go_on(joined) and not self._complete_alone(text) and self._row.hold(number, text):
+            if self._may_go_on(joined) and self._row.hold(number, text):
                 return True
             self._row.drop("row cut short")
         if self._add(number, text):
@@ -156,7 +155,7 @@ class LockProfiling(Reader):
             lock_class, lock = None, f"{lock_class}:{lock}"  # before FreeBSD 7 there was no class
         values = [*map(int, numbers), None]
         cells = [values[place] for place in self._places]
-        self._builder(number).add((lock_class, lock, site, "site", *cells, number))
+        self.put((lock_class, lock, site, "site", *cells, number), lock_class, lock, site)
         return True
 
     def close(self) -> None:

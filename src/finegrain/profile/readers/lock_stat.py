@@ -1,11 +1,13 @@
 """Linux's /proc/lock_stat, versions 0.3 and 0.4 (Documentation/locking/lockstat.rst)."""
 
 import re
+from dataclasses import replace
 from typing import ClassVar
 
 import polars as pl
 
 from finegrain.profile.readers.base import Joiner, Log, Reader
+from finegrain.profile.table import Profile
 
 COLUMNS = {
     "con-bounces": "con_bounces",
@@ -26,6 +28,11 @@ _NO_AVERAGES = tuple(name for name in _ALL if not name.endswith("-avg"))
 LAYOUTS = {12: _ALL, 10: _NO_AVERAGES}
 _COUNTS = frozenset({"con-bounces", "contentions", "acq-bounces", "acquisitions"})
 
+# The kernel cuts names here, but for #3, /1, -W and -R behind them.
+CUT = 38
+# LOCKSTAT_POINTS, the points that a class keeps in each of its lists.
+POINTS = 4
+
 _VERSION = re.compile(r"(?:^|\s)lock_stat version \d")
 _NUMBER = r"\d{1,18}(?:\.\d{1,6})?"
 _UNIT = r"(?:\s?(?:ns|us))?"
@@ -42,6 +49,13 @@ _NUMBERED = re.compile(r"^(\d{1,4})(?=[\s-]|$)\s*")
 _RULE = re.compile(r"^[-.]{3,}$")
 
 
+def _fits(layout: tuple[str, ...], numbers: list[str]) -> bool:
+    """Are these figures of these columns?  Counts are whole; times carry decimals, or a unit that was added."""
+    return len(layout) == len(numbers) and all(
+        digits.isdigit() == (name in _COUNTS) for name, digits in zip(layout, numbers, strict=True)
+    )
+
+
 class LockStat(Reader):
     """A row a lock class (`name:` or `name-W:` and `name-R:`), then up to four points a list of two lists."""
 
@@ -51,8 +65,9 @@ class LockStat(Reader):
         "con_bounces": pl.Int64(),
         "acq_bounces": pl.Int64(),
         "address": pl.String(),
+        "sign": pl.String(),
     }
-    fields = ("lock", "site", "role", "mode", *COLUMNS.values(), "address", "line")
+    fields = ("lock", "site", "role", "mode", *COLUMNS.values(), "address", "sign", "line")
 
     def __init__(self, log: Log) -> None:
         """`log` hears of every line that is skipped."""
@@ -64,10 +79,13 @@ class LockStat(Reader):
         self._heading_open = False
         self._carry = ""
         self._base: str | None = None
-        self._points_role = "waiter"
-        self._points_seen = False
+        self._lists: list[list[tuple[object, ...]]] = [
+            []
+        ]  # points of the class, a list between two rules each
+        self._ruled = self._unruled = False
         self._expected = -1
         self._signs: set[str] = set()
+        self._sign: str | None = None  # of the line that is read, in a diff of two dumps
         self._disabled = False
         self._averages_missing = False
 
@@ -78,7 +96,8 @@ class LockStat(Reader):
     def looks(self, text: str) -> bool:
         """Could it be a row of this format?"""
         match = _ROW.match(text) if ":" in text and text[-1] in _ROW_ENDS else None
-        return match is not None and len(match[2].split()) in LAYOUTS
+        numbers = match[2].split() if match else []
+        return bool(numbers) and _fits(LAYOUTS.get(len(numbers), ()), numbers)
 
     def feed(self, number: int, text: str) -> bool:
         """Take one line."""
@@ -100,6 +119,7 @@ class LockStat(Reader):
 
     def _unnumbered(self, text: str) -> str:
         """The kernel's own documentation prints its sample with line numbers: 06 &mm->mmap_sem-W: ..."""
+        self._sign = None
         match = _NUMBERED.match(text)
         if match:
             found = int(match[1])
@@ -109,18 +129,40 @@ class LockStat(Reader):
                 return text[match.end() :]
         lead = _LEAD.match(text)
         if lead:
-            self._signs |= set(lead[0]) & {"+", "-"}
+            signs = set(lead[0]) & {"+", "-"}
+            self._sign = min(signs, default=None)
+            self._signs |= signs
             return text[lead.end() :]
         return text
 
     def _rule(self, text: str) -> bool:
         self._leave("row cut short")
-        if self._points_seen and text[0] == "-" and len(text) < 60:
-            self._points_role = "holder"
+        if text[0] == "." or len(text) >= 60:
+            self._points_end()
+        elif self._lists[-1]:
+            self._lists.append([])
+        else:
+            self._ruled = True
         return True
+
+    def _points_end(self) -> None:
+        """A class ends: its first list of points is the waiters', its second the holders'.
+
+        Where rules are missing one cannot tell: a list that no rule stands above, or one longer than any.
+        """
+        lists = [points for points in self._lists if points]
+        told = len(lists) == 2 or (len(lists) == 1 and self._ruled)
+        told = told and all(len(points) <= POINTS for points in lists)
+        for at, points in enumerate(lists):
+            role = ("waiter", "holder")[at] if told else "point"
+            for name, site, *rest in points:
+                self.put((name, site, role, *rest))
+        self._unruled |= bool(lists) and not told
+        self._lists, self._ruled = [[]], False
 
     def _heading(self, number: int, text: str) -> bool:
         self._leave("row cut short")
+        self._points_end()
         if _VERSION.search(text):
             dump = self.dump(number, new=True)
             dump.headed = False
@@ -211,23 +253,23 @@ class LockStat(Reader):
                 layout = LAYOUTS[len(numbers)]  # the heading above is another table's
             else:
                 return False
+        if not _fits(layout, [digits + unit for digits, unit in numbers]):
+            return False
         values: dict[str, float | int] = {}
         for name, (digits, unit) in zip(layout, numbers, strict=True):
             if name in _COUNTS:
-                if "." in digits or unit:
-                    return False
                 values[name] = int(digits)
             else:
                 values[name] = float(digits) * (1e-3 if unit.strip() == "ns" else 1.0)
         name = match[1]
         mode = {"-R": "read", "-W": "write"}.get(name[-2:])
         self._base = name[:-2] if mode else name
-        self._points_role, self._points_seen = "waiter", False
+        self._points_end()
         self._averages_missing |= "waittime-avg" not in values
         get = values.get
-        self.dump(number).builder.add(
-            (self._base, None, "lock", mode, *[get(column) for column in COLUMNS], None, number)
-        )
+        row = (self._base, None, "lock", mode, *[get(column) for column in COLUMNS], None, self._sign, number)
+        # a name that was cut may be that of several classes
+        self.put(row, *(() if len(self._base) >= CUT else (self._base, mode, self._sign)))
         return True
 
     def _point_row(self, number: int, name: str, count: str, address: str | None, site: str | None) -> bool:
@@ -235,13 +277,11 @@ class LockStat(Reader):
             self._point = (number, name, int(count), address)
             return True
         if name != self._base:  # the class's own row is cut off
-            self._base, self._points_role = name, "waiter"
-        self._points_seen = True
+            self._points_end()
+            self._base = name
         row = dict.fromkeys(COLUMNS)
         row["contentions"] = int(count)
-        self.dump(number).builder.add(
-            (name, site.strip(), self._points_role, None, *row.values(), address, number)
-        )
+        self._lists[-1].append((name, site.strip(), None, *row.values(), address, self._sign, number))
         return True
 
     def _leave(self, why: str) -> None:
@@ -256,6 +296,18 @@ class LockStat(Reader):
     def close(self) -> None:
         """Report what is left over."""
         self._leave("row cut short")
+        self._points_end()
+
+    def profiles(self, source: str) -> list[Profile]:
+        """What was read; a diff of two dumps is the two, each with the lines that the diff leaves as they are."""
+        found = []
+        for profile in super().profiles(source):
+            sign, table = pl.col("sign"), profile.table
+            sides = [table.filter(sign.is_null() | (sign == mark)) for mark in "-+"]
+            if any(side.height == table.height for side in sides):
+                sides = [table]
+            found += [replace(profile, table=side.drop("sign")) for side in sides if side.height]
+        return found
 
     def notes(self) -> list[str]:
         """What this format does not tell."""
@@ -266,10 +318,12 @@ class LockStat(Reader):
             "rows where the lock was taken that they waited for, without times, and need not add up",
             "there is no lock type in a name; -R and -W are the two modes of one reader-writer lock",
         ]
+        if self._unruled:
+            notes.append("the rules between lists of points are lost: which points are waiters' is not known")
         if self._averages_missing:
             notes.append("version 0.3 prints no averages")
         if len(self._signs) == 2:
-            notes.append("lines are marked + and -, a diff of two dumps: rows of both are in one profile")
+            notes.append("lines are marked + and -, a diff of two dumps: they are read as the two")
         if self._disabled:
             notes.append("the kernel says that lock debugging was off: the figures stopped at some point")
         return notes

@@ -14,7 +14,7 @@ _SECTION = re.compile(
     r"(\S.{2,60}?):\s+(\d+(?:\.\d+)?)\s+events in\s+(\d{1,9}(?:\.\d+)?)\s+seconds\b(?:\s*\([\d.]*.*)?$"
 )
 _SECTION_HEAD = re.compile(
-    r"(?:Adaptive mutex|Spin lock|Thread lock|R/W|SX|Lockmgr|Rm|Profiling interrupt|Unknown event)\b.{0,50}:"
+    r"((?:Adaptive mutex|Spin lock|Thread lock|R/W|SX|Lockmgr|Rm|Profiling interrupt|Unknown event)\b.{0,50}):"
     r"\s+\d+(?:\s+events(?:\s+in(?:\s+\d{1,9}(?:\.\d+)?)?)?)?\s*$",
     re.IGNORECASE,
 )
@@ -32,7 +32,7 @@ _RULE = re.compile(r"-{5,}$")
 # lockstat -p: event, count, lock, caller, mean reference count, total time, 64 bins, stack
 _PARSABLE = re.compile(
     r"(\d{1,2}) (\d{1,18}) (\S.*?) (\S+) (\d{1,9}\.\d{6})"
-    r"(?: (\d{1,18}))?((?: \d{1,10}){64})?((?: [^\s\d]\S*)*)$"
+    r"(?: (\d{1,20}))?((?: \d{1,10}){64})?((?: [^\s\d]\S*)*)$"
 )
 # The numbers that both systems' lockstat gives its first events; 32 to 55 are holds.
 _EVENTS = (
@@ -82,6 +82,7 @@ class _Record:
     bins: list[int] = field(default_factory=list)  # upper end, count, upper end, count ...
     stack: list[str] = field(default_factory=list)
     total_ns: int | None = None
+    parsable: bool = False
 
 
 class Lockstat(Reader):
@@ -128,6 +129,10 @@ class Lockstat(Reader):
         text = text.strip()
         if not text:
             return True
+        if "%" in text and (record := self._split(number, text)):
+            self._leave()  # what is whole is not the rest of a row that was cut
+            self._begin(record)
+            return True
         if self._joiner.parts:
             joined = self._joiner.text(text)
             section = _SECTION.match(joined) or _HEADING.match(joined)
@@ -139,10 +144,9 @@ class Lockstat(Reader):
                     self._begin(record)
                     return True
                 return self.feed(first, joined)
-            self._joiner.drop("row cut short")
-        if "%" in text and (record := self._split(number, text)):
-            self._begin(record)
-            return True
+            if _SECTION_HEAD.match(joined) and self._joiner.hold(number, text):
+                return True
+            self._leave()
         if self.starts(text):
             return self._heading(number, text)
         return self._under_row(text) or self._rest(number, text)
@@ -153,16 +157,7 @@ class Lockstat(Reader):
             return self._joiner.hold(number, text)
         section = _SECTION.match(text)
         if section:
-            event, span = section[1].strip(), float(section[3])
-            dump = self.dump(number)
-            if dump.span_s is not None and (dump.span_s != span or event in self._events):
-                dump = self.dump(number, new=True)
-                self._events.clear()
-            dump.span_s = span
-            self._events.add(event)
-            self._histograms = False
-            self._event = event
-            self._section_open = True
+            self._section(number, section[1].strip(), float(section[3]))
             return True
         heading = _HEADING.match(text)
         if heading:
@@ -177,13 +172,34 @@ class Lockstat(Reader):
             self._unit = heading[3]
         return True
 
+    def _section(self, number: int, event: str, span_s: float | None) -> None:
+        dump = self.dump(number)
+        if event in self._events or (span_s and dump.span_s not in (None, span_s)):
+            dump = self.dump(number, new=True)
+            self._events.clear()
+        dump.span_s = dump.span_s or span_s
+        self._events.add(event)
+        self._histograms = False
+        self._event = event
+        self._section_open = True
+
+    def _leave(self) -> None:
+        """What was held is not the beginning of anything: a heading without its seconds, or a row that was cut."""
+        head = _SECTION_HEAD.match(self._joiner.text())
+        if not head:
+            self._joiner.drop("row cut short")
+            return
+        first = self._joiner.first(0)
+        self._joiner.parts.clear()
+        self._section(first, head[1].strip(), None)
+
     def _split(self, number: int, text: str) -> _Record | None:
         match = _ROW.match(text)
         if not match:
             return None
         rest = match[3].split()
         average = None
-        if rest[0].isdigit() and len(rest[0]) < 19 and (self._unit or len(rest) > 2):
+        if rest[0].isdigit() and len(rest[0]) < 21 and (self._unit or len(rest) > 2):
             average = int(rest.pop(0))
         if len(rest) < 2:
             return None
@@ -242,7 +258,7 @@ class Lockstat(Reader):
             self._event += " hold"
         elif which < 32 and not _kind(self._event):
             self._event += " block"
-        record = _Record(number, int(match[2]), float(match[5]), None, match[3], match[4])
+        record = _Record(number, int(match[2]), float(match[5]), None, match[3], match[4], parsable=True)
         if match[6]:
             record.total_ns = int(match[6])
         if match[7]:
@@ -289,7 +305,7 @@ class Lockstat(Reader):
         if event is None:
             self._lost = True
         unknown = not wait and not hold
-        dump.builder.add(
+        self.put(
             (
                 *(
                     _class(event or ""),
@@ -309,13 +325,14 @@ class Lockstat(Reader):
                     BETWEEN.join(map(str, record.bins)) or None,
                     record.number,
                 ),
-            )
+            ),
+            *((event, record.lock, record.caller, *record.stack) if record.parsable else ()),
         )
 
     def close(self) -> None:
         """Report what is left over."""
         self._finish()
-        self._joiner.drop("row cut short")
+        self._leave()
 
     def notes(self) -> list[str]:
         """What this format does not tell."""

@@ -36,11 +36,13 @@ _TAILS = {
 }
 _CSV = re.compile(r"#\s*output:\s*(?=(?:acquired|contended|(?:total|max|min|avg) wait))(.*)$")
 _STACK = re.compile(r"(0x[0-9a-f]{6,16})\s+(\S.*)$")
-_NUMBER = re.compile(r"\d{1,18}")
+_NUMBER = re.compile(r"\d{1,20}")
 _CSV_STACK = re.compile(r"(?::\s*)?(?:0x[0-9a-f]{6,16}(?:\s|$)|[\w.$]+\+0x[0-9a-f]+(?::|$))")
 _SYMBOL_TYPE = re.compile(r"^(.*?)\s*\(([\w:?-]+)\)$")
 _SYMBOL_LINE = re.compile(r"(?:[&\w][\w.>-]*)?\s*(?:\([\w:?-]+\))?$")
 _DEBUG = re.compile(r"#?\s*(?:debug: total=\d+, bad=(\d+)|bad: (\d+), total: \d+)")
+# What follows are the stacks of owners, with the waits that they caused: the same waits once more.
+_OWNER_STACKS = re.compile(r"(?:=== owner stack trace ===|#\s*owner stack trace:)$")
 _DEFAULT = ("contended", "total wait", "max wait", "avg wait")
 _LOCK_TYPES = {
     "spinlock",
@@ -72,7 +74,9 @@ def only_headings(text: str) -> bool:
 
 def row_pattern(keys: list[tuple[str, str | None]], head: str, tail: str) -> re.Pattern[str]:
     """Matches a row with these columns between `head` and `tail`."""
-    parts = [r"(\d{1,18})" if key in COUNTS or unit else rf"({TIME})" for key, unit in keys]
+    parts = [
+        r"(\d{1,18})" if key in COUNTS else r"(\d{1,20})" if unit else rf"({TIME})" for key, unit in keys
+    ]
     return re.compile(head + r"\s+".join(parts) + tail + r"\s*$")
 
 
@@ -82,6 +86,11 @@ def values_of(keys: list[tuple[str, str | None]], cells: tuple[str, ...]) -> dic
     for (key, unit), cell in zip(keys, cells, strict=True):
         values[COLUMNS[key]] = int(cell) if key in COUNTS else time_us(f"{cell} {unit}" if unit else cell)
     return values
+
+
+def _fits(key: tuple[str, str | None], cell: str) -> bool:
+    """Could this be a figure of this column?  A time that ran below zero has twenty digits."""
+    return bool(_NUMBER.fullmatch(cell)) and (len(cell) < 19 or key[0] not in COUNTS)
 
 
 class PerfContention(Reader):
@@ -111,6 +120,7 @@ class PerfContention(Reader):
         self._csv_stack = ""
         self._csv_stacks, self._wanted = False, 0
         self._bad = 0
+        self._owners = self._owners_seen = False
         self._modes: set[str] = set()
         self._no_total = False
 
@@ -137,16 +147,22 @@ class PerfContention(Reader):
             if self._open:
                 self._parse_heading(f"{self._heading_text} {text}")
                 return True
+        if _OWNER_STACKS.match(text) and self.dumps:
+            self._finish()
+            self._joiner.drop("row cut short")
+            self._owners = True
+            return True
+        if self._take(number, text):  # alone first: what is whole is not the rest of a row that was cut
+            self._joiner.drop("row cut short")
+            return True
         if self._joiner.parts:
             joined = self._joiner.text(text)
             if self._take(self._joiner.first(number), joined):
                 self._joiner.parts.clear()
                 return True
-            if not self._whole(text) and self._may_go_on(joined) and self._joiner.hold(number, text):
+            if self._may_go_on(joined) and self._joiner.hold(number, text):
                 return True
             self._joiner.drop("row cut short")
-        if self._take(number, text):
-            return True
         if self.starts(text):
             self._heading(number, text)
             return True
@@ -194,6 +210,7 @@ class PerfContention(Reader):
 
     def _heading(self, number: int, text: str) -> None:
         self._finish()
+        self._owners = False
         self.dump(number, new=bool(self.dumps and self.dumps[-1].headed)).headed = True
         self._parse_heading(text)
 
@@ -251,7 +268,7 @@ class PerfContention(Reader):
         # perf puts a blank behind every separator; it may be lost, and a name may hold the separator
         for between in (rf"{separator}\s+", rf"\s*{separator}\s*") if separator else (r"\s{2,}",):
             cells = re.split(between, text.removesuffix(self._separator or " "))
-            if len(cells) >= self._wanted and all(_NUMBER.fullmatch(cell) for cell in cells[:count]):
+            if len(cells) >= self._wanted and all(map(_fits, self._keys, cells)):
                 break
         else:
             return False
@@ -267,9 +284,6 @@ class PerfContention(Reader):
         self._row = (number, tuple(cells[:count]), rest[0], rest[1])
         self._csv_stack = stack
         return True
-
-    def _whole(self, text: str) -> bool:
-        return bool(self._pattern and self._pattern.match(text))
 
     def _take(self, number: int, text: str) -> bool:
         if self._separator is not None:
@@ -295,16 +309,18 @@ class PerfContention(Reader):
     def _finish(self) -> None:
         row, self._row = self._row, None
         frames, self._frames = self._frames, []
-        stack, self._csv_stack = self._csv_stack, ""
+        csv_stack, self._csv_stack = self._csv_stack, ""
         if row is None:
             return
-        frames += re.findall(r"(0x[0-9a-f]{6,16})\s+([^:\s]+)", stack)
+        frames += re.findall(r"(0x[0-9a-f]{6,16})\s+([^:\s]+)", csv_stack)
         number, cells, first, second = row
         values = values_of(self._keys, cells)
         lock_class = lock = site = mode = pid = address = None
         role = "site"
         if self._mode == "caller":
             lock_class, site = first, second
+            if self._owners:
+                role, self._owners_seen = "holder", True
         elif self._mode == "address":
             role, address = "lock", first.removeprefix("0x")
             typed = _SYMBOL_TYPE.match(second)
@@ -320,19 +336,15 @@ class PerfContention(Reader):
         if "wait_us" not in values and values.get("wait_avg_us") is not None and values.get("contended"):
             values["wait_us"] = float(values["contended"] or 0) * float(values["wait_avg_us"] or 0)
             self.dumps[-1].derived["wait_us"] = "contended x the printed mean"
-        self.dump(number).builder.add(
+        stack = BETWEEN.join(name for _, name in frames) or None
+        self.put(
             (
-                *(
-                    lock_class,
-                    lock,
-                    site,
-                    BETWEEN.join(name for _, name in frames) or None,
-                    role,
-                    mode,
-                ),
+                *(lock_class, lock, site, stack, role, mode),
                 *[values.get(name) for name in COLUMNS.values()],
                 *(pid, address, BETWEEN.join(address for address, _ in frames) or None, number),
-            )
+            ),
+            # the rows of callers are stacks, of which the caller alone is printed: several may look alike
+            *(() if self._mode == "caller" or first == "-1" else (first, second, mode)),
         )
 
     def close(self) -> None:
@@ -353,6 +365,8 @@ class PerfContention(Reader):
             notes.append(
                 "owners are known for some kinds of lock only; waits on others are under Unknown (-1)"
             )
+        if self._owners_seen:
+            notes.append("stacks of owners are holder rows: the waits that they caused, no further ones")
         if self._no_total:
             notes.append("the column of totals was left out (-F)")
         if self._bad:

@@ -59,6 +59,9 @@ class PerfReport(Reader):
             if self._open:
                 self._columns(f"{self._heading_text} {text}")
                 return True
+        if self._add(number, text):  # alone first: what is whole is not the rest of a row that was cut
+            self._joiner.drop("row cut short")
+            return True
         if self._joiner.parts:
             joined = self._joiner.text(text)
             if self._add(self._joiner.first(number), joined):
@@ -67,8 +70,6 @@ class PerfReport(Reader):
             if self._prefix and self._prefix.match(joined) and self._joiner.hold(number, text):
                 return True
             self._joiner.drop("row cut short")
-        if self._add(number, text):
-            return True
         if self.starts(text):
             self.dump(number, new=True)
             self._columns(text[4:].lstrip())
@@ -110,9 +111,7 @@ class PerfReport(Reader):
         ):
             values["wait_us"] = float(values["contended"] or 0) * float(values["wait_avg_us"] or 0)
             self.dumps[-1].derived["wait_us"] = "contended x the printed mean"
-        self.dump(number).builder.add(
-            (name, "lock", *[values.get(column) for column in COLUMNS.values()], number)
-        )
+        self.put((name, "lock", *[values.get(column) for column in COLUMNS.values()], number))
         return True
 
     def close(self) -> None:

@@ -1,159 +1,176 @@
-"""What `finegrain profile show --json` wrote: profiles as they were read, kept to be compared later."""
+"""finegrain's own tables read again: what `profile show --json` and `diff --json` write."""
 
-import json
-import math
-import re
 from typing import Any
 
 import polars as pl
 
 from finegrain.errors import UserError
-from finegrain.profile.table import CORE, MAX_COUNT, MAX_ROWS, ROLES, Profile
+from finegrain.profile.readers import READERS
+from finegrain.profile.readers.compare_json import list_of as items_of
+from finegrain.profile.readers.compare_json import number_of, object_of, text_of
+from finegrain.profile.table import BETWEEN, CORE, MAX_COUNT, ROLES, Builder, Profile
 
-SCHEMA = "finegrain.profile/1"
-_SCHEMA = re.compile(rb'"schema"\s*:\s*"finegrain\.profile/')
-_MEMBER = re.compile(r"[a-z][a-z0-9_]{0,40}")
+SCHEMA = "finegrain.profile/1"  # what is written today
+PROFILES = (SCHEMA, "finegrain.profile/2")
+DIFFS = ("finegrain.diff/1", "finegrain.diff/2")
 
-
-def holds(data: bytes) -> bool:
-    """Is this such a file, in whatever order its members stand?"""
-    return _SCHEMA.search(data) is not None
-
-
-def read_stored(data: bytes, source: str) -> tuple[list[Profile], dict[str, list[str]]]:
-    """The profiles, and what their formats do not tell; raises UserError where the text is not whole."""
-    try:
-        document = json.loads(data)
-    except (RecursionError, ValueError) as error:
-        raise UserError(f"{source}: not JSON that can be read ({error})") from None
-    try:
-        return _document(document, source)
-    except UserError as error:
-        raise UserError(f"{source}: {error}") from None
-
-
-def _kind(value: Any, kind: type | tuple[type, ...], where: str, what: str) -> Any:
-    if not isinstance(value, kind) or isinstance(value, bool):
-        raise UserError(f"{where} is not {what}")
-    return value
+_EXTRA = {name: dtype for reader in READERS for name, dtype in reader.extra.items()} | {
+    "spin_us": pl.Float64(),
+    "block_us": pl.Float64(),
+}
+_TYPES = CORE | _EXTRA
+_PLAIN = str.maketrans(dict.fromkeys([*range(32), *range(127, 160)]))
+_FIGURES = (
+    "count",
+    "contended",
+    "wait_us",
+    "hold_us",
+    "wait_max_us",
+    "hold_max_us",
+    "wait_avg_us",
+    "hold_avg_us",
+)
 
 
-def _text(value: Any, where: str) -> str | None:
-    return None if value is None else str(_kind(value, str, where, "a string"))
+def read_profiles(root: dict[str, Any], source: str) -> tuple[list[Profile], dict[str, list[str]]]:
+    """The profiles of `profile show --json`, every row as it was read, and the notes on their formats."""
+    profiles = []
+    for at, item in enumerate(items_of(root.get("profiles"), "profiles")):
+        where = f"profiles[{at}]"
+        told = object_of(item, where)
+        span, cpus = number_of(told.get("span_s"), f"{where}.span_s"), told.get("cpus")
+        derived = object_of(told.get("derived") or {}, f"{where}.derived")
+        profiles.append(
+            Profile(
+                source=source,
+                format=_words(told.get("format"), f"{where}.format") or "finegrain profile",
+                system=_words(told.get("system"), f"{where}.system") or "",
+                table=_rows(items_of(told.get("rows"), f"{where}.rows"), f"{where}.rows"),
+                label=_words(told.get("label"), f"{where}.label"),
+                title=_words(told.get("title"), f"{where}.title"),
+                span_s=span or None,
+                cpus=number_of(cpus, f"{where}.cpus", whole=True) or None,
+                derived={
+                    _words(key, "derived") or "": str(value)[:200].translate(_PLAIN)
+                    for key, value in derived.items()
+                },
+                meta=object_of(told.get("meta") or {}, f"{where}.meta"),
+            )
+        )
+    profiles = [profile for profile in profiles if profile.table.height]
+    if not profiles:
+        raise UserError("no profile with rows in it")
+    _labelled(profiles)
+    notes = object_of(root.get("notes") or {}, "notes")
+    return profiles, {
+        _words(name, "notes") or "": [
+            _words(note, f"notes.{name}") or "" for note in items_of(texts, f"notes.{name}")
+        ]
+        for name, texts in notes.items()
+    }
 
 
-def _number(value: Any, where: str) -> Any:
-    """A number that is not negative and not beyond what a table holds, or None."""
-    if value is not None:
-        _kind(value, (int, float), where, "a number")
-        if not (0 <= value <= (MAX_COUNT if isinstance(value, int) else 1e300)):
-            raise UserError(f"{where} is out of range")
-    return value
-
-
-def _document(document: Any, source: str) -> tuple[list[Profile], dict[str, list[str]]]:
-    root = _kind(document, dict, "the document", "an object")
-    if root.get("schema") != SCHEMA:
-        raise UserError(f"schema {root.get('schema')!r:.60} is not {SCHEMA}")
+def read_diff(root: dict[str, Any], source: str) -> tuple[list[Profile], dict[str, list[str]]]:
+    """The profiles that `diff --json` compared: a row a name, with the figures that it added up."""
+    names = _compared(root)
+    builders = [Builder(("lock_class", "lock", "site", "role", *_FIGURES, "line")) for _ in names]
+    by = root.get("by")
+    for at, item in enumerate(items_of(root.get("locks"), "locks")):
+        where = f"locks[{at}]"
+        row = object_of(item, where)
+        name = _words(row.get("lock"), f"{where}.lock") or "?"
+        figures = items_of(row.get("figures"), f"{where}.figures")
+        if len(figures) != len(names):
+            raise UserError(f"{where}.figures: {len(figures)} for {len(names)} profiles")
+        for builder, told in zip(builders, figures, strict=True):
+            if told is not None:
+                values = object_of(told, f"{where}.figures")
+                cells = [_cell(key, values.get(key), f"{where}.figures.{key}") for key in _FIGURES]
+                builder.add((*_named(name, by), *cells, at + 1))
     profiles = [
-        _profile(item, f"profiles[{at}]", source)
-        for at, item in enumerate(_kind(root.get("profiles"), list, "profiles", "a list"))
+        Profile(source, "finegrain diff", "", builder.finish(), label=name)
+        for name, builder in zip(names, builders, strict=True)
+        if len(builder)
     ]
     if not profiles:
-        raise UserError("no profile in it")
-    labels: set[str | None] = set()
+        raise UserError("no profile with rows in it")
+    _labelled(profiles)
+    return profiles, {
+        "finegrain diff": ["figures are those that the comparison added up and scaled, not single rows"]
+    }
+
+
+def _compared(root: dict[str, Any]) -> list[str]:
+    """Return the names of what was compared: one profile each, or (columns) the first of several runs."""
+    if "columns" not in root:
+        return [text_of(name, "profiles") for name in items_of(root.get("profiles"), "profiles")]
+    names = []
+    for at, column in enumerate(items_of(root["columns"], "columns")):
+        runs = [object_of(run, f"columns[{at}]") for run in items_of(column, f"columns[{at}]")]
+        if not runs:
+            raise UserError(f"columns[{at}] is empty")
+        names.append(text_of(runs[0].get("name"), f"columns[{at}].name"))
+    return names
+
+
+def _labelled(profiles: list[Profile]) -> None:
+    """Labels that tell the profiles apart; none for one alone."""
+    seen: set[str | None] = set()
     for at, profile in enumerate(profiles, 1):
-        if len(profiles) > 1 and (profile.label is None or profile.label in labels):
-            profile.label = f"{profile.label}/{at}" if profile.label else str(at)
-        labels.add(profile.label)
-    notes: dict[str, list[str]] = {}
-    for name, texts in _kind(root.get("notes") or {}, dict, "notes", "an object").items():
-        notes[name] = [_text(text, "notes") or "" for text in _kind(texts, list, f"notes.{name}", "a list")]
-    broken = _number(root.get("broken_rows"), "broken_rows")
-    if broken:
-        was = _text(root.get("source"), "source") or "?"
-        notes.setdefault(profiles[0].format, []).append(f"{broken} broken rows of {was:.200} were left out")
-    return profiles, notes
+        if len(profiles) > 1 and (profile.label is None or profile.label in seen):
+            profile.label = str(at) if profile.label is None else f"{profile.label}/{at}"
+        seen.add(profile.label)
 
 
-def _profile(item: Any, where: str, source: str) -> Profile:
-    profile = _kind(item, dict, where, "an object")
-    derived = _kind(profile.get("derived") or {}, dict, f"{where}.derived", "an object")
-    cpus = _number(profile.get("cpus"), f"{where}.cpus")
-    return Profile(
-        source=source,
-        format=_text(profile.get("format"), f"{where}.format") or "?",
-        system=_text(profile.get("system"), f"{where}.system") or "?",
-        table=_table(_kind(profile.get("rows"), list, f"{where}.rows", "a list"), f"{where}.rows"),
-        label=_text(profile.get("label"), f"{where}.label"),
-        title=_text(profile.get("title"), f"{where}.title"),
-        span_s=float(_number(profile.get("span_s"), f"{where}.span_s") or 0) or None,
-        cpus=int(cpus) if cpus else None,
-        derived={name: _text(how, f"{where}.derived") or "" for name, how in derived.items()},
-        meta=_kind(profile.get("meta") or {}, dict, f"{where}.meta", "an object"),
-    )
+def _named(name: str, by: Any) -> tuple[str | None, str | None, str | None, str]:
+    """Class, lock, site and role of a joined name."""
+    if by == "class":
+        return name, None, None, "lock"
+    lock, _, site = name.partition(" at ") if by == "site" else (name, "", "")
+    before, colon, after = lock.partition(":")
+    lock_class, lock = (before, after) if colon and not before.startswith("/") else (None, lock)
+    return lock_class, lock, site or None, "site" if site else "lock"
 
 
-def _table(rows: list[Any], where: str) -> pl.DataFrame:
-    """The rows as a table: every column of CORE, and those that only their format has."""
-    if not rows:
-        raise UserError(f"{where} is empty")
-    if len(rows) > MAX_ROWS:
-        raise UserError(f"{where} holds more than {MAX_ROWS:,} rows")
-    columns: dict[str, list[Any]] = {name: [None] * len(rows) for name in CORE}
-    for at, row in enumerate(rows):
-        for name, value in _kind(row, dict, f"{where}[{at}]", "an object").items():
-            if name not in columns:
-                if not _MEMBER.fullmatch(name) or len(columns) >= 64:
-                    raise UserError(f"{where}[{at}]: {name!r:.60} is no column of a profile")
-                columns[name] = [None] * len(rows)
-            columns[name][at] = value
-        if row.get("role") not in ROLES:
-            raise UserError(f"{where}[{at}].role is not one of {', '.join(ROLES)}")
-    return pl.DataFrame([_series(name, values, f"{where}.{name}") for name, values in columns.items()])
+def _words(value: Any, where: str) -> str | None:
+    """Text without control characters, as no text that is read from a dump holds any."""
+    return None if value is None else text_of(value, where).translate(_PLAIN)[:4096]
 
 
-def _series(name: str, values: list[Any], where: str) -> pl.Series:
-    dtype = CORE.get(name) or _own_type(name, values)
-    if dtype in (pl.Float64(), pl.Int64()):
-        numbers = [_number(value, where) for value in values]
-        if dtype == pl.Float64():
-            return pl.Series(name, [_float(value) for value in numbers], dtype)
-        if not all(isinstance(value, int | None) for value in numbers):
-            raise UserError(f"{where} is not a whole number")
-        return pl.Series(name, numbers, dtype)
-    if dtype == pl.String():
-        return pl.Series(name, [_text(value, where) for value in values], dtype)
-    lists = [None if value is None else _kind(value, list, where, "a list") for value in values]
-    if dtype == pl.List(pl.Int64()):
-        return pl.Series(name, [_bins(value, where) for value in lists], dtype)
-    texts = [None if value is None else [_text(part, where) for part in value] for value in lists]
-    return pl.Series(name, texts, dtype)
-
-
-def _own_type(name: str, values: list[Any]) -> pl.DataType:
-    """What a column that only one format has holds, by what is in it."""
-    if name == "histogram_ns":
-        return pl.List(pl.Int64())
-    kinds = {type(value) for value in values if value is not None}
-    if kinds == {int}:
-        return pl.Int64()
-    if kinds and kinds <= {int, float}:
-        return pl.Float64()
-    return pl.String() if str in kinds else pl.List(pl.String())
-
-
-def _float(value: float | None) -> float | None:
-    return None if value is None or not math.isfinite(value) else float(value)
-
-
-def _bins(value: list[Any] | None, where: str) -> list[int] | None:
-    """A histogram's pairs, [upper end, count], one behind the other."""
+def _cell(name: str, value: Any, where: str) -> Any:
+    """A figure or a text of a column, checked for its type; a list joined as Builder takes it."""
     if value is None:
         return None
-    flat: list[int] = []
-    for pair in value:
-        if not isinstance(pair, list) or len(pair) != 2 or not all(isinstance(part, int) for part in pair):
-            raise UserError(f"{where} is not a list of pairs of whole numbers")
-        flat += (int(_number(part, where)) for part in pair)
-    return flat
+    dtype = _TYPES[name]
+    if isinstance(dtype, pl.List):
+        items = items_of(value, where)
+        if name == "histogram_ns":  # [[upper end, count], ...]
+            items = [part for pair in items for part in items_of(pair, where)]
+            if len(items) % 2:
+                raise UserError(f"{where} is not a list of pairs")
+        whole = isinstance(dtype.inner, pl.Int64)
+        parts = [number_of(part, where, whole=True) or 0 if whole else _words(part, where) for part in items]
+        return BETWEEN.join(map(str, parts)) or None
+    if isinstance(dtype, pl.String):
+        return _words(value, where)
+    if (
+        isinstance(dtype, pl.Int64)
+        and isinstance(value, int)
+        and -MAX_COUNT <= value < 0
+        and name.endswith("pid")
+    ):
+        return value  # perf's owners that are not known
+    return number_of(value, where, whole=isinstance(dtype, pl.Int64))
+
+
+def _rows(rows: list[Any], where: str) -> pl.DataFrame:
+    told = {key for row in rows if isinstance(row, dict) for key in row}
+    extra = {name: dtype for name, dtype in _EXTRA.items() if name in told}
+    fields = (*CORE, *extra)
+    builder = Builder(fields, extra)
+    for at, item in enumerate(rows):
+        row = object_of(item, f"{where}[{at}]")
+        if row.get("role") not in (None, *ROLES):
+            raise UserError(f"{where}[{at}].role is none that finegrain knows")
+        builder.add(tuple([_cell(name, row.get(name), f"{where}[{at}].{name}") for name in fields]))
+    return builder.finish()
