@@ -73,7 +73,7 @@ def compare(
     seed: int = 1,
     costs: CostModel | None = None,
     options: KernelOptions | None = None,
-    calibration: str | None = "head",
+    calibration: str | None = None,
     force: bool = False,
     memory_bytes: int = DEFAULT_MEMORY,
     processes: int | None = None,

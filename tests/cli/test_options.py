@@ -1,8 +1,11 @@
+from dataclasses import replace
+
 import pytest
 
 from finegrain.cli.options import parse_precision, settings
 from finegrain.errors import UserError
 from finegrain.machine.costs import CostModel
+from finegrain.study.calibration import read_calibration
 
 GIVEN: dict = {
     "jobs": None,
@@ -18,6 +21,8 @@ GIVEN: dict = {
     "cow": "held",
     "listings": 0.0,
     "probe": "on",
+    "calibration": "none",
+    "force": False,
 }
 
 
@@ -37,3 +42,10 @@ def test_options_are_arguments_of_a_study() -> None:
     assert (other["costs"].probe, other["costs"].rmw_hit_cycles) == (0.0, 23.0)
     assert other["options"].cow == "unlocked"
     assert other["precision"] == 0.05
+
+
+def test_a_calibration_scales_what_no_cost_says() -> None:
+    scale = read_calibration("head").cost_scale
+    some = settings(**GIVEN | {"calibration": "head", "cost": ["rmw_hit_cycles=23"]})
+    assert some["costs"] == replace(CostModel().scaled(scale), rmw_hit_cycles=23.0)
+    assert (some["calibration"], some["force"]) == ("head", False)

@@ -36,7 +36,7 @@ def command(
     cow: options.Cow = "held",
     listings: options.Listings = 0.0,
     probe: options.Probe = "on",
-    calibration: options.Calibration = "head",
+    calibration: options.Calibration = "none",
     force: options.Force = False,
     counts: Annotated[
         bool, typer.Option("--counts", help="Also show what the kernel counted: faults, promotions, ...")

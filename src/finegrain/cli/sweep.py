@@ -51,7 +51,7 @@ def command(
     cow: options.Cow = "held",
     listings: options.Listings = 0.0,
     probe: options.Probe = "on",
-    calibration: options.Calibration = "head",
+    calibration: options.Calibration = "none",
     force: options.Force = False,
     keep: Annotated[
         Path, typer.Option(metavar="FOLDER", help="Where finished runs are kept, to be found again.")

@@ -2,7 +2,7 @@
 
 from finegrain.machine.shape import DEFAULT_SHAPE
 
-DEFAULT_WORKLOAD = "poudriere"
+DEFAULT_WORKLOAD = "hello"
 DEFAULT_SECONDS = 0.04  # of each run, on the default machine and smaller ones
 DEFAULT_WARMUP = 0.05  # by then PV list waiting in head has nearly stopped rising (docs/statistics.md)
 DEFAULT_REPLICATIONS = 5
@@ -17,7 +17,7 @@ FREE_MEMORY = ("used", "fresh")
 
 def default_images(workload: str) -> str:
     """Say whose the files are: builders of packages have those of their jails and of their host."""
-    return "mixed" if workload == DEFAULT_WORKLOAD else "private"
+    return "mixed" if workload == "poudriere" else "private"
 
 
 def default_seconds(cpus: int) -> float:
