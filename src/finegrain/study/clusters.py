@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -50,7 +51,7 @@ def parse_backend(kind: str, address: str | None) -> Cluster | None:
 
 @contextmanager
 def _connected(cluster: Cluster) -> Iterator[Run]:
-    from joblib import Parallel, delayed, parallel_config
+    from joblib import delayed, parallel_config
 
     with ExitStack() as stack:
         try:
@@ -72,13 +73,11 @@ def _connected(cluster: Cluster) -> Iterator[Run]:
             cancel: Callable[[], None] = lambda: None,
             arrived: Arrived = lambda *_: None,
         ) -> Generator[Any, None, None]:
-            parallel = Parallel(
-                return_as="generator_unordered", pre_dispatch=_PER_WORKER * size, batch_size=1
-            )
-            results = parallel(
+            tasks = (
                 delayed(_numbered)(number, function, *arguments)
                 for number, (function, *arguments) in enumerate(calls)
             )
+            results = _as_they_come(tasks, size) if cluster.kind == "dask" else _in_batches(tasks, size)
             early: dict[int, Any] = {}
             wanted = 0
             try:
@@ -93,6 +92,22 @@ def _connected(cluster: Cluster) -> Iterator[Run]:
                 results.close()
 
         yield run
+
+
+def _as_they_come(tasks: Iterator[Any], size: int) -> Generator[Any, None, None]:
+    from joblib import Parallel
+
+    parallel = Parallel(return_as="generator_unordered", pre_dispatch=_PER_WORKER * size, batch_size=1)
+    results: Generator[Any, None, None] = parallel(tasks)
+    return results
+
+
+def _in_batches(tasks: Iterator[Any], size: int) -> Generator[Any, None, None]:
+    """Make some calls, and then some more: Ray's part of joblib gives no result before all of a list are there."""
+    from joblib import Parallel
+
+    while batch := list(islice(tasks, _PER_WORKER * size)):
+        yield from Parallel(batch_size=1)(batch)
 
 
 def _dask(cluster: Cluster, stack: ExitStack) -> int:
