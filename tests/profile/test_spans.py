@@ -1,7 +1,7 @@
 import pytest
 
 from finegrain.errors import UserError
-from finegrain.profile.spans import given_spans, span_s
+from finegrain.profile.spans import agreed_span, given_spans, span_s
 
 
 @pytest.mark.parametrize(
@@ -23,3 +23,12 @@ def test_a_span_for_each_profile_and_empty_places() -> None:
     assert given_spans("1m,,2", 3) == [60.0, None, 2.0]
     with pytest.raises(UserError, match="2 spans for 3 profiles"):
         given_spans("1,2", 3)
+
+
+def test_a_span_that_the_profile_states_is_not_contradicted() -> None:
+    assert agreed_span(None, None, "a") is None
+    assert agreed_span(None, 30.0, "a") == 30.0
+    assert agreed_span(10.0, None, "a") == 10.0
+    assert agreed_span(30.0, 30.021, "a") == 30.0
+    with pytest.raises(UserError, match=r"a says that it was taken for 30.021 s, and --span says 10 s"):
+        agreed_span(10.0, 30.021, "a")

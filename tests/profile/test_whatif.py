@@ -51,7 +51,7 @@ def test_the_threads_are_the_profile_s_own_or_those_given() -> None:
         ("objects", {}, "2 at a time"),
         ("pv list", {"cpus": 0}, "--cpus 0"),
         ("pv list", {"cpus": 1_000_000}, "--cpus"),
-        ("pv list", {"span": 0.9}, "at a time"),
+        ("pv list", {"span": 0.9}, "taken for 1 s, and --span says 0.9 s"),
     ],
 )
 def test_what_cannot_be_is_refused(lock: str, more: dict[str, float], why: str) -> None:
@@ -117,3 +117,8 @@ def test_the_profile_s_evidence_is_asked() -> None:
     counted.table = counted.table.with_columns(contended=100)
     (estimate,) = whatif(counted, [Split("a", 16, 64)]).estimates
     assert [(one.kind, one.case) for one in estimate.evidence] == [("contended", "partitioned")]
+
+
+def test_a_lock_is_split_once() -> None:
+    with pytest.raises(UserError, match="rw:pv list is split twice"):
+        whatif(BUSY, [Split("pv list", 1, 4), Split("rw:pv list", 1, 8)])

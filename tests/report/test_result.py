@@ -7,7 +7,17 @@ import pytest
 from rich.console import Console
 
 from finegrain.machine.costs import CostModel, parse_costs
-from finegrain.report.result import as_dict, as_json, factor, html, lock_cell, rich, text, width_line
+from finegrain.report.result import (
+    as_dict,
+    as_json,
+    factor,
+    html,
+    lock_cell,
+    rich,
+    text,
+    title,
+    width_line,
+)
 from finegrain.study.result import Result
 from finegrain.study.summarise import summarise
 from make_result import make_measurement, make_result, make_task
@@ -176,3 +186,14 @@ def test_html_is_balanced_and_escaped() -> None:
 
     Checker().feed(page)
     assert opened == []
+
+
+def test_what_a_recording_lacks_is_said_with_the_locks_that_cannot_arise() -> None:
+    result = make_result()
+    said = [line for line in title(result) if "lacks" in line]
+    assert said == []
+    result.workload["lacks"] = ["pipes", "file calls"]
+    (line,) = [line for line in title(result) if "lacks" in line]
+    assert "pipe mutex" in line
+    assert "lockmgr:tmpfs" in line
+    assert "threads" not in line

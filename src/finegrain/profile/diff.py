@@ -10,7 +10,7 @@ from finegrain.profile.group import FIGURES, LONGEST, SUMS, Grouped, Key, groupe
 from finegrain.profile.match import Apart, Join, Matched, match
 from finegrain.profile.rules import METRICS, Rule
 from finegrain.profile.runs import Figures, chance_to_part, over_runs, same_kernel, within_spread
-from finegrain.profile.spans import given_spans
+from finegrain.profile.spans import agreed_span, given_spans
 from finegrain.profile.table import Profile
 
 TOTAL = "total"
@@ -110,9 +110,7 @@ def diff_profiles(
     profiles = [*profiles, *against]
     given = given_spans(spans, len(profiles))
     groups, notes = _grouped(profiles, by)
-    known = [
-        own if told is None else told for told, own in zip(given, (p.span_s for p in profiles), strict=True)
-    ]
+    known = [agreed_span(told, own.span_s, own.name) for told, own in zip(given, profiles, strict=True)]
     factors = _factors(profiles, known) if spans is not None else None
     notes += _differences(profiles)
     notes += _candidates(columns)

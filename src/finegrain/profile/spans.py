@@ -5,6 +5,7 @@ import re
 from finegrain.errors import UserError
 
 _SPAN = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)\s*(ns|us|ms|s|sec|m|min|h|d)?")
+_SAME = 0.01  # as a part: spans that differ by less are one, told with fewer digits
 _SECONDS = {
     "ns": 1e-9,
     "us": 1e-6,
@@ -25,6 +26,15 @@ def span_s(text: str) -> float:
     if value <= 0:
         raise UserError(f"span {text!r}: give a time such as 90m, 5400s or 1.5h")
     return value
+
+
+def agreed_span(given: float | None, stated: float | None, name: str) -> float | None:
+    """The span of a profile: what is given, or what it states; UserError when it states another one."""
+    if given is not None and stated is not None and abs(given - stated) > _SAME * stated:
+        raise UserError(
+            f"{name} says that it was taken for {stated:g} s, and --span says {given:g} s; leave --span out"
+        )
+    return stated if given is None else given
 
 
 def given_spans(option: str | None, count: int) -> list[float | None]:

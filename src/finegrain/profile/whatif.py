@@ -10,6 +10,7 @@ from finegrain.errors import UserError
 from finegrain.profile.evidence import Evidence, evidence
 from finegrain.profile.group import grouped
 from finegrain.profile.queueing import closed, met, open_wait, partitioned, think_time
+from finegrain.profile.spans import agreed_span
 from finegrain.profile.table import Profile
 
 MAX_LOCKS = 10_000_000
@@ -112,7 +113,7 @@ def whatif(
     the same load that may say how the locks are used.  Raises UserError when the
     profile cannot say: no holds, no span, or a lock that was held more often than one lock can be.
     """
-    span = profile.span_s if span is None else span
+    span = agreed_span(span, profile.span_s, profile.name)
     if span is None:
         raise UserError(f"{profile.name} does not say how long it was taken; give --span 90m or the like")
     threads = cpus if cpus is not None else profile.cpus
@@ -122,6 +123,10 @@ def whatif(
         raise UserError(f"--users {users}: from 1 to {threads or MAX_THREADS:,}, the threads that there are")
     group = grouped(profile, "lock")
     rows = group.table.to_dicts()
+    named = [_find(rows, split.lock, profile)["name"] for split in splits] if group.by == "lock" else []
+    for name in named:
+        if named.count(name) > 1:
+            raise UserError(f"--split: {name} is split twice; give it one number of locks")
     if group.by != "lock":
         raise UserError(f"{profile.name}: {profile.format} does not name locks; there is nothing to split")
     span_us = span * 1e6

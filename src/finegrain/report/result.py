@@ -57,11 +57,26 @@ def title(result: Result) -> list[str]:
         f"({machine['sockets']} sockets x {machine['cores']} cores x {machine['threads']} threads)",
         f"us over 90 minutes, scaled from {scaled} after {result.warmup_seconds:g} s of warm-up; {spread}",
         f"start: free memory {START[workload['free_memory']]}; blocked: off the CPU, the rest spinning",
+        *_lacking(workload.get("lacks", [])),
         _probe(machine.get("costs_ps", {}).get("probe", 0)),
         *_calibrated(machine.get("calibration", "")),
         *([] if machine.get("calibration") else _other_costs(machine.get("costs_ps", {}))),
         *_other_options(machine.get("kernel", {})),
     ]
+
+
+# by what a recording lacks: the locks that nobody takes then, or not as often
+_CANNOT_ARISE = {
+    "pipes": "of pipes (pipe mutex, pipe_map's vm map)",
+    "file calls": "of files (lockmgr:tmpfs, ncvn, ncbuc)",
+    "threads": "between threads of a process",
+}
+
+
+def _lacking(what: Sequence[str]) -> list[str]:
+    """Say which waits cannot arise, for want of what the recording does not tell."""
+    locks = [_CANNOT_ARISE[one] for one in what if one in _CANNOT_ARISE]
+    return [f"the recording lacks {', '.join(what)}: no waits {', '.join(locks)}"] if locks else []
 
 
 def _probe(cost: int) -> str:

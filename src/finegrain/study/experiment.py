@@ -134,6 +134,7 @@ def compare(
             "kind": program.kind,
             "duration_s": program.duration_ns / 1e9,
             "processes": len(program.parent),
+            "lacks": program.lacks,
             "jobs": jobs,
             "images": images,
             "free_memory": free_memory,

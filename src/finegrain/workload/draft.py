@@ -123,5 +123,6 @@ def lay_out(recording: Recording, rows: Rows, draft: Draft) -> Program:
         file_name=list(recording.files),
         file_pages=file_pages,
         thread_process=rows.thread_process,
+        lacks=list(recording.lacks),
         inferred=dict(sorted(draft.inferred.items())),
     )

@@ -211,6 +211,7 @@ def mixed(programs: list[Program], names: list[str], shares: list[float]) -> Pro
         tree_bytes=log[:, 2].copy(),
         tree_part=of_part.astype(np.int32),
         thread_process=each("thread_process", merger.processes),
+        lacks=sorted({what for program in programs for what in program.lacks}),
         inferred=dict(sorted(inferred.items())),
         part_name=names,
         part_process=merger.processes.astype(np.int32),

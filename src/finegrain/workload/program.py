@@ -184,6 +184,7 @@ class Program:
     thread_process: npt.NDArray[np.int32] = field(
         default_factory=_none, repr=False
     )  # of the T further threads
+    lacks: list[str] = field(default_factory=list)  # what the recordings do not tell of: of recording.LACKS
     inferred: dict[str, int] = field(default_factory=dict)  # how many steps which rule made or changed
     # the recordings that it is made of (see mix.py); none: one, which is all of it
     part_name: list[str] = field(default_factory=list, repr=False)
