@@ -20,7 +20,8 @@ def test_without_cpus_threads_have_no_end() -> None:
 
 
 def test_assumptions_are_printed_and_json_holds_everything() -> None:
-    answer = whatif(BUSY, [Split("pv list", 1, 512), Split("sx:map", 1, 2)], cpus=16, span=10.0)
+    silent = replace(BUSY, span_s=None)
+    answer = whatif(silent, [Split("pv list", 1, 512), Split("sx:map", 1, 2)], cpus=16, span=10.0)
     page = text(answer)
     assert "exclusive" in page
     assert "16 threads, each" in page
@@ -51,7 +52,7 @@ def test_three_cases_and_what_speaks_for_which() -> None:
     objects = pl.concat([objects.with_columns(address=pl.lit(name)) for name in ("ff", "fe")])
     points = BUSY.table.with_columns(site=pl.lit("f"), role=pl.lit("waiter"))
     others = [replace(BUSY, table=objects), replace(BUSY, table=points)]
-    page = text(whatif(told, [Split("pv list", 16, 104)], span=2.0, others=others))
+    page = text(whatif(replace(told, span_s=2.0), [Split("pv list", 16, 104)], others=others))
     for line in (
         "2 locks are told apart, 50% of it at fe: as of 2 used evenly: speaks for random use",
         "0.00% of acquisitions found it held; random use says",
