@@ -13,7 +13,7 @@ from workload.synthetic import Process, build
 from workload.test_file_steps import name_of
 
 RX = rec.PROT_READ | rec.PROT_EXEC
-FILES = ["/usr/lib/libc.so", "/work/a.out", "[vdso]"]
+FILES = ["/usr/lib/libc.so", "/wrkdir/a.out", "[vdso]"]
 
 
 @pytest.fixture
@@ -24,11 +24,11 @@ def program():
     calls.add(rec.FILE_READ, "/usr/ports/Makefile", pages=5000)
     calls.add(rec.FILE_STAT, "/usr/lib/libc.so")
     calls.add(rec.FILE_READ, "/distfiles/z.tar", pages=9)
-    calls.add(rec.FILE_READ, "/work/src/a.c", pages=100)
-    calls.add(rec.FILE_OPEN, "/work/a.out", info=sc.O_CREAT | 1)  # the 7th call
-    calls.add(rec.FILE_WRITE, "/work/a.out", pages=20)
+    calls.add(rec.FILE_READ, "/wrkdir/src/a.c", pages=100)
+    calls.add(rec.FILE_OPEN, "/wrkdir/a.out", info=sc.O_CREAT | 1)  # the 7th call
+    calls.add(rec.FILE_WRITE, "/wrkdir/a.out", pages=20)
     calls.add(rec.MAP, page=200, pages=3, file=2, offset=1, info=RX)
-    calls.add(rec.FILE_UNLINK, "/work/src/a.c")  # the 9th
+    calls.add(rec.FILE_UNLINK, "/wrkdir/src/a.c")  # the 9th
     calls.add(rec.EXIT)
     return compile_program(calls.recording(FILES))
 
@@ -45,7 +45,7 @@ def entries(program, rows):
 
 
 OWN = {
-    "/work": (DIRECTORY, False), "/work/src": (DIRECTORY, False), "/work/src/a.c": (100, False),
+    "/wrkdir": (DIRECTORY, False), "/wrkdir/src": (DIRECTORY, False), "/wrkdir/src/a.c": (100, False),
 }  # fmt: skip
 PORTS = {"/usr/ports/Makefile": (5000, False)}
 LIBC = {"/usr/lib": (DIRECTORY, False), "/usr/lib/libc.so": (0, True)}
@@ -91,9 +91,9 @@ def test_mixed_images_share_what_a_host_lends_its_jails(program):
 def test_what_has_been_made_and_removed_by_then(program, images):
     trees = Trees(program, images)
     own = entries(program, trees.at(7_500))
-    assert own["/work/a.out"] == (3 * 4096 + 1, False)  # made, and as long as its mapping needs
-    assert "/work/src/a.c" in own
-    assert "/work/src/a.c" not in entries(program, trees.at(9_000))
+    assert own["/wrkdir/a.out"] == (3 * 4096 + 1, False)  # made, and as long as its mapping needs
+    assert "/wrkdir/src/a.c" in own
+    assert "/wrkdir/src/a.c" not in entries(program, trees.at(9_000))
     assert trees.filled.tolist() == [True, False, True]
 
 
@@ -109,10 +109,10 @@ def test_two_files_of_one_path_are_one():
     """Two names of one file in a merged /usr: one has the pages."""
     calls = Calls()
     calls.add(rec.MAP, page=100, pages=8, file=1, info=RX)
-    calls.add(rec.FILE_OPEN, "/work/a.tmp1", info=0)
+    calls.add(rec.FILE_OPEN, "/wrkdir/a.tmp1", info=0)
     calls.add(rec.MAP, page=200, pages=8, file=2, info=RX)
     calls.add(rec.EXIT)
-    program = compile_program(calls.recording(["/work/a.out", "/work/a.renamed"]))
+    program = compile_program(calls.recording(["/wrkdir/a.out", "/wrkdir/a.renamed"]))
     program.file_path[1] = program.file_path[0]
     trees = Trees(program, "private")
     assert trees.filled.tolist() == [True, False]

@@ -24,27 +24,27 @@ def state(states, program, t):
 
 def test_what_is_open_and_where_a_process_works():
     calls = Calls()
-    calls.add(rec.FILE_CHDIR, "/work")
+    calls.add(rec.FILE_CHDIR, "/wrkdir")
     opened = calls.add(rec.FILE_OPEN, "/f", info=sc.O_CREAT | sc.O_TRUNC | sc.O_EXCL | sc.O_APPEND | 1)
     twice = calls.add(rec.FILE_OPEN, "/f")
     calls.add(rec.FILE_OPEN, "/f")
     closed = calls.add(rec.FILE_CLOSE, "/f")
-    moved = calls.add(rec.FILE_CHDIR, "/work/sub")
+    moved = calls.add(rec.FILE_CHDIR, "/wrkdir/sub")
     end = calls.add(rec.EXIT)
     program = compiled(calls)
     states = FileStates(program)
-    at_work, log = (0, "chdir", "/work", 0), (0, "open", "/f", WRITE | pr.OPEN_APPEND)
+    at_work, log = (0, "chdir", "/wrkdir", 0), (0, "open", "/f", WRITE | pr.OPEN_APPEND)
     assert state(states, program, 0) == []
     assert state(states, program, opened) == [at_work, log]  # it is there, and is neither made nor cut again
     assert state(states, program, twice) == [at_work, (0, "open", "/f", READ), log]
     assert state(states, program, closed) == [at_work, *[(0, "open", "/f", READ)] * 2]
-    assert state(states, program, moved)[0] == (0, "chdir", "/work/sub", 0)
+    assert state(states, program, moved)[0] == (0, "chdir", "/wrkdir/sub", 0)
     assert state(states, program, end) == []
 
 
 def test_a_child_begins_with_what_its_parent_has():
     calls = Calls()
-    calls.add(rec.FILE_CHDIR, "/work")
+    calls.add(rec.FILE_CHDIR, "/wrkdir")
     calls.add(rec.FILE_OPEN, "/f")
     fork(calls, 1)
     calls.add(rec.FILE_CHDIR, "/other", process=1)
@@ -54,7 +54,7 @@ def test_a_child_begins_with_what_its_parent_has():
     calls.add(rec.EXIT)
     program = compiled(calls)
     states = FileStates(program)
-    own = [(0, "chdir", "/work", 0)]
+    own = [(0, "chdir", "/wrkdir", 0)]
     assert state(states, program, closed) == [
         *own, (1, "chdir", "/other", 0), (1, "open", "/f", READ), (1, "open", "/g", READ),
     ]  # fmt: skip

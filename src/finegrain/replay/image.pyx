@@ -23,7 +23,7 @@ from finegrain.replay.random cimport next_random
 cdef uint16_t SITE_FILL = lock_site(b"uiomove_object_page")
 
 cdef enum:
-    WRITE_PAGES = 128                   # a write() of 64 KB
+    WRITE_PAGES = 16                    # a write() of 64 KB
     WRITE_USER_PS = 8000000             # user time between two, on average [A]
 
 
