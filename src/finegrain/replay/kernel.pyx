@@ -689,9 +689,7 @@ cdef void builder_main(thread* td, void* argument) noexcept nogil:
         if r.file_shared[i]:
             b.files.files[i] = r.images[r.nbuilders].files[i]
     make_live_pipes(td, r, b)
-    lockmgr_xlock(td, &r.turn, SITE_READY)
-    memory_age(td, b.age_pages, ~b.seed)
-    lockmgr_unlock(td, &r.turn)
+    memory_age(td, b.age_pages, ~b.seed)                # all at once: one after another they would mix the same pages
     fork_live(td, reaper, -1)
     while True:
         ended = proc_wait(td, reaper, WAIT_ANY)

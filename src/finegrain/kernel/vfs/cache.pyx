@@ -49,9 +49,7 @@ cdef inline name_cache* cache_of(thread* td) noexcept nogil:
     return &vfs_of(td).nc
 
 
-# Hash the bytes of a number.
-#
-# Locks in: any.  Locks out: the same.  May block: never.  Stands for: FreeBSD fnv_32_buf().
+# Hash the bytes of a number, as FreeBSD fnv_32_buf() does.
 cdef uint32_t fnv_number(uint32_t number, uint32_t hash) noexcept nogil:
     cdef int i
     for i in range(4):

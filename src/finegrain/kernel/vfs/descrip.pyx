@@ -80,7 +80,7 @@ cdef pipepair* fdlookup(filedesc* fdp, int32_t number, int32_t end) noexcept nog
     return fdp.ends[i].pipe if i < fdp.count else NULL
 
 
-# Locks in: none.  Locks out: none.  May block: never.  Stands for: FreeBSD fget_unlocked().
+# The open file of a number; NULL.
 cdef openfile* fdlookup_file(filedesc* fdp, int32_t number) noexcept nogil:
     cdef uint32_t i = index_of(fdp, number, FD_FILE)
     return fdp.ends[i].file if i < fdp.count else NULL

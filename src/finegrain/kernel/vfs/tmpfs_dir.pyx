@@ -26,11 +26,6 @@ cdef inline uint64_t key_of(uint32_t name) noexcept nogil:
 # --- the tree
 
 # Put an entry where its key belongs; its priority is random.
-#
-# Locks in:   the lock of the directory's vnode, exclusively, or nobody uses the directory.
-# Locks out:  the same.
-# May block:  never.
-# Stands for: FreeBSD RB_INSERT().
 cdef void treap_insert(tmpfs_dirent** root, tmpfs_dirent* de) noexcept nogil:
     cdef tmpfs_dirent** at = root
     cdef tmpfs_dirent** left = &de.td_left
@@ -54,11 +49,6 @@ cdef void treap_insert(tmpfs_dirent** root, tmpfs_dirent* de) noexcept nogil:
 
 
 # Take an entry that is there out.
-#
-# Locks in:   the lock of the directory's vnode, exclusively, or nobody uses the directory.
-# Locks out:  the same.
-# May block:  never.
-# Stands for: FreeBSD RB_REMOVE().
 cdef void treap_remove(tmpfs_dirent** root, tmpfs_dirent* de) noexcept nogil:
     cdef tmpfs_dirent** at = root
     cdef tmpfs_dirent* left = de.td_left
